@@ -1,0 +1,76 @@
+"""Event-driven services on Redis Streams whose work commits as a whole: acknowledgement, state and events together."""
+
+from .consumer import Consumer
+from .envelope import Envelope, Metadata, Origin, decode, encode, new_id, timestamp
+from .errors import (
+    Conflict,
+    EventcoreError,
+    GuardFailed,
+    OutcomeUnknown,
+    Reject,
+    Retry,
+    SettingsError,
+    StreamFull,
+    Unavailable,
+    Undecodable,
+    UnsupportedVersion,
+)
+from .event import Event, Value, Version
+from .retry import RetryPolicy
+from .router import Router
+from .settings import Settings, load
+from .store import Store
+from .transaction import (
+    Append,
+    Field,
+    Found,
+    Guard,
+    Hash,
+    SortedSet,
+    Text,
+    Transaction,
+    Write,
+    delete,
+    publish,
+)
+
+__all__ = [
+    "Append",
+    "Conflict",
+    "Consumer",
+    "Envelope",
+    "Event",
+    "EventcoreError",
+    "Field",
+    "Found",
+    "Guard",
+    "GuardFailed",
+    "Hash",
+    "Metadata",
+    "Origin",
+    "OutcomeUnknown",
+    "Reject",
+    "Retry",
+    "RetryPolicy",
+    "Router",
+    "Settings",
+    "SettingsError",
+    "SortedSet",
+    "Store",
+    "StreamFull",
+    "Text",
+    "Transaction",
+    "Unavailable",
+    "Undecodable",
+    "UnsupportedVersion",
+    "Value",
+    "Version",
+    "Write",
+    "decode",
+    "delete",
+    "encode",
+    "load",
+    "new_id",
+    "publish",
+    "timestamp",
+]

@@ -1,0 +1,76 @@
+"""Making connections to Redis from settings: direct, with TLS, or through Sentinel; timeouts always finite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis.asyncio import ConnectionPool, Redis, Sentinel
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, parse_url
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
+from redis.backoff import NoBackoff
+
+from .settings import Settings
+
+connect_seconds = 5.0
+reply_seconds = 5.0
+max_connections = 1000
+
+
+class Connector:
+    """Knows how to reach Redis: connections for pipes, and a plain client for everything that is not hot."""
+
+    def __init__(self, settings: Settings, role: str = "eventcore") -> None:
+        self._pool = _pool(settings, role)
+
+    async def connect(self) -> AbstractConnection:
+        """A new connection, authenticated and on its database. Raises redis-py's errors."""
+        connection: AbstractConnection = self._pool.make_connection()
+        await connection.connect()
+        return connection
+
+    def client(self) -> Redis:
+        """A client for queries. It answers bytes, waits at most five seconds and repeats nothing by itself."""
+        return Redis(connection_pool=self._pool)
+
+    async def close(self) -> None:
+        """Close what the pool holds."""
+        await self._pool.aclose()
+
+
+def _pool(settings: Settings, role: str) -> ConnectionPool:
+    url = settings.redis_url.get_secret_value()
+    options: dict[str, Any] = {**parse_url(url), **_options(settings, role)}
+    connection_class = options.pop("connection_class", Connection)
+    if settings.redis_ca_file is not None and connection_class is SSLConnection:
+        options["ssl_ca_certs"] = str(settings.redis_ca_file)
+    if not settings.redis_sentinels:
+        return ConnectionPool(connection_class, max_connections=max_connections, **options)
+    for name in ("host", "port"):
+        options.pop(name, None)
+    timeouts = {name: options[name] for name in ("protocol", "socket_timeout", "socket_connect_timeout")}
+    sentinel = Sentinel(settings.redis_sentinels, sentinel_kwargs=timeouts)
+    managed = SentinelManagedSSLConnection if connection_class is SSLConnection else SentinelManagedConnection
+    return SentinelConnectionPool(
+        settings.redis_sentinel_master or "",
+        sentinel,
+        connection_class=managed,
+        max_connections=max_connections,
+        **options,
+    )
+
+
+def _options(settings: Settings, role: str) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "protocol": 2,
+        "decode_responses": False,
+        "socket_connect_timeout": connect_seconds,
+        "socket_timeout": reply_seconds,
+        "socket_keepalive": True,
+        # redis-py would blindly send a write again whose reply was lost.
+        "retry": Retry(NoBackoff(), 0),
+        "client_name": f"{role}:{settings.pod_name}",
+    }
+    if settings.password is not None:
+        options["password"] = settings.password
+    return options

@@ -1,0 +1,220 @@
+"""A consumer: joins its group, reads, hands deliveries to the processor, and leaves cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from .delivery import Delivery
+from .errors import EventcoreError
+from .holding import Holding
+from .processing import Processor
+from .retries import Retries
+from .router import Router
+from .settings import Settings
+from .store import Store
+from .streams import GroupMember, NoGroup, longest_block
+from .takeover import Takeover
+
+log = logging.getLogger(__name__)
+
+_survivable = (EventcoreError, NoGroup)
+
+
+class Consumer:
+    """Runs one router as one consumer of its group.
+
+    `run` returns after `stop`, when what was in hand is finished or the drain budget is spent, and the group is left.
+    """
+
+    def __init__(self, store: Store, router: Router) -> None:
+        settings = self._settings = store.settings
+        self.router = router
+        self._reader = store.reader(f"reader of {router.group}")
+        self.member = member = GroupMember(
+            store.commands,
+            self._reader,
+            group=router.group,
+            consumer=settings.pod_name,
+            streams=router.streams,
+            prefix=settings.key_prefix,
+        )
+        self.holding = Holding(
+            router.group,
+            limit=settings.consumer_concurrency if router.is_async else 2 * settings.consumer_batch,
+            waiting_limit=settings.consumer_waiting,
+        )
+        self._retries = Retries(member, self.holding, self._start, self._give_up, batch=settings.consumer_batch)
+        self._takeover = Takeover(member, self._retries, self.holding, settings)
+        self._processor = Processor(
+            router,
+            store.committer,
+            consumer=member.consumer,
+            source=store.source,
+            dead_letter_cap=settings.dlq_keep_entries,
+            rollout=timedelta(seconds=settings.rollout_seconds),
+            on_done=self.holding.release,
+            on_retry=self._retries.add,
+        )
+        self._stopping = asyncio.Event()
+        self._work: set[asyncio.Task[None]] = set()
+        self.joined = False
+        self.turned_at = time.monotonic()
+
+    @property
+    def draining(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopping.is_set()
+
+    @property
+    def problem(self) -> str | None:
+        """Why this consumer is not reading, if it isn't."""
+        if self.draining:
+            return "draining"
+        if not self.joined:
+            return f"{self.router.group} is not joined yet"
+        return self.holding.paused
+
+    def stop(self) -> None:
+        """Read no more; finish what is in hand; let `run` return."""
+        self._stopping.set()
+        self.holding.changed()
+
+    async def run(self) -> None:
+        """Consume until `stop`. Survives whatever happens to Redis; raises only for a defect of its own."""
+        self._reader.start()
+        reading = self._loop(self._read_loop(), "read")
+        retrying = [self._loop(self._repeat(self._retry), "retry"), self._loop(self._repeat(self._retry_suspect), "suspects")]
+        beating = self._loop(self._repeat(self._takeover.beat), "heartbeat")
+        stopping = asyncio.create_task(self._stopping.wait())
+        loops = (reading, *retrying, beating)
+        try:
+            await asyncio.wait([stopping, *loops], return_when=asyncio.FIRST_COMPLETED)
+            self.stop()
+            await self._drain(reading, retrying)
+        finally:
+            await _cancel([stopping, *loops, *self._work])
+        await self._leave()
+        await self._reader.close()
+        for loop in loops:
+            if not loop.cancelled() and (error := loop.exception()) is not None:
+                raise error
+
+    def _loop(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        return asyncio.create_task(coroutine, name=f"{self.router.group}-{name}")
+
+    # Reading
+
+    async def _read_loop(self) -> None:
+        attempt = 0
+        while not self.draining:
+            self.turned_at = time.monotonic()
+            try:
+                if not self.joined:
+                    await self._join()
+                if self.holding.room and not self.holding.paused:
+                    entries = await self.member.read(min(self.holding.room, self._settings.consumer_batch), longest_block)
+                    if batch := self.holding.take(entries):
+                        self._start(batch)
+                else:
+                    await self.holding.change(1)
+                attempt = 0
+            except _survivable as error:
+                # A lost reply may have left entries pending on us: joining again finds them.
+                attempt, self.joined = attempt + 1, False
+                await self._survive(error, attempt)
+
+    async def _join(self) -> None:
+        """Beat before reading, so that nothing is ever held by a consumer unknown to its peers; resume what is ours."""
+        await self.member.create()
+        await self._takeover.beat_once()
+        for stream in self.member.streams:
+            last = ""
+            while pending := await self.member.pending(stream, after=last):
+                self._retries.recover(pending)
+                last = pending[-1].entry_id
+        self.joined = True
+
+    # Handling
+
+    def _start(self, batch: Sequence[Delivery]) -> asyncio.Task[None]:
+        """Process a batch beside the next read; the task ends when each delivery has come to its end."""
+        task = asyncio.create_task(self._processor.process(batch), name=f"{self.router.group}-process")
+        self._work.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._work.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("a defect in eventcore: deliveries stay pending until a restart", exc_info=error)
+
+    def _give_up(self, delivery: Delivery) -> None:
+        """It is somebody else's now: forget it, and let its lane go on."""
+        self.holding.release(delivery)
+        if (follower := self._processor.next_in_lane(delivery)) is not None:
+            self._start([follower])
+
+    async def _retry(self) -> None:
+        await self._retries.retry_due()
+        await self._retries.retry_recovered()
+        await self.holding.change(min(1.0, self._retries.next_due))
+
+    async def _retry_suspect(self) -> None:
+        if not await self._retries.retry_suspect():
+            await self.holding.change(1)
+
+    async def _repeat(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Take a step again and again, through whatever happens to Redis."""
+        attempt = 0
+        while True:
+            try:
+                await step()
+                attempt = 0
+            except _survivable as error:
+                attempt += 1
+                await self._survive(error, attempt)
+
+    async def _survive(self, error: Exception, attempt: int) -> None:
+        """Wait a little longer each time, up to five seconds, but no longer than until `stop`."""
+        log.warning("%s: %s; going on", self.router.group, error)
+        try:
+            async with asyncio.timeout(min(attempt * 0.5, 5) * random.uniform(0.5, 1)):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    # Leaving
+
+    async def _drain(self, reading: asyncio.Task[None], retrying: Sequence[asyncio.Task[None]]) -> None:
+        """Let the read under way end, then what is in hand, within the budget. Heartbeats go on meanwhile."""
+        try:
+            await self.member.unblock()
+        except EventcoreError:
+            log.debug("the read under way ends by itself")
+        await asyncio.wait([reading], timeout=longest_block.total_seconds() + 1)
+        await _cancel(retrying)
+        deadline = time.monotonic() + self._settings.drain_seconds
+        while self._work and (left := deadline - time.monotonic()) > 0:
+            await asyncio.wait(self._work, timeout=left)
+
+    async def _leave(self) -> None:
+        """Leave the group; what is still pending is declared free, for peers to take over at once."""
+        try:
+            left = await self.member.leave()
+        except _survivable as error:
+            log.warning("could not leave %s: %s; peers will notice our silence", self.router.group, error)
+        else:
+            log.info("left %s%s", self.router.group, "" if left else "; peers take over what was not finished")
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    chosen = list(tasks)
+    for task in chosen:
+        task.cancel()
+    await asyncio.gather(*chosen, return_exceptions=True)

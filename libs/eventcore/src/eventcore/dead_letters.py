@@ -1,0 +1,147 @@
+"""Dead letters: what a delivery becomes that can't be handled, and how it gets back to the group that failed it."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from redis.asyncio import Redis
+
+from .delivery import Delivery, Reason
+from .envelope import timestamp
+from .script import Script
+from .streams import dead_letter_stream, retry_stream
+from .transaction import Append
+
+_longest_traceback = 8_000
+
+
+def letter(
+    delivery: Delivery, error: Exception, reason: Reason, group: str, consumer: str, max_length: int
+) -> Append:
+    """The write that puts a delivery into its stream's dead letters: the raw event, and everything about the failure.
+
+    Of a redriven delivery that fails again, the letter names the stream that the event first stood in.
+    """
+    metadata = delivery.envelope.metadata if delivery.envelope else None
+    source = delivery.stream.removesuffix(f":{group}:retry")
+    lines = "".join(traceback.format_exception(error))
+    facts = {
+        "reason": reason.value,
+        "errorType": type(error).__name__,
+        "error": str(error)[:2000],
+        "traceback": lines[-_longest_traceback:],
+        "attempts": str(delivery.attempt),
+        "firstSeen": timestamp(delivery.published_at),
+        "failedAt": timestamp(datetime.now(UTC)),
+        "stream": source,
+        "entryId": delivery.entry_id,
+        "group": group,
+        "consumer": consumer,
+        "type": delivery.type,
+        "eventId": metadata.event_id if metadata else "",
+        "correlationId": (metadata.correlation_id or "") if metadata else "",
+        "traceparent": (metadata.traceparent or "") if metadata else "",
+    }
+    safe = tuple((name, value.encode("utf-8", "replace")) for name, value in facts.items())
+    return Append(dead_letter_stream(source), (*_raw(delivery), *safe), max_length)
+
+
+def _raw(delivery: Delivery) -> tuple[tuple[str, bytes], ...]:
+    """The event as it stood in the entry, byte for byte; of an entry without one, its fields as JSON."""
+    if b"event" in delivery.fields:
+        return (("event", delivery.fields[b"event"]),)
+    fields = {name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in delivery.fields.items()}
+    return (("fields", json.dumps(fields, ensure_ascii=False).encode()),)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One dead letter as it is read back; `event` is the raw event."""
+
+    id: str
+    stream: str
+    event: bytes | None
+    facts: dict[str, str]
+
+    @property
+    def group(self) -> str:
+        """The group that could not handle it."""
+        return self.facts.get("group", "")
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs; the event is parsed where it can be."""
+        try:
+            event: Any = json.loads(self.event) if self.event is not None else None
+        except ValueError:
+            event = None if self.event is None else self.event.decode("utf-8", "replace")
+        return {"id": self.id, **self.facts, "event": event}
+
+
+@cache
+def _redrive_script() -> Script:
+    return Script.named("redrive", allow_oom=False)
+
+
+class DeadLetters:
+    """The dead letters of one stream: read, redrive, purge."""
+
+    def __init__(self, redis: Redis, stream: str, *, prefix: str = "") -> None:
+        self._redis, self._prefix = redis, prefix
+        self.stream = stream
+        self.name = dead_letter_stream(stream)
+
+    async def count(self) -> int:
+        """How many there are."""
+        return int(await self._redis.xlen(self._prefix + self.name))
+
+    async def list(self, *, group: str | None = None, ids: Sequence[str] = (), page: int = 500) -> AsyncIterator[Letter]:
+        """The letters, oldest first: all, those of one group, or those with the given ids."""
+        if ids:
+            for letter_id in ids:
+                for row in await self._redis.xrange(self._prefix + self.name, letter_id, letter_id):
+                    if group is None or self._read(row).group == group:
+                        yield self._read(row)
+            return
+        start = "-"
+        while rows := await self._redis.xrange(self._prefix + self.name, start, "+", count=page):
+            for row in rows:
+                found = self._read(row)
+                if group is None or found.group == group:
+                    yield found
+            start = f"({rows[-1][0].decode()}"
+
+    async def redrive(self, letters: Sequence[Letter]) -> int:
+        """Hand events back to the groups that failed them, and to no other; how many this call has handed back.
+
+        Each letter is handed back at most once, however often and by however many this is called. The event keeps its
+        id and trace. Letters without an event (an entry that had none) stay where they are.
+        """
+        done = 0
+        for each in letters:
+            if each.event is None or not each.group:
+                continue
+            keys = [self._prefix + self.name, self._prefix + retry_stream(self.stream, each.group)]
+            done += int(await self._eval(_redrive_script(), keys, [each.id, each.group]))
+        return done
+
+    async def purge(self, letters: Sequence[Letter]) -> int:
+        """Delete letters for good; how many were there."""
+        return int(await self._redis.xdel(self._prefix + self.name, *(each.id for each in letters))) if letters else 0
+
+    async def _eval(self, script: Script, keys: Sequence[str], arguments: Sequence[str]) -> Any:
+        return await self._redis.eval(script.source, len(keys), *keys, *arguments)
+
+    def _read(self, row: Any) -> Letter:
+        entry_id, fields = row
+        facts = {
+            name.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+            for name, value in fields.items()
+            if name != b"event"
+        }
+        return Letter(entry_id.decode(), self.stream, fields.get(b"event"), facts)

@@ -1,0 +1,112 @@
+"""A delivery and the verdict on a failed one: decided from values alone, without Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from .envelope import Envelope
+from .errors import Reject, Retry, Unavailable, Undecodable, UnsupportedVersion
+from .event import Event
+from .retry import RetryPolicy
+
+Key = tuple[str, str]
+
+
+class Reason(StrEnum):
+    """Why a delivery was dead-lettered."""
+
+    UNDECODABLE = "undecodable"
+    UNSUPPORTED_VERSION = "unsupported_version"
+    REJECTED = "rejected"
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    CRASH_LOOP = "crash_loop"
+
+
+class CrashLoop(Exception):
+    """The delivery's earlier attempts all began and none ever reported back: it kills its process."""
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """An entry handed to this consumer, and what has become of it so far.
+
+    `attempt` counts from 1. `recovered` means that it was taken over, so its earlier attempts may have ended in a
+    crash.
+    """
+
+    stream: str
+    entry_id: str
+    attempt: int
+    fields: Mapping[bytes, bytes]
+    received_at: float
+    recovered: bool = False
+    envelope: Envelope | None = None
+    event: Event | None = None
+    lane: str | None = None
+
+    @property
+    def key(self) -> Key:
+        """What tells it from every other delivery to this group."""
+        return self.stream, self.entry_id
+
+    @property
+    def type(self) -> str:
+        """The event type, as far as it could be read."""
+        return self.envelope.type if self.envelope else "unknown"
+
+    @property
+    def published_at(self) -> datetime:
+        """When the server appended the entry: the first half of its id."""
+        return entry_time(self.entry_id)
+
+
+@dataclass(frozen=True, slots=True)
+class TryAgain:
+    """Leave the delivery pending and try it again after a while; `counts` says whether an attempt was spent."""
+
+    after: timedelta
+    counts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Give up: append a letter to the dead-letter stream and acknowledge, in one script."""
+
+    reason: Reason
+
+
+Verdict = TryAgain | DeadLetter
+
+
+def judge(
+    error: Exception, *, attempt: int, policy: RetryPolicy, waited: timedelta, rollout: timedelta
+) -> Verdict:
+    """What shall become of a delivery whose attempt number `attempt` failed with `error`.
+
+    `waited` is how long an event of an unknown version has been waiting for a newer program, `rollout` how long it may.
+    """
+    match error:
+        case Undecodable():
+            return DeadLetter(Reason.UNDECODABLE)
+        case Reject():
+            return DeadLetter(Reason.REJECTED)
+        case CrashLoop():
+            return DeadLetter(Reason.CRASH_LOOP)
+        case UnsupportedVersion():
+            if waited >= rollout:
+                return DeadLetter(Reason.UNSUPPORTED_VERSION)
+            return TryAgain(min(rollout - waited, max(timedelta(seconds=1), policy.ceiling / 2)), counts=False)
+        case Unavailable(retry_after=least):
+            return TryAgain(max(least or timedelta(0), policy.backoff(attempt)), counts=False)
+    delay = policy.delay(attempt)
+    if delay is None:
+        return DeadLetter(Reason.ATTEMPTS_EXHAUSTED)
+    return TryAgain(max(delay, error.after or delay) if isinstance(error, Retry) else delay)
+
+
+def entry_time(entry_id: str) -> datetime:
+    """When an entry with this id was appended, by the server's clock."""
+    return datetime.fromtimestamp(int(entry_id.partition("-")[0]) / 1000, UTC)

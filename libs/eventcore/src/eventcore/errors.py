@@ -1,0 +1,87 @@
+"""Every error of eventcore, as one small tree.
+
+    EventcoreError
+    ├── SettingsError         a setting is wrong: the program stops at start with this one line
+    ├── Undecodable           an entry can't be read: dead-lettered at once, the reason names the field
+    ├── UnsupportedVersion    an event of a newer major version: tried again for as long as a rollout may take
+    ├── Reject                raised by a handler: this event can never be handled, dead-letter it now
+    ├── Retry                 raised by a handler: try again, optionally after a given time; counts as an attempt
+    ├── GuardFailed           a guard failed and the transaction has no `otherwise`: nothing was written
+    ├── Conflict              a write met a value of another type: nothing was written
+    └── Unavailable           something outside is out of reach: try later; costs no attempt; HTTP answers 503
+        ├── OutcomeUnknown    the connection died with the command on its way: it ran whole, or not at all
+        └── StreamFull        a stream is at its hard cap: nothing was written
+
+Wrong declarations (two handlers for one event, a missing upcaster) raise `TypeError` while the module is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+
+class EventcoreError(Exception):
+    """The root: catching it catches everything that eventcore raises on purpose."""
+
+
+class SettingsError(EventcoreError):
+    """A setting is missing or wrong; the message is one readable line that names the variable."""
+
+
+class Undecodable(EventcoreError):
+    """An entry that is not an event as the contract has it. Raised by the envelope; the message names the field."""
+
+
+class UnsupportedVersion(EventcoreError):
+    """An event of a newer major version than this program knows. Raised by the envelope."""
+
+
+class Reject(EventcoreError):
+    """Raised by a handler for an event that can never be handled: it is dead-lettered without another attempt."""
+
+
+class Retry(EventcoreError):
+    """Raised by a handler to be called again later.
+
+    `after` is the least time until then; without it the retry policy decides. The attempt counts.
+    """
+
+    def __init__(self, message: str = "", *, after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class GuardFailed(EventcoreError):
+    """A guard failed, nobody said what to do otherwise, and nothing was written.
+
+    `found` holds what each guarded place contained (`None` where there was nothing).
+    """
+
+    def __init__(self, message: str, found: Mapping[object, str | None]) -> None:
+        super().__init__(message)
+        self.found = found
+
+
+class Conflict(EventcoreError):
+    """A key or field holds something of another type than the transaction writes. Nothing was written."""
+
+
+class Unavailable(EventcoreError):
+    """Something outside is out of reach or refuses work for now (Redis, a mail server, another API).
+
+    Raised by eventcore about Redis, and by handlers about what they depend on. It costs no attempt; `retry_after` is
+    the least time to wait, where known.
+    """
+
+    def __init__(self, message: str, *, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class OutcomeUnknown(Unavailable):
+    """The connection died while a command was on its way. It ran as a whole or not at all; nobody can tell which."""
+
+
+class StreamFull(Unavailable):
+    """A stream is at its hard cap and refuses new events; nothing was written."""

@@ -1,0 +1,91 @@
+"""What a consumer holds: the deliveries it has been handed and has not yet seen to their end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+
+from . import telemetry
+from .delivery import Delivery, Key
+from .streams import Entry
+
+log = logging.getLogger(__name__)
+
+
+class Holding:
+    """Deliveries by entry, those in hand and those waiting for another attempt, and how much room is left."""
+
+    def __init__(self, group: str, *, limit: int, waiting_limit: int) -> None:
+        self.group, self.limit, self.waiting_limit = group, limit, waiting_limit
+        self._held: dict[Key, Delivery] = {}
+        self._waiting: set[Key] = set()
+        self._changed = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._held
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for another attempt."""
+        return len(self._waiting)
+
+    @property
+    def room(self) -> int:
+        """How many more may be taken in hand now."""
+        return max(0, self.limit - (len(self._held) - len(self._waiting)))
+
+    @property
+    def paused(self) -> str | None:
+        """Why nothing new should be read just now, if so: the circuit breaker."""
+        if len(self._waiting) >= self.waiting_limit:
+            return f"{len(self._waiting)} deliveries wait for another attempt"
+        return None
+
+    def take(self, entries: Iterable[Entry], *, recovered: bool = False) -> list[Delivery]:
+        """Take entries in hand, in order; those that are held already, or gone from the stream, are left out."""
+        taken: list[Delivery] = []
+        for entry in entries:
+            key = (entry.stream, entry.entry_id)
+            if entry.fields is None:
+                log.error("entry %s of %s was trimmed before it was handled: it is lost", entry.entry_id, entry.stream)
+                telemetry.trimmed_unread(entry.stream, self.group)
+            elif key not in self._held:
+                delivery = Delivery(
+                    entry.stream, entry.entry_id, entry.attempt, entry.fields, time.monotonic(), recovered
+                )
+                self._held[key] = delivery
+                taken.append(delivery)
+        return taken
+
+    def wait(self, delivery: Delivery) -> None:
+        """It waits for another attempt: it no longer takes up room in hand."""
+        self._waiting.add(delivery.key)
+        self.changed()
+
+    def resume(self, delivery: Delivery) -> None:
+        """Its next attempt begins."""
+        self._waiting.discard(delivery.key)
+
+    def release(self, delivery: Delivery) -> None:
+        """It has come to its end, or is somebody else's now."""
+        self._waiting.discard(delivery.key)
+        self._held.pop(delivery.key, None)
+        self.changed()
+
+    def changed(self) -> None:
+        """Wake whoever waits for room or for work."""
+        self._changed.set()
+
+    async def change(self, timeout: float) -> None:
+        """Return when something has changed, after `timeout` seconds at the latest."""
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._changed.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,15 @@
+-- Hands one dead letter back to the group that failed it. KEYS: dead letters, the group's retry stream.
+-- ARGV: letter id, group. Answers 1, or 0 when the letter is gone: somebody has already handed it back.
+
+local letter = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
+if not letter then return 0 end
+local event
+for i = 1, #letter[2], 2 do
+  if letter[2][i] == 'event' then event = letter[2][i + 1] end
+end
+if not event then return 0 end
+-- What may fail comes first; the group must exist, or the event would wait for nobody.
+redis.pcall('XGROUP', 'CREATE', KEYS[2], ARGV[2], '0', 'MKSTREAM')
+redis.call('XADD', KEYS[2], '*', 'event', event)
+redis.call('XDEL', KEYS[1], ARGV[1])
+return 1

@@ -1,0 +1,274 @@
+"""One connection, many awaiters: commands of one loop tick leave in one write, replies are matched in order.
+
+redis-py makes the connection (address, TLS, authentication, Sentinel); from then on its transport is ours, because a
+pooled connection per concurrent command is what holds its asyncio client back. Nothing is ever sent twice: when the
+connection dies, whoever waits for a reply gets `OutcomeUnknown` and decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any, cast
+
+import hiredis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import AuthenticationError
+
+from .errors import Conflict, EventcoreError, OutcomeUnknown, Unavailable
+
+log = logging.getLogger(__name__)
+
+Argument = str | bytes | int | float
+Command = tuple[Argument, ...]
+Reply = Any  # what hiredis makes of RESP2: bytes, int, None, lists of these, or an exception in an error's place
+
+# Replies by which a server says "not now" (RESP error codes; Redis and Valkey agree on them).
+_not_now = frozenset(
+    {"OOM", "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "NOREPLICAS", "BUSY"}
+)
+
+
+class ServerError(EventcoreError):
+    """The server refused a command for a reason that trying later does not mend; `code` is the first word."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.code = message.partition(" ")[0]
+
+
+class WrongPassword(EventcoreError):
+    """The server does not accept our credentials: waiting won't help."""
+
+
+def server_error(message: str) -> EventcoreError:
+    """What an error reply means to us."""
+    code = message.partition(" ")[0]
+    if code in _not_now:
+        return Unavailable(message, retry_after=timedelta(seconds=1))
+    if code == "WRONGTYPE":
+        return Conflict(message)
+    return ServerError(message)
+
+
+class _Link(asyncio.Protocol):
+    """One connection's life: from the moment it is ours until it is lost."""
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self.lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        self._transport: asyncio.Transport | None = None
+        self._keep: object = None
+        self._reader = hiredis.Reader(replyError=server_error)
+        self._outgoing: list[bytes] = []
+        self._awaited: deque[tuple[int, asyncio.Future[list[Reply]]]] = deque()
+        self._replies: list[Reply] = []
+        self._answered = 0
+        self._watch: asyncio.TimerHandle | None = None
+
+    def adopt(self, connection: AbstractConnection) -> None:
+        """Take over the transport of a connection that redis-py has just made and authenticated."""
+        raw = cast(Any, connection)
+        # The writer must live as long as the transport: it closes it when it is collected.
+        self._keep, self._transport = raw._writer, raw._writer.transport
+        raw._writer = raw._reader = None
+        assert self._transport is not None
+        self._transport.set_protocol(self)
+
+    @property
+    def alive(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
+    def send(self, commands: Sequence[Command]) -> asyncio.Future[list[Reply]]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[Reply]] = loop.create_future()
+        if not self._outgoing:
+            loop.call_soon(self._flush)
+        self._outgoing.extend(map(hiredis.pack_command, commands))
+        self._awaited.append((len(commands), future))
+        if self._watch is None:
+            self._watch = loop.call_later(self.timeout, self._check, self._answered)
+        return future
+
+    def _flush(self) -> None:
+        data, self._outgoing = b"".join(self._outgoing), []
+        if self.alive and self._transport is not None:
+            self._transport.write(data)
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        try:
+            while (reply := self._reader.gets()) is not False:
+                self._take(reply)
+        except hiredis.ProtocolError as error:
+            self._abort(error)
+
+    def _take(self, reply: Reply) -> None:
+        self._answered += 1
+        self._replies.append(reply)
+        count, future = self._awaited[0]
+        if len(self._replies) == count:
+            self._awaited.popleft()
+            replies, self._replies = self._replies, []
+            if not future.done():
+                future.set_result(replies)
+
+    def _check(self, answered_before: int) -> None:
+        """Nothing came for a whole timeout although something is awaited: the peer is dead."""
+        self._watch = None
+        if not self._awaited:
+            return
+        if self._answered == answered_before:
+            self._abort(TimeoutError(f"no reply within {self.timeout:g} s"))
+        else:
+            self._watch = asyncio.get_running_loop().call_later(self.timeout, self._check, self._answered)
+
+    def _abort(self, error: Exception) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+        self.connection_lost(error)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.lost.done():
+            return
+        if self._watch is not None:
+            self._watch.cancel()
+        self.lost.set_result(exc)
+        for _, future in self._awaited:
+            if not future.done():
+                future.set_exception(OutcomeUnknown(f"lost the connection to Redis: {exc or 'closed by the server'}"))
+        self._awaited.clear()
+
+
+class Pipe:
+    """A self-mending, pipelined connection to Redis.
+
+    `timeout` bounds the wait for any reply, `patience` how long a command waits for a connection before it fails with
+    `Unavailable`. Used within an event loop: `async with Pipe(connect) as pipe`.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[AbstractConnection]],
+        *,
+        name: str = "commands",
+        timeout: timedelta = timedelta(seconds=5),
+        patience: timedelta = timedelta(seconds=1),
+        on_connect: Sequence[Command] = (),
+    ) -> None:
+        self.name = name
+        self.greeting: list[Reply] = []
+        self._connect, self._on_connect = connect, tuple(on_connect)
+        self._timeout, self._patience = timeout.total_seconds(), patience.total_seconds()
+        self._link: _Link | None = None
+        self._ready = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+        self._failure: Exception | None = None
+
+    def start(self) -> None:
+        """Begin to connect, and go on doing so whenever the connection is lost."""
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._keep_connected(), name=f"redis-{self.name}")
+
+    async def close(self) -> None:
+        """Drop the connection; commands under way get `OutcomeUnknown`."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        if self._link is not None:
+            self._link.close()
+            self._link.connection_lost(None)
+        self._ready.clear()
+
+    @property
+    def connected(self) -> bool:
+        """Whether a command would be sent at once."""
+        return self._ready.is_set()
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why there is no connection, as far as known."""
+        return None if self.connected else self._failure
+
+    async def wait_connected(self, timeout: timedelta | None = None) -> None:
+        """Return once connected. Raises `Unavailable` after `timeout`, `WrongPassword` at once."""
+        if self._ready.is_set():
+            return
+        if isinstance(self._failure, WrongPassword):
+            raise self._failure
+        try:
+            async with asyncio.timeout(timeout.total_seconds() if timeout is not None else None):
+                await self._ready.wait()
+        except TimeoutError:
+            reason = self._failure or "still connecting"
+            raise Unavailable(f"Redis is out of reach: {reason}", retry_after=timedelta(seconds=1)) from self._failure
+
+    async def execute(self, *command: Argument) -> Reply:
+        """Send one command; its reply. Raises what `server_error` makes of an error reply."""
+        [reply] = await self.pipeline([command])
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    async def pipeline(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send commands back to back; their replies in order, an exception standing where a command failed.
+
+        Raises `Unavailable` when nothing was sent, `OutcomeUnknown` when the connection died in between.
+        """
+        if not commands:
+            return []
+        if not self._ready.is_set():
+            await self.wait_connected(timedelta(seconds=self._patience))
+        link = self._link
+        if link is None or not link.alive:
+            raise Unavailable("Redis is out of reach: just lost the connection", retry_after=timedelta(seconds=1))
+        return await link.send(commands)
+
+    async def _keep_connected(self) -> None:
+        attempt = 0
+        while True:
+            try:
+                link = await self._open()
+            except Exception as error:  # whatever it is, without a connection we can only try again
+                attempt += 1
+                self._note(error)
+                await asyncio.sleep(min(attempt * 0.5, 5) * random.uniform(0.5, 1))
+                continue
+            attempt, self._failure = 0, None
+            self._link = link
+            self._ready.set()
+            self._failure = await link.lost
+            self._ready.clear()
+            log.warning("lost the connection to Redis (%s): %s", self.name, self._failure or "closed by the server")
+
+    async def _open(self) -> _Link:
+        connection = await self._connect()
+        link = _Link(self._timeout)
+        link.adopt(connection)
+        if self._on_connect:
+            replies = await link.send(self._on_connect)
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    link.close()
+                    raise reply
+            self.greeting = replies
+        return link
+
+    def _note(self, error: Exception) -> None:
+        message = str(error)
+        if isinstance(error, AuthenticationError) or message.startswith(("WRONGPASS", "NOAUTH")):
+            error = WrongPassword(f"Redis refuses our credentials: {message}")
+        if str(error) != str(self._failure):
+            log.warning("can't reach Redis (%s): %s", self.name, error)
+        self._failure = error

@@ -1,0 +1,258 @@
+"""Processing deliveries: decode, decide, commit. A batch of plain handlers costs one write to the server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from inspect import isawaitable
+
+from . import telemetry
+from .commit import Answer, Committed, Committer, Duplicate, Fence, GuardsFailed, Work
+from .dead_letters import letter
+from .delivery import CrashLoop, DeadLetter, Delivery, TryAgain, judge
+from .envelope import Origin, decode
+from .errors import GuardFailed, Unavailable
+from .lanes import Lanes
+from .retry import RetryPolicy
+from .router import Decision, Router
+from .transaction import Found, Transaction
+
+log = logging.getLogger(__name__)
+
+# A transaction whose guards fail again after each new decision is chasing a moving target; then it is a failed attempt.
+most_decisions = 8
+_reconnecting = RetryPolicy(base=timedelta(milliseconds=100), ceiling=timedelta(seconds=5))
+
+
+@dataclass(slots=True)
+class _Decided:
+    """A delivery with the transaction decided for it."""
+
+    delivery: Delivery
+    transaction: Transaction
+    outcome: str = "handled"
+    decisions: int = 1
+
+
+@dataclass(slots=True)
+class Processor:
+    """Takes deliveries from reading to their end: committed, dead-lettered, or left pending for another attempt.
+
+    `on_done` hears of each delivery that has left the group's pending entries, `on_retry` of each that stays there,
+    with how to try again.
+    """
+
+    router: Router
+    committer: Committer
+    consumer: str
+    source: str
+    dead_letter_cap: int
+    rollout: timedelta
+    on_done: Callable[[Delivery], None]
+    on_retry: Callable[[Delivery, TryAgain], None]
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _lanes: Lanes[Delivery] = field(default_factory=Lanes)
+
+    async def process(self, deliveries: Sequence[Delivery]) -> None:
+        """Process deliveries in order; returns when each has come to its end. Raises nothing on their behalf.
+
+        Plain handlers run at once and their transactions leave together. `async` handlers run side by side.
+        """
+        while deliveries:
+            decided: list[_Decided] = []
+            waiting: list[Awaitable[list[Delivery]]] = []
+            for delivery in deliveries:
+                if self._must_wait(delivery):
+                    continue
+                decision = self._attempt(delivery)
+                if isinstance(decision, _Decided):
+                    decided.append(decision)
+                elif decision is not None:
+                    waiting.append(self._finish(delivery, decision))
+            followers = await self._commit(decided)
+            if waiting:
+                # Each async handler goes on into its own lane's followers without waiting for the others.
+                await asyncio.gather(self.process(followers), *map(self._then_followers, waiting))
+                return
+            deliveries = followers
+
+    async def _then_followers(self, finishing: Awaitable[list[Delivery]]) -> None:
+        await self.process(await finishing)
+
+    def _must_wait(self, delivery: Delivery) -> bool:
+        """Decode as far as needed to know the lane; whether somebody is ahead in it."""
+        if delivery.event is None:
+            try:
+                delivery.envelope = decode(delivery.fields)
+                handler = self.router.handlers.get(delivery.envelope.type)
+                delivery.event = delivery.envelope.open(handler.event) if handler else None
+            except Exception:  # told apart in _decide, where it counts as this attempt's failure
+                return False
+        if delivery.event is None or delivery.lane is not None:
+            return False
+        lane = delivery.event.lane_key()
+        if lane is None:
+            return False
+        delivery.lane = lane
+        return not self._lanes.enter(lane, delivery)
+
+    def _attempt(self, delivery: Delivery) -> _Decided | Awaitable[Decision] | None:
+        """Run the handler. A failure is turned into its own decision; `None` means that it will be tried again."""
+        try:
+            return self._decide(delivery)
+        except Exception as error:  # handlers may raise anything
+            return self._failed(delivery, error)
+
+    def _decide(self, delivery: Delivery) -> _Decided | Awaitable[Decision]:
+        envelope = delivery.envelope = delivery.envelope or decode(delivery.fields)
+        handler = self.router.handlers.get(envelope.type)
+        if handler is None:
+            return _Decided(delivery, Transaction(), outcome="ignored")
+        event = delivery.event = delivery.event or envelope.open(handler.event)
+        if delivery.recovered and delivery.attempt > handler.most_attempts:
+            raise CrashLoop(f"{delivery.attempt - 1} attempts began and none of them reported back")
+        decision = handler(event, envelope.metadata)
+        if isawaitable(decision):
+            return decision
+        return _Decided(delivery, _transaction(decision))
+
+    async def _finish(self, delivery: Delivery, handling: Awaitable[Decision]) -> list[Delivery]:
+        """Await an async handler and commit what it decided; those who may go now."""
+        handler = self.router.handlers[delivery.type]
+        decided: _Decided | None
+        try:
+            async with asyncio.timeout(handler.timeout.total_seconds()):
+                decided = _Decided(delivery, _transaction(await handling))
+        except TimeoutError as error:
+            if not str(error):
+                error = TimeoutError(f"the handler did not finish within {handler.timeout.total_seconds():g} s")
+            decided = self._failed(delivery, error)
+        except Exception as error:  # handlers may raise anything
+            decided = self._failed(delivery, error)
+        return await self._commit([decided]) if decided else []
+
+    async def _commit(self, decided: list[_Decided]) -> list[Delivery]:
+        """Commit until each has its answer; the deliveries that were waiting in their lanes."""
+        followers: list[Delivery] = []
+        round_ = 0
+        while decided:
+            answers = await self._answers(decided)
+            again: list[_Decided] = []
+            for each, answer in zip(decided, answers, strict=True):
+                if (next_step := self._settle(each, answer, followers)) is not None:
+                    again.append(next_step)
+            if any(isinstance(answer, Unavailable) for answer in answers):
+                round_ += 1
+                await asyncio.sleep(_pause(round_))
+            decided = again
+        return followers
+
+    async def _answers(self, decided: Sequence[_Decided]) -> list[Answer]:
+        """Send the commits. A lost reply is no reason to decide again: fenced work can be sent until it is answered."""
+        work = [self._work(each) for each in decided]
+        try:
+            return await self.committer.commit_all(work)
+        except Unavailable as error:
+            return [error] * len(work)
+
+    def _work(self, each: _Decided) -> Work:
+        delivery = each.delivery
+        fence = Fence(delivery.stream, self.router.group, delivery.entry_id)
+        if each.transaction.is_empty:
+            return Work(each.transaction, _nowhere, fence)
+        origin = Origin.caused_by(delivery.envelope.metadata, self.source) if delivery.envelope else _nowhere
+        return Work(each.transaction, origin, fence)
+
+    def _settle(self, each: _Decided, answer: Answer, followers: list[Delivery]) -> _Decided | None:
+        """Act on one answer; what to commit next for this delivery, if anything."""
+        match answer:
+            case Committed():
+                self._done(each.delivery, each.outcome, followers)
+                return None
+            case Duplicate():
+                self._done(each.delivery, "duplicate", followers)
+                return None
+            case Unavailable():
+                log.warning("the server does not take commits now: %s", answer)
+                return each
+            case GuardsFailed(found):
+                return self._decide_again(each, found)
+            case error:
+                return self._failed(each.delivery, error)
+
+    def _decide_again(self, each: _Decided, found: Found) -> _Decided | None:
+        try:
+            transaction = each.transaction.decide_again(found) if each.decisions < most_decisions else None
+        except Exception as error:  # `otherwise` is a handler's code
+            return self._failed(each.delivery, error)
+        if transaction is None:
+            failed = ", ".join(map(str, found.failed))
+            return self._failed(each.delivery, GuardFailed(f"guard failed: {failed}", dict(found)))
+        return _Decided(each.delivery, transaction, each.outcome, each.decisions + 1)
+
+    def _done(self, delivery: Delivery, outcome: str, followers: list[Delivery]) -> None:
+        self._measure(delivery, outcome)
+        if (follower := self.next_in_lane(delivery)) is not None:
+            followers.append(follower)
+        self.on_done(delivery)
+
+    def _measure(self, delivery: Delivery, outcome: str) -> None:
+        # Any type may stand in an entry; only those that we know become labels.
+        known = delivery.type if delivery.type in self.router.handlers else "unknown"
+        telemetry.processed(delivery.stream, self.router.group, known, outcome, _since(delivery))
+
+    def next_in_lane(self, delivery: Delivery) -> Delivery | None:
+        """Who may go now that this delivery has left its lane."""
+        return None if delivery.lane is None else self._lanes.leave(delivery.lane)
+
+    def _failed(self, delivery: Delivery, error: Exception) -> _Decided | None:
+        """Judge a failure: a dead letter to commit, or `None` when the delivery stays pending for another attempt."""
+        handler = self.router.handlers.get(delivery.type)
+        verdict = judge(
+            error,
+            attempt=delivery.attempt,
+            policy=handler.policy(error) if handler else self.router.retry,
+            waited=datetime.now(UTC) - max(delivery.published_at, self.started_at),
+            rollout=self.rollout,
+        )
+        facts = {
+            "stream": delivery.stream,
+            "group": self.router.group,
+            "entryId": delivery.entry_id,
+            "eventType": delivery.type,
+            "eventId": delivery.envelope.metadata.event_id if delivery.envelope else None,
+            "attempt": delivery.attempt,
+        }
+        if isinstance(verdict, DeadLetter):
+            log.error("dead-lettered (%s): %s", verdict.reason, error, extra=facts)
+            telemetry.dead_lettered(delivery.stream, self.router.group, verdict.reason)
+            append = letter(delivery, error, verdict.reason, self.router.group, self.consumer, self.dead_letter_cap)
+            return _Decided(delivery, Transaction(then=[append]), outcome="dead_lettered")
+        log.warning("attempt failed, next in %.1f s: %r", verdict.after.total_seconds(), error, extra=facts)
+        self._measure(delivery, "failed")
+        self.on_retry(delivery, verdict)
+        return None
+
+
+_nowhere = Origin("", "", "")
+
+
+def _transaction(decision: Decision) -> Transaction:
+    if decision is None:
+        return Transaction()
+    if not isinstance(decision, Transaction):
+        raise TypeError(f"a handler returns a Transaction or None, not {type(decision).__name__}")
+    return decision
+
+
+def _since(delivery: Delivery) -> float:
+    return time.monotonic() - delivery.received_at
+
+
+def _pause(round_: int) -> float:
+    return _reconnecting.backoff(round_).total_seconds() + random.uniform(0, 0.05)

@@ -1,0 +1,36 @@
+"""The retry policy: how often a failing delivery is tried, and how long to wait between attempts."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Exponential backoff with full jitter.
+
+    Attempt `n` is followed by a wait drawn evenly from zero to `min(ceiling, base * 2**(n - 1))`, as described in
+    "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015). After `attempts` attempts the delivery is
+    dead-lettered.
+    """
+
+    attempts: int = 5
+    base: timedelta = timedelta(milliseconds=200)
+    ceiling: timedelta = timedelta(seconds=30)
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise ValueError(f"attempts must be at least 1, not {self.attempts}")
+        if not timedelta(0) <= self.base <= self.ceiling:
+            raise ValueError(f"base must lie between 0 and the ceiling of {self.ceiling}, not {self.base}")
+
+    def delay(self, attempt: int) -> timedelta | None:
+        """How long to wait after attempt number `attempt` (from 1) has failed; `None` when attempts are spent."""
+        return None if attempt >= self.attempts else self.backoff(attempt)
+
+    def backoff(self, attempt: int) -> timedelta:
+        """The same wait without a limit to the number of attempts."""
+        longest = min(self.ceiling, self.base * 2 ** min(attempt - 1, 30))
+        return random.uniform(0, 1) * longest

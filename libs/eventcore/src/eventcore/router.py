@@ -1,0 +1,108 @@
+"""The router: the table of handlers, one for each event type that a consumer group cares about."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from .envelope import Metadata
+from .event import Event
+from .retry import RetryPolicy
+from .transaction import Transaction
+
+E = TypeVar("E", bound=Event)
+Decision = Transaction | None
+HandlerFunction = Callable[..., Decision | Awaitable[Decision]]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """What to call for one event type, and how patiently.
+
+    The function takes the event, or the event and its metadata, and returns a `Transaction` (or `None`: only
+    acknowledge). A plain function decides at once; an `async` one may talk to the world outside, within `timeout`.
+    """
+
+    event: type[Event]
+    function: HandlerFunction
+    retry: RetryPolicy
+    retry_for: Mapping[type[Exception], RetryPolicy]
+    timeout: timedelta
+    is_async: bool
+    wants_metadata: bool
+
+    def __call__(self, event: Event, metadata: Metadata) -> Decision | Awaitable[Decision]:
+        """Call the function with what it asks for."""
+        return self.function(event, metadata) if self.wants_metadata else self.function(event)
+
+    def policy(self, error: Exception) -> RetryPolicy:
+        """The retry policy for this error: that of its nearest class named in `retry_for`, or the general one."""
+        return next((self.retry_for[kind] for kind in type(error).__mro__ if kind in self.retry_for), self.retry)
+
+    @property
+    def most_attempts(self) -> int:
+        """The most attempts that any of its policies allows."""
+        return max(policy.attempts for policy in (self.retry, *self.retry_for.values()))
+
+
+@dataclass(slots=True)
+class Router:
+    """The handlers of one consumer group.
+
+    inventory = Router(group="inventory-group")
+
+    @inventory.on(OrderCreated)
+    def reserve(order: OrderCreated) -> Transaction: ...
+    """
+
+    group: str
+    retry: RetryPolicy = RetryPolicy()
+    timeout: timedelta = timedelta(seconds=30)
+    handlers: dict[str, Handler] = field(default_factory=dict)
+
+    def on(
+        self,
+        event: type[E],
+        *,
+        retry: RetryPolicy | None = None,
+        retry_for: Mapping[type[Exception], RetryPolicy] | None = None,
+        timeout: timedelta | None = None,
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register the decorated function as the handler for `event`; the function itself stays as it is."""
+
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            if event.type in self.handlers:
+                raise TypeError(f"{self.group} already has a handler for {event.type}")
+            self.handlers[event.type] = Handler(
+                event,
+                function,
+                retry or self.retry,
+                dict(retry_for or {}),
+                timeout or self.timeout,
+                inspect.iscoroutinefunction(function),
+                _wants_metadata(function),
+            )
+            return function
+
+        return register
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams that this group reads: those of its events."""
+        return tuple(sorted({handler.event.stream for handler in self.handlers.values()}))
+
+    @property
+    def is_async(self) -> bool:
+        """Whether any handler may wait for the world outside."""
+        return any(handler.is_async for handler in self.handlers.values())
+
+
+def _wants_metadata(function: Callable[..., Any]) -> bool:
+    parameters = inspect.signature(function).parameters.values()
+    required = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if not 1 <= len(required) <= 2:
+        raise TypeError(f"{function.__qualname__} must take the event, or the event and its metadata")
+    return len(required) == 2

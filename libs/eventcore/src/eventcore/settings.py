@@ -1,0 +1,143 @@
+"""Settings read from the environment, checked once at start, so that a wrong one stops the program with one line."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from .errors import SettingsError
+
+
+def _redis_url(url: SecretStr) -> SecretStr:
+    parts = urlsplit(url.get_secret_value())
+    if parts.scheme not in ("redis", "rediss"):
+        raise ValueError("must start with redis:// or rediss://")
+    if not parts.hostname:
+        raise ValueError("names no host")
+    if parts.path.strip("/") and not parts.path.strip("/").isdigit():
+        raise ValueError("must end with a database number, as in redis://host:6379/0")
+    _ = parts.port  # raises ValueError for a port out of range
+    return url
+
+
+class Settings(BaseSettings):
+    """What every service of the system can be told. Services add their own fields in a subclass."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] = SecretStr("redis://localhost:6379/0")
+    redis_password: SecretStr | None = None
+    redis_password_file: Path | None = None
+    redis_ca_file: Path | None = None
+    redis_sentinels: Annotated[tuple[tuple[str, int], ...], NoDecode] = ()
+    redis_sentinel_master: str | None = None
+    key_prefix: str = Field("", max_length=100, pattern=r"^[^\s]*$")
+
+    host: str = "0.0.0.0"  # noqa: S104 - a container listens on all its interfaces
+    port: int = Field(8000, ge=1, le=65535)
+    pod_name: str = Field(
+        default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}", max_length=253, pattern=r"^[^\s]+$"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "console"] = Field(
+        default_factory=lambda: "console" if sys.stderr.isatty() else "json"
+    )
+
+    consumer_batch: int = Field(256, ge=1, le=10_000)
+    """Entries asked for in one read."""
+    consumer_concurrency: int = Field(64, ge=1, le=10_000)
+    """Deliveries held at once by a group with `async` handlers."""
+    consumer_waiting: int = Field(256, ge=1, le=100_000)
+    """Deliveries waiting for a retry; at this many the consumer stops reading."""
+    retry_attempts: int = Field(5, ge=1, le=1000)
+    rollout_seconds: float = Field(600, ge=0)
+    """How long an event of a newer major version is tried again before it is dead-lettered."""
+    drain_seconds: float = Field(20, ge=0, le=3600)
+    """How long deliveries in hand may take to finish after SIGTERM."""
+    heartbeat_seconds: float = Field(1, gt=0, le=60)
+    dead_after_seconds: float = Field(5, gt=0, le=3600)
+    """A consumer silent for so long is dead: its peers take over what it held."""
+    stream_cap: int = Field(1_000_000, ge=1)
+    """Entries at which a stream refuses new events (HTTP answers 503) rather than drop old ones."""
+    stream_keep_seconds: float = Field(86_400, ge=0)
+    """How long entries stay that every group has finished with."""
+    stream_keep_entries: int = Field(200_000, ge=0)
+    """How many of those stay at most."""
+    dlq_keep_seconds: float = Field(30 * 86_400, ge=0)
+    dlq_keep_entries: int = Field(100_000, ge=1)
+    drop_groups_idle_seconds: float | None = Field(None, gt=0)
+    """Forget a group whose consumers have all been gone for so long, so that it no longer holds up trimming."""
+    eviction_policy: Literal["refuse", "warn"] = "refuse"
+    """What to do on a server that may evict streams: refuse to start, or only warn."""
+
+    @field_validator("redis_sentinels", mode="before")
+    @classmethod
+    def _split_sentinels(cls, value: Any) -> Any:
+        return tuple(_host_and_port(part) for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("redis_ca_file", "redis_password_file")
+    @classmethod
+    def _readable(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            try:
+                path.read_bytes()
+            except OSError as error:
+                raise ValueError(f"{path} can't be read: {error.strerror}") from error
+        return path
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if bool(self.redis_sentinels) != bool(self.redis_sentinel_master):
+            raise ValueError("REDIS_SENTINELS and REDIS_SENTINEL_MASTER go together")
+        if self.dead_after_seconds < 2 * self.heartbeat_seconds:
+            raise ValueError("DEAD_AFTER_SECONDS must be at least twice HEARTBEAT_SECONDS")
+        return self
+
+    @property
+    def password(self) -> str | None:
+        """The password that overrides the URL's: the variable first, then the file (without its last line break)."""
+        if self.redis_password is not None:
+            return self.redis_password.get_secret_value()
+        if self.redis_password_file is not None:
+            return self.redis_password_file.read_text().rstrip("\r\n")
+        return None
+
+    @property
+    def redis_address(self) -> str:
+        """Where Redis is, for people: no user, no password."""
+        if self.redis_sentinels:
+            return f"{self.redis_sentinel_master} by Sentinel"
+        parts = urlsplit(self.redis_url.get_secret_value())
+        return f"{parts.hostname}:{parts.port or 6379}"
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, colon, port = text.strip().rpartition(":")
+    if not (colon and host and port.isdigit()):
+        raise ValueError(f"{text!r} is not host:port")
+    return host.strip("[]"), int(port)
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load(settings: type[S], **overrides: Any) -> S:
+    """Read settings from the environment. Raises `SettingsError` with one readable line that names each variable."""
+    try:
+        return settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError("; ".join(map(_complaint, error.errors(include_url=False)))) from None
+
+
+def _complaint(error: Any) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    variable = "_".join(str(part) for part in error["loc"][:1]).upper()
+    return f"{variable}: {message}" if variable else message

@@ -1,0 +1,123 @@
+"""The store: the Redis that holds state and streams. Transactions commit here, events are published here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+from redis.asyncio import Redis
+
+from .commit import Answer, Committed, Committer, GuardsFailed, Work
+from .connection import Connector
+from .envelope import Origin, encode
+from .errors import GuardFailed, OutcomeUnknown, StreamFull
+from .event import Event
+from .pipe import Command, Pipe
+from .settings import Settings
+from .streams import longest_block
+from .transaction import Transaction
+
+# A transaction whose guards fail again after each new decision is chasing a moving target.
+_most_decisions = 8
+
+
+class Store:
+    """State and streams in one Redis, for one service.
+
+    `source` is the service's name, as it appears in the events that it publishes. `redis` is a plain client for
+    queries; keys are to be made with `key`, which puts the prefix before them. Use it as an async context manager.
+    """
+
+    def __init__(
+        self, settings: Settings, *, source: str, origin: Callable[[str], Origin] = Origin.new
+    ) -> None:
+        self.settings, self.source = settings, source
+        self._origin = origin
+        self._connector = Connector(settings, role=source)
+        self.redis: Redis = self._connector.client()
+        self.commands = Pipe(self._connector.connect)
+        self.full_streams: set[str] = set()
+        self.committer = Committer(self.commands, prefix=settings.key_prefix, stream_cap=settings.stream_cap)
+
+    def key(self, name: str) -> str:
+        """The key as it stands in Redis."""
+        return self.settings.key_prefix + name
+
+    async def __aenter__(self) -> Self:
+        self.commands.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.commands.close()
+        await self.redis.aclose()
+        await self._connector.close()
+
+    async def commit(
+        self, transaction: Transaction, *, origin: Origin | None = None, resend: bool = False
+    ) -> Committed:
+        """Commit a transaction that settles no delivery: an HTTP request's, for example.
+
+        Raises `GuardFailed` when a guard fails and the transaction has no `otherwise`, `Conflict`, `Unavailable`
+        (nothing was written) or `OutcomeUnknown`. With `resend` a commit whose reply was lost is sent once more; say so
+        only where the transaction's own guards make a second run harmless.
+        """
+        origin = origin or self._origin(self.source)
+        for _ in range(_most_decisions):
+            answer = await self._answer(Work(transaction, origin), resend)
+            if isinstance(answer, Committed):
+                return answer
+            if not isinstance(answer, GuardsFailed):
+                raise answer if isinstance(answer, Exception) else TypeError(f"unfenced work was answered {answer}")
+            decision = transaction.decide_again(answer.found)
+            if decision is None:
+                failed = ", ".join(map(str, answer.found.failed))
+                raise GuardFailed(f"guard failed: {failed}", dict(answer.found))
+            transaction = decision
+        raise GuardFailed(f"guards failed after each of {_most_decisions} decisions", {})
+
+    async def _answer(self, work: Work, resend: bool) -> Answer:
+        try:
+            [answer] = await self.committer.commit_all([work])
+        except OutcomeUnknown:
+            if not resend:
+                raise
+            [answer] = await self.committer.commit_all([work])
+        return answer
+
+    async def publish(self, event: Event, *, origin: Origin | None = None, event_id: str | None = None) -> str:
+        """Append one event to its stream; its entry id. Many callers at once share one write to the server."""
+        self._check_room(event.stream)
+        origin = origin or self._origin(self.source)
+        reply: bytes = await self.commands.execute(*self._append(event, origin, event_id))
+        return reply.decode()
+
+    async def publish_all(self, events: Sequence[Event], *, origin: Origin | None = None) -> list[str]:
+        """Append events in order, in one write; their entry ids. Raises the first error, after all were sent."""
+        for stream in {event.stream for event in events}:
+            self._check_room(stream)
+        origin = origin or self._origin(self.source)
+        replies = await self.commands.pipeline([self._append(event, origin, None) for event in events])
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return [reply.decode() for reply in replies]
+
+    def _append(self, event: Event, origin: Origin, event_id: str | None) -> Command:
+        return ("XADD", self.key(event.stream), "*", "event", encode(event, origin, event_id))
+
+    def _check_room(self, stream: str) -> None:
+        if stream in self.full_streams:
+            raise StreamFull(f"{stream} is at its hard cap", retry_after=timedelta(seconds=5))
+
+    def reader(self, name: str) -> Pipe:
+        """A connection of its own for blocking reads; its timeout leaves room for the longest of them."""
+        return Pipe(
+            self._connector.connect,
+            name=name,
+            timeout=longest_block + timedelta(seconds=5),
+            on_connect=[("CLIENT", "ID")],
+        )

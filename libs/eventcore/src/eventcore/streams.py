@@ -1,0 +1,200 @@
+"""What a consumer asks of Redis Streams: reading, pending entries, claims, heartbeats. Replies are normalised here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from .pipe import Pipe, Reply, ServerError
+from .script import Call, Script, run, run_all
+
+# No read blocks for longer, so that a stop and a dead connection are soon noticed.
+longest_block = timedelta(seconds=2)
+# How long a consumer that never sent a heartbeat (another library's) must be idle to be taken for dead.
+foreign_idle = timedelta(minutes=5)
+
+
+@cache
+def _script(name: str) -> Script:
+    return Script.named(name, allow_oom=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry handed to us: the `attempt`-th time that this group tries it. `fields` is `None` if it was trimmed."""
+
+    stream: str
+    entry_id: str
+    attempt: int
+    fields: Mapping[bytes, bytes] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An entry that we hold without having its content; `attempt` tries have begun so far."""
+
+    stream: str
+    entry_id: str
+    attempt: int
+
+
+class NoGroup(Exception):
+    """The stream or the group isn't there (any more)."""
+
+
+def retry_stream(stream: str, group: str) -> str:
+    """Where a redriven event goes: only the group that failed it reads there."""
+    return f"{stream}:{group}:retry"
+
+
+def beats_key(stream: str, group: str) -> str:
+    """The sorted set of a group's consumers by their last heartbeat (milliseconds of the server's clock)."""
+    return f"{stream}:{group}:beats"
+
+
+def dead_letter_stream(stream: str) -> str:
+    """`orders_stream` → `orders_dlq`."""
+    return f"{stream.removesuffix('_stream')}_dlq"
+
+
+class GroupMember:
+    """One consumer in one group, over all the streams that the group reads."""
+
+    def __init__(
+        self, commands: Pipe, reader: Pipe, *, group: str, consumer: str, streams: Iterable[str], prefix: str = ""
+    ) -> None:
+        self.group, self.consumer = group, consumer
+        self.main_streams = tuple(streams)
+        self.streams = (*self.main_streams, *(retry_stream(stream, group) for stream in self.main_streams))
+        self._commands, self._reader, self._prefix = commands, reader, prefix
+        self._names = {(prefix + stream).encode(): stream for stream in self.streams}
+
+    async def create(self) -> None:
+        """Create streams and groups where they aren't there, from the very first entry on."""
+        replies = await self._commands.pipeline(
+            [("XGROUP", "CREATE", self._prefix + stream, self.group, "0", "MKSTREAM") for stream in self.streams]
+        )
+        for reply in replies:
+            if isinstance(reply, Exception) and not (isinstance(reply, ServerError) and reply.code == "BUSYGROUP"):
+                raise reply
+
+    async def exists(self) -> bool:
+        """Whether the group is there on all its main streams."""
+        replies = await self._commands.pipeline(
+            [("XINFO", "GROUPS", self._prefix + stream) for stream in self.main_streams]
+        )
+        return all(
+            not isinstance(reply, Exception) and any(pairs(row)[b"name"] == self.group.encode() for row in reply)
+            for reply in replies
+        )
+
+    async def read(self, count: int, block: timedelta) -> list[Entry]:
+        """New entries, at most `count` a stream; empty after `block` without any. Raises `NoGroup`, `Unavailable`."""
+        milliseconds = int(block.total_seconds() * 1000)
+        names = [self._prefix + stream for stream in self.streams]
+        try:
+            reply = await self._reader.execute(
+                "XREADGROUP", "GROUP", self.group, self.consumer, "COUNT", count, "BLOCK", milliseconds,
+                "STREAMS", *names, *([">"] * len(names)),
+            )  # fmt: skip
+        except ServerError as error:
+            if error.code in ("NOGROUP", "UNBLOCKED"):
+                raise NoGroup(str(error)) from error
+            raise
+        return [
+            Entry(self._names[name], entry_id.decode(), 1, pairs(fields) if fields else None)
+            for name, entries in reply or ()
+            for entry_id, fields in entries
+        ]
+
+    async def unblock(self) -> None:
+        """End a blocking read now, as if its time were over."""
+        if self._reader.greeting:
+            await self._commands.execute("CLIENT", "UNBLOCK", self._reader.greeting[0])
+
+    async def pending(self, stream: str, *, after: str = "", count: int = 1000) -> list[Pending]:
+        """What we hold on a stream, in order, beginning after the given entry id."""
+        start = f"({after}" if after else "-"
+        reply = await self._execute("XPENDING", self._prefix + stream, self.group, start, "+", count, self.consumer)
+        return [Pending(stream, entry_id.decode(), int(attempt)) for entry_id, _, _, attempt in reply]
+
+    async def claim(self, stream: str, entry_ids: Sequence[str], *, counts: bool) -> list[Entry]:
+        """Begin another attempt at entries, those that are still ours; `counts` says whether the attempt is counted."""
+        call = Call(
+            _script("claim"), [self._prefix + stream], [self.group, self.consumer, 1 if counts else 0, *entry_ids]
+        )
+        reply = await self._run(call)
+        return [
+            Entry(stream, row[0].decode(), int(row[1]), pairs(row[2]) if len(row) == 3 else None) for row in reply
+        ]
+
+    async def beat(self, dead_after: timedelta) -> list[tuple[str, str]]:
+        """Send a heartbeat on every stream; who is silent for too long, as (stream, consumer)."""
+        calls = [
+            Call(_script("beat"), [self._beats(stream)], [self.consumer, _milliseconds(dead_after)])
+            for stream in self.streams
+        ]
+        dead: list[tuple[str, str]] = []
+        for stream, reply in zip(self.streams, await run_all(self._commands, calls), strict=True):
+            if isinstance(reply, Exception):
+                raise reply
+            dead += [(stream, name.decode()) for name in reply if name.decode() != self.consumer]
+        return dead
+
+    async def strangers(self) -> list[tuple[str, str]]:
+        """Consumers that never sent a heartbeat and have long been idle, as (stream, consumer)."""
+        found: list[tuple[str, str]] = []
+        for stream in self.streams:
+            beats = set(await self._execute("ZRANGE", self._beats(stream), 0, -1))
+            for row in await self._execute("XINFO", "CONSUMERS", self._prefix + stream, self.group):
+                consumer = pairs(row)
+                if consumer[b"name"] not in beats and consumer[b"idle"] >= _milliseconds(foreign_idle):
+                    found.append((stream, consumer[b"name"].decode()))
+        return found
+
+    async def take_over(self, stream: str, dead: str, *, dead_after: timedelta, count: int) -> list[Pending]:
+        """Claim what a dead consumer held, `count` at most, without counting an attempt; nothing if it lives."""
+        keys = [self._prefix + stream, self._beats(stream)]
+        arguments = [self.group, self.consumer, dead, _milliseconds(dead_after), _milliseconds(foreign_idle), count]
+        reply = await self._run(Call(_script("take_over"), keys, arguments))
+        return [Pending(stream, entry_id.decode(), int(attempt)) for entry_id, attempt in reply]
+
+    async def leave(self) -> bool:
+        """Leave the group on every stream; whether nothing was left for peers to take over."""
+        calls = [
+            Call(_script("leave"), [self._prefix + stream, self._beats(stream)], [self.group, self.consumer])
+            for stream in self.streams
+        ]
+        replies = await run_all(self._commands, calls)
+        return all(reply == 0 for reply in replies)
+
+    def _beats(self, stream: str) -> str:
+        return self._prefix + beats_key(stream, self.group)
+
+    async def _execute(self, *command: str | int) -> Reply:
+        try:
+            return await self._commands.execute(*command)
+        except ServerError as error:
+            raise _translated(error) from error
+
+    async def _run(self, call: Call) -> Reply:
+        try:
+            return await run(self._commands, call)
+        except ServerError as error:
+            raise _translated(error) from error
+
+
+def _translated(error: ServerError) -> Exception:
+    return NoGroup(str(error)) if "NOGROUP" in str(error) or "no such key" in str(error) else error
+
+
+def pairs(flat: Sequence[Any]) -> dict[Any, Any]:
+    """`[k, v, k, v]`, as RESP2 writes a map, as a dictionary."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _milliseconds(time: timedelta) -> int:
+    return int(time.total_seconds() * 1000)

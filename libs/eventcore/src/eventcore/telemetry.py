@@ -1,0 +1,56 @@
+"""What happens is measured and traced here, by the OpenTelemetry API alone: without an SDK it all costs nearly nothing."""
+
+from __future__ import annotations
+
+from opentelemetry import metrics
+
+_meter = metrics.get_meter("eventcore")
+_duration = _meter.create_histogram(
+    "messaging.process.duration", "s", "Time from a delivery's being handed out to its end, by event type and outcome"
+)
+_dead_letters = _meter.create_counter("eventcore.dead_letters", "{event}", "Deliveries dead-lettered, by reason")
+_retries = _meter.create_counter("eventcore.retries", "{attempt}", "Further attempts begun")
+_takeovers = _meter.create_counter("eventcore.takeovers", "{event}", "Deliveries taken over from dead consumers")
+_trimmed = _meter.create_counter("eventcore.trimmed_unread", "{event}", "Events lost to trimming: must stay 0")
+
+
+def processed(stream: str, group: str, event_type: str, outcome: str, seconds: float) -> None:
+    """One attempt has ended: `handled`, `ignored`, `duplicate`, `failed` or `dead_lettered`."""
+    _duration.record(
+        seconds,
+        {
+            "messaging.system": "redis",
+            "messaging.destination.name": stream,
+            "messaging.consumer.group.name": group,
+            "eventcore.event.type": event_type,
+            "eventcore.outcome": outcome,
+        },
+    )
+
+
+def dead_lettered(stream: str, group: str, reason: str) -> None:
+    """A delivery was given up."""
+    _dead_letters.add(1, {**_place(stream, group), "reason": reason})
+
+
+def retried(stream: str, group: str) -> None:
+    """A further attempt begins."""
+    _retries.add(1, _place(stream, group))
+
+
+def took_over(stream: str, group: str, count: int) -> None:
+    """Deliveries were claimed from a dead consumer."""
+    _takeovers.add(count, _place(stream, group))
+
+
+def trimmed_unread(stream: str, group: str) -> None:
+    """An entry was gone before its group had finished with it."""
+    _trimmed.add(1, _place(stream, group))
+
+
+def _place(stream: str, group: str) -> dict[str, str]:
+    return {
+        "messaging.system": "redis",
+        "messaging.destination.name": stream,
+        "messaging.consumer.group.name": group,
+    }

@@ -1,0 +1,1 @@
+"""What tests of services and of the library itself need."""

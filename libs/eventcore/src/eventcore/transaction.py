@@ -1,0 +1,274 @@
+"""A transaction: what a piece of work decides, as plain values. Guards to hold, writes to make, events to publish.
+
+Nothing here speaks to Redis; `commit` does. So a rule that returns a transaction is tested without a server:
+
+    assert reserve(order).then == [Stock("11").take(2), publish(InventoryReserved(...))]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from .event import Event
+
+Operator = Literal["absent", "present", "equals", "at_least"]
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A condition on one place. If it doesn't hold when the transaction commits, nothing at all is written."""
+
+    place: Field | Text
+    operator: Operator
+    operand: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.place} {self.operator.replace('_', ' ')} {self.operand}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class SetField:
+    """Put `value` into a field."""
+
+    field: Field
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddToField:
+    """Add `amount` to an integer field (absent counts as 0). Additions to one field in one transaction add up."""
+
+    field: Field
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetText:
+    """Put a string under a key, to vanish after `ttl`."""
+
+    text: Text
+    value: str
+    ttl: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class AddMember:
+    """Put a member into a sorted set."""
+
+    key: str
+    member: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMember:
+    """Take a member out of a sorted set."""
+
+    key: str
+    member: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """Let a key vanish `ttl` from now."""
+
+    key: str
+    ttl: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove a key."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Append an event to its stream; `event_id` where the caller already gave it one."""
+
+    event: Event
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Append an entry of any shape to a stream, keeping about `max_length` entries there."""
+
+    stream: str
+    fields: tuple[tuple[str, str | bytes], ...]
+    max_length: int | None = None
+
+
+Write = SetField | AddToField | SetText | AddMember | RemoveMember | Expire | Delete | Publish | Append
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a hash."""
+
+    key: str
+    name: str
+
+    def __ge__(self, least: int) -> Guard:
+        """Guard: holds an integer of at least this much."""
+        return Guard(self, "at_least", str(least))
+
+    def equals(self, value: str) -> Guard:
+        """Guard: holds exactly this text."""
+        return Guard(self, "equals", value)
+
+    def absent(self) -> Guard:
+        """Guard: is not there."""
+        return Guard(self, "absent")
+
+    def present(self) -> Guard:
+        """Guard: is there, whatever it holds."""
+        return Guard(self, "present")
+
+    def set(self, value: str | int) -> SetField:
+        """Write: this value."""
+        return SetField(self, str(value))
+
+    def add(self, amount: int) -> AddToField:
+        """Write: this much more (or less)."""
+        return AddToField(self, amount)
+
+    def __str__(self) -> str:
+        return f"{self.key}[{self.name}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Hash:
+    """A hash: an object of named fields under one key."""
+
+    key: str
+
+    def __getitem__(self, name: str) -> Field:
+        """One of its fields."""
+        return Field(self.key, name)
+
+    def set(self, values: Mapping[str, str | int | None]) -> list[Write]:
+        """Writes: these fields; those that are `None` are left alone."""
+        return [self[name].set(value) for name, value in values.items() if value is not None]
+
+    def expire(self, ttl: timedelta) -> Expire:
+        """Write: vanish `ttl` from now."""
+        return Expire(self.key, ttl)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A plain string under one key."""
+
+    key: str
+
+    def equals(self, value: str) -> Guard:
+        """Guard: holds exactly this text."""
+        return Guard(self, "equals", value)
+
+    def absent(self) -> Guard:
+        """Guard: is not there."""
+        return Guard(self, "absent")
+
+    def present(self) -> Guard:
+        """Guard: is there, whatever it holds."""
+        return Guard(self, "present")
+
+    def set(self, value: str, *, ttl: timedelta | None = None) -> SetText:
+        """Write: this value, for so long."""
+        return SetText(self, value, ttl)
+
+    def __str__(self) -> str:
+        return self.key
+
+
+@dataclass(frozen=True, slots=True)
+class SortedSet:
+    """Members in the order of their scores, and of their text where scores are equal: an index."""
+
+    key: str
+
+    def add(self, member: str, score: float = 0) -> AddMember:
+        """Write: have this member."""
+        return AddMember(self.key, member, score)
+
+    def remove(self, member: str) -> RemoveMember:
+        """Write: be without this member."""
+        return RemoveMember(self.key, member)
+
+
+def publish(event: Event, *, event_id: str | None = None) -> Publish:
+    """Write: append this event to its stream."""
+    return Publish(event, event_id)
+
+
+def delete(key: str) -> Delete:
+    """Write: remove this key."""
+    return Delete(key)
+
+
+class Found(Mapping["Field | Text", "str | None"]):
+    """What the guarded places held when a guard failed, for deciding again."""
+
+    def __init__(self, values: Iterable[tuple[Guard, str | None]]) -> None:
+        self._guards = tuple(values)
+        self._values = {guard.place: value for guard, value in self._guards}
+
+    def __getitem__(self, place: Field | Text) -> str | None:
+        return self._values[place]
+
+    def __iter__(self) -> Iterator[Field | Text]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @property
+    def failed(self) -> tuple[Guard, ...]:
+        """The guards that did not hold."""
+        return tuple(guard for guard, value in self._guards if not _holds(guard, value))
+
+
+Otherwise = Callable[[Found], "Transaction | Sequence[Write]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """Commits as a whole, together with the acknowledgement of the event it came from, or not at all.
+
+    Only if every guard of `when` holds are the writes of `then` made. If one fails nothing is written, and
+    `otherwise` is asked, with what was found, what to do instead: another transaction, or plain writes. Without it the
+    caller gets `GuardFailed`.
+    """
+
+    when: Sequence[Guard] = ()
+    then: Sequence[Write] = ()
+    otherwise: Otherwise | None = None
+
+    def decide_again(self, found: Found) -> Transaction | None:
+        """The transaction to try after a guard failed; `None` when nobody said."""
+        if self.otherwise is None:
+            return None
+        decision = self.otherwise(found)
+        return decision if isinstance(decision, Transaction) else Transaction(then=decision)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to check and nothing to write: acknowledging is all."""
+        return not self.when and not self.then
+
+
+def _holds(guard: Guard, value: str | None) -> bool:
+    match guard.operator:
+        case "absent":
+            return value is None
+        case "present":
+            return value is not None
+        case "equals":
+            return value == guard.operand
+        case "at_least":
+            return value is not None and int(value) >= int(guard.operand)
