@@ -1,0 +1,1 @@
+"""The inventory service keeps the stock and reserves it for orders."""

@@ -1,0 +1,1 @@
+"""The order service accepts orders and follows each to its end."""

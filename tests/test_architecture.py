@@ -1,0 +1,368 @@
+"""Imports point down only: the layers of eventcore, of the services, and who may know whom.
+
+The tables come first, the rules after them; the last tests plant one violation of each rule and see it found.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+class Layer(NamedTuple):
+    """Modules at one height, and what third-party packages they must not import."""
+
+    name: str
+    modules: frozenset[str]
+    forbidden: frozenset[str] = frozenset()
+
+
+# From top to bottom. A module imports from its own layer or a lower one. `a_package` stands for all of its modules;
+# `__init__` is the face of eventcore, which its own modules don't look at.
+EVENTCORE_LAYERS = (
+    Layer("face", frozenset({"__init__"})),
+    Layer("edges", frozenset({"__main__", "cli", "configure", "telemetry_sdk", "testing", "web"})),
+    Layer(
+        "runtime",
+        frozenset(
+            {
+                "consumer",
+                "dead_letters",
+                "holding",
+                "maintenance",
+                "membership",
+                "processing",
+                "retention",
+                "retries",
+                "takeover",
+            }
+        ),
+        forbidden=frozenset({"aiohttp"}),
+    ),
+    Layer(
+        "redis",
+        frozenset({"commit", "connection", "pipe", "script", "store", "streams"}),
+        forbidden=frozenset({"aiohttp"}),
+    ),
+    Layer(
+        "pure",
+        frozenset({"delivery", "envelope", "event", "lanes", "retry", "router", "transaction"}),
+        forbidden=frozenset({"aiohttp", "redis"}),
+    ),
+    Layer("leaves", frozenset({"errors", "settings", "telemetry"}), forbidden=frozenset({"aiohttp", "redis"})),
+)
+
+# A service, from top to bottom. Modules with other names stand outside this order.
+SERVICE_LAYERS = (frozenset({"__main__"}), frozenset({"app"}), frozenset({"api", "handlers"}), frozenset({"domain"}))
+FORBIDDEN_IN_DOMAIN = frozenset({"aiohttp", "redis"})
+
+# The published language knows the standard library and these.
+CONTRACTS_MAY_IMPORT = frozenset({"contracts", "eventcore", "pydantic"})
+
+# Only these know how telemetry is exported; all else knows OpenTelemetry's API.
+SDK = ("opentelemetry.sdk", "opentelemetry.exporter")
+MAY_IMPORT_SDK = frozenset({"eventcore.configure", "eventcore.telemetry_sdk"})
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module of a member, and the dotted names that it imports (`from a import b` is `a.b`), by line."""
+
+    name: str
+    path: Path
+    imports: tuple[tuple[int, str], ...]
+
+    @property
+    def member(self) -> str:
+        """The member's import name."""
+        return self.name.partition(".")[0]
+
+    @property
+    def part(self) -> str:
+        """The module's, or its package's, name directly under the member."""
+        return self.name.split(".")[1] if "." in self.name else "__init__"
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The members' sources under one root."""
+
+    root: Path
+
+    @cached_property
+    def modules(self) -> Mapping[str, Module]:
+        """All modules by name."""
+        return {
+            module.name: module
+            for source in sorted([*self.root.glob("libs/*/src"), *self.root.glob("services/*/src")])
+            for path in sorted(source.rglob("*.py"))
+            for module in [parse(path, path.relative_to(source))]
+        }
+
+    @cached_property
+    def services(self) -> frozenset[str]:
+        """The import names of the services."""
+        return frozenset(path.name for path in self.root.glob("services/*/src/*") if path.is_dir())
+
+    def of(self, *members: str) -> Iterator[Module]:
+        """The modules of these members."""
+        return (module for module in self.modules.values() if module.member in members)
+
+    def resolve(self, imported: str) -> Module | None:
+        """The member's module that this import reaches, if it reaches one."""
+        while imported not in self.modules and "." in imported:
+            imported = imported.rpartition(".")[0]
+        return self.modules.get(imported)
+
+    def links(self, module: Module) -> Iterator[tuple[int, Module]]:
+        """The modules of the same member that this one imports, by line."""
+        for line, imported in module.imports:
+            target = self.resolve(imported)
+            if target and target.member == module.member and target != module:
+                yield line, target
+
+
+def parse(path: Path, relative: Path) -> Module:
+    """Read a module's imports, relative ones made absolute, those inside functions and `TYPE_CHECKING` included."""
+    parts = list(relative.with_suffix("").parts)
+    package = parts[:-1]
+    name = ".".join(package if parts[-1] == "__init__" else parts)
+    imports: list[tuple[int, str]] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))):
+        if isinstance(node, ast.Import):
+            imports += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else []
+            origin = ".".join([*above, *([node.module] if node.module else [])])
+            imports += [(node.lineno, f"{origin}.{alias.name}") for alias in node.names]
+    return Module(name, path, tuple(sorted(imports)))
+
+
+def among(imported: str, packages: frozenset[str] | tuple[str, ...]) -> bool:
+    """Whether the import reaches one of these packages."""
+    return any(imported == package or imported.startswith(f"{package}.") for package in packages)
+
+
+def layer_of(module: Module) -> int | None:
+    """How far from the top the module's layer of eventcore is."""
+    return next((height for height, layer in enumerate(EVENTCORE_LAYERS) if module.part in layer.modules), None)
+
+
+def services_do_not_import_each_other(tree: Tree) -> Iterator[str]:
+    """What they say to each other goes through events."""
+    for module in tree.of(*tree.services):
+        for line, imported in module.imports:
+            if among(imported, tree.services - {module.member}):
+                yield f"{module.path}:{line}: {module.name} imports another service: {imported}"
+
+
+def libraries_do_not_import_services(tree: Tree) -> Iterator[str]:
+    """Eventcore knows no member, contracts knows eventcore."""
+    for module in tree.of("eventcore", "contracts"):
+        for line, imported in module.imports:
+            above = tree.services | ({"contracts"} if module.member == "eventcore" else set())
+            if among(imported, above):
+                yield f"{module.path}:{line}: {module.name} imports from above: {imported}"
+
+
+def contracts_know_only_eventcore(tree: Tree) -> Iterator[str]:
+    """A program in another language could have published these events."""
+    for module in tree.of("contracts"):
+        for line, imported in module.imports:
+            package = imported.partition(".")[0]
+            if package not in CONTRACTS_MAY_IMPORT and package not in sys.stdlib_module_names:
+                yield f"{module.path}:{line}: {module.name} imports {imported}; contracts know only eventcore"
+
+
+def private_names_stay_at_home(tree: Tree) -> Iterator[str]:
+    """A member uses the public names of the others."""
+    for module in tree.modules.values():
+        for line, imported in module.imports:
+            target = tree.resolve(imported)
+            names = imported.split(".")
+            if target and target.member != module.member and any(is_private(name) for name in names):
+                yield f"{module.path}:{line}: {module.name} imports a private name of {target.member}: {imported}"
+
+
+def is_private(name: str) -> bool:
+    """Whether a name is for its own package only."""
+    return name.startswith("_") and not name.endswith("__")
+
+
+def domains_know_no_machinery(tree: Tree) -> Iterator[str]:
+    """A domain imports neither a client nor a server, nor anything of its service that does."""
+    for module in tree.of(*tree.services):
+        if module.part == "domain":
+            yield from machinery_behind(tree, module)
+
+
+def machinery_behind(tree: Tree, domain: Module) -> Iterator[str]:
+    """Follow the imports within the service, and say the way to each forbidden one."""
+    ways = {domain.name: domain.name}
+    waiting = [domain]
+    while waiting:
+        module = waiting.pop()
+        for line, imported in module.imports:
+            if among(imported, FORBIDDEN_IN_DOMAIN):
+                yield f"{module.path}:{line}: a domain reaches {imported}: {ways[module.name]}"
+        for _, target in tree.links(module):
+            if target.name not in ways:
+                ways[target.name] = f"{ways[module.name]} -> {target.name}"
+                waiting.append(target)
+
+
+def services_import_downwards(tree: Tree) -> Iterator[str]:
+    """__main__, app, api and handlers, domain."""
+    heights = {name: height for height, names in enumerate(SERVICE_LAYERS) for name in names}
+    for module in tree.of(*tree.services):
+        for line, target in tree.links(module):
+            if module.part in heights and heights.get(target.part, len(heights)) < heights[module.part]:
+                yield f"{module.path}:{line}: {module.name} imports upwards: {target.name}"
+
+
+def eventcore_modules_have_a_layer(tree: Tree) -> Iterator[str]:
+    """A new module is put into the table above by whoever writes it."""
+    for module in tree.of("eventcore"):
+        if layer_of(module) is None:
+            yield f"{module.path}:1: {module.name} is not in EVENTCORE_LAYERS: say which layer it belongs to"
+
+
+def eventcore_imports_downwards(tree: Tree) -> Iterator[str]:
+    """Edges, runtime, redis, pure, leaves."""
+    for module in tree.of("eventcore"):
+        height = layer_of(module)
+        for line, target in tree.links(module):
+            target_height = layer_of(target)
+            if height is not None and target_height is not None and target_height < height:
+                above, below = EVENTCORE_LAYERS[target_height].name, EVENTCORE_LAYERS[height].name
+                yield f"{module.path}:{line}: {module.name} ({below}) imports upwards: {target.name} ({above})"
+
+
+def eventcore_layers_keep_out_what_they_must(tree: Tree) -> Iterator[str]:
+    """Pure modules and leaves know neither redis nor aiohttp; aiohttp is for the edges."""
+    for module in tree.of("eventcore"):
+        height = layer_of(module)
+        for line, imported in module.imports:
+            if height is not None and among(imported, EVENTCORE_LAYERS[height].forbidden):
+                yield f"{module.path}:{line}: {module.name} ({EVENTCORE_LAYERS[height].name}) imports {imported}"
+
+
+def only_configure_knows_the_sdk(tree: Tree) -> Iterator[str]:
+    """Without a configured exporter telemetry costs next to nothing."""
+    for module in tree.modules.values():
+        for line, imported in module.imports:
+            if among(imported, SDK) and module.name not in MAY_IMPORT_SDK:
+                yield f"{module.path}:{line}: {module.name} imports {imported}; only {sorted(MAY_IMPORT_SDK)} may"
+
+
+Rule = Callable[[Tree], Iterator[str]]
+
+# Each rule, with sources that break it and what it then says.
+RULES: Mapping[Rule, tuple[Mapping[str, str], str]] = {
+    services_do_not_import_each_other: (
+        {"services/order/src/order_service/app.py": "def start():\n    from inventory_service.domain import Stock\n"},
+        "app.py:2: order_service.app imports another service: inventory_service.domain.Stock",
+    ),
+    libraries_do_not_import_services: (
+        {"libs/eventcore/src/eventcore/web.py": "import contracts\n"},
+        "web.py:1: eventcore.web imports from above: contracts",
+    ),
+    contracts_know_only_eventcore: (
+        {"libs/contracts/src/contracts/orders.py": "import json\nimport pydantic\nimport eventcore\nimport aiohttp\n"},
+        "orders.py:4: contracts.orders imports aiohttp; contracts know only eventcore",
+    ),
+    private_names_stay_at_home: (
+        {"services/order/src/order_service/app.py": "from eventcore.event import __doc__, _registry\n"},
+        "app.py:1: order_service.app imports a private name of eventcore: eventcore.event._registry",
+    ),
+    domains_know_no_machinery: (
+        {
+            "services/order/src/order_service/domain/order.py": "from order_service import keys\n",
+            "services/order/src/order_service/keys.py": "import redis.asyncio\n",
+        },
+        "keys.py:1: a domain reaches redis.asyncio: order_service.domain.order -> order_service.keys",
+    ),
+    services_import_downwards: (
+        {
+            "services/order/src/order_service/api.py": "",
+            "services/order/src/order_service/domain.py": "from . import api, views\n",
+            "services/order/src/order_service/views.py": "",
+        },
+        "domain.py:1: order_service.domain imports upwards: order_service.api",
+    ),
+    eventcore_modules_have_a_layer: (
+        {"libs/eventcore/src/eventcore/misc.py": ""},
+        "misc.py:1: eventcore.misc is not in EVENTCORE_LAYERS: say which layer it belongs to",
+    ),
+    eventcore_imports_downwards: (
+        {
+            "libs/eventcore/src/eventcore/consumer/loop.py": "from ..event import Event\nfrom ..retry import delay\n",
+            "libs/eventcore/src/eventcore/retry.py": "from typing import Any\nfrom .consumer.loop import turn\n",
+        },
+        "retry.py:2: eventcore.retry (pure) imports upwards: eventcore.consumer.loop (runtime)",
+    ),
+    eventcore_layers_keep_out_what_they_must: (
+        {
+            "libs/eventcore/src/eventcore/streams.py": "import redis\n",
+            "libs/eventcore/src/eventcore/retry.py": "from redis.exceptions import RedisError\n",
+        },
+        "retry.py:1: eventcore.retry (pure) imports redis.exceptions.RedisError",
+    ),
+    only_configure_knows_the_sdk: (
+        {
+            "libs/eventcore/src/eventcore/configure.py": "from opentelemetry.sdk.trace import TracerProvider\n",
+            "libs/eventcore/src/eventcore/telemetry.py": "from opentelemetry import sdk, trace\n",
+        },
+        "telemetry.py:1: eventcore.telemetry imports opentelemetry.sdk; only ",
+    ),
+}
+
+
+def name_of(rule: Rule) -> str:
+    return rule.__name__
+
+
+@pytest.fixture(scope="module")
+def repository() -> Tree:
+    return Tree(ROOT)
+
+
+def test_every_member_is_looked_at(repository: Tree) -> None:
+    members = {module.member for module in repository.modules.values()}
+    assert members == {"contracts", "eventcore", "inventory_service", "notification_service", "order_service"}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=name_of)
+def test_the_rule_holds(rule: Rule, repository: Tree) -> None:
+    violations = "\n".join(rule(repository))
+    assert not violations, violations
+
+
+@pytest.mark.parametrize("rule", RULES, ids=name_of)
+def test_a_violation_of_the_rule_is_found_and_nothing_else(rule: Rule, tmp_path: Path) -> None:
+    planted, said = RULES[rule]
+    sound = {
+        "libs/contracts/src/contracts/__init__.py": "from eventcore import Event\n",
+        "libs/eventcore/src/eventcore/__init__.py": "from .event import Event\n",
+        "libs/eventcore/src/eventcore/event.py": "import pydantic\n",
+        "services/inventory/src/inventory_service/domain.py": "from contracts import OrderCreated\n",
+        "services/order/src/order_service/app.py": "import aiohttp\nfrom eventcore import Event\n",
+    }
+    for name, text in {**sound, **planted}.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    found = [violation for other in RULES for violation in other(Tree(tmp_path))]
+    if rule is libraries_do_not_import_services:
+        found = [violation for violation in found if "from above" in violation]
+    assert len(found) == 1, found
+    assert said in found[0]
