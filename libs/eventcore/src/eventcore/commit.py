@@ -23,7 +23,6 @@ from .transaction import (
     RemoveMember,
     SetField,
     SetText,
-    Text,
     Transaction,
     Write,
 )
@@ -94,18 +93,17 @@ class Committer:
 
     async def _run(self, work: Sequence[Work]) -> list[Reply]:
         """Script calls for what has something to say; one XACK with many ids for what is only acknowledged."""
-        bare: dict[tuple[str, str], list[int]] = {}
+        bare: dict[tuple[str, str], dict[int, str]] = {}
         calls: dict[int, Call] = {}
         for i, each in enumerate(work):
             if each.transaction.is_empty:
                 if each.fence is not None:
-                    bare.setdefault((each.fence.stream, each.fence.group), []).append(i)
+                    bare.setdefault((each.fence.stream, each.fence.group), {})[i] = each.fence.entry_id
             else:
                 calls[i] = self._call(each)
         replies: list[Reply] = [[b"ok"]] * len(work)
         acknowledgements: list[Command] = [
-            ("XACK", self._prefix + stream, group, *(_entry_id(work[i]) for i in numbers))
-            for (stream, group), numbers in bare.items()
+            ("XACK", self._prefix + stream, group, *entry_ids.values()) for (stream, group), entry_ids in bare.items()
         ]
         answers = await run_all(self.pipe, list(calls.values()), beside=acknowledgements)
         for i, answer in zip(calls, answers, strict=False):
@@ -119,11 +117,6 @@ class Committer:
     def _call(self, work: Work) -> Call:
         keys, arguments = compile_transaction(work, self._prefix, self._cap)
         return Call(commit_script(allow_oom=work.fence is not None), keys, arguments)
-
-
-def _entry_id(work: Work) -> str:
-    assert work.fence is not None
-    return work.fence.entry_id
 
 
 def _answer(reply: Reply, transaction: Transaction) -> Answer:
@@ -148,17 +141,15 @@ def _answer(reply: Reply, transaction: Transaction) -> Answer:
 class _HashPlan:
     """All that a transaction does with one hash, so that it is read once and written once."""
 
-    guards: list[Guard] = field(default_factory=list)
+    guards: list[tuple[str, Guard]] = field(default_factory=list)
     additions: dict[str, int] = field(default_factory=dict)
     values: dict[str, str] = field(default_factory=dict)
 
     def arguments(self) -> list[str | int]:
         reads: list[str | int] = []
         additions = dict(self.additions)
-        for guard in self.guards:
-            assert isinstance(guard.place, Field)
-            amount = additions.pop(guard.place.name, "")
-            reads += (guard.place.name, guard.operator, guard.operand, amount)
+        for name, guard in self.guards:
+            reads += (name, guard.operator, guard.operand, additions.pop(name, ""))
         for name, amount in additions.items():
             reads += (name, "", "", amount)
         writes = [part for pair in self.values.items() for part in pair]
@@ -192,7 +183,6 @@ def compile_transaction(work: Work, prefix: str = "", cap: str = "") -> tuple[li
         arguments += plan.arguments()
     arguments.append(len(texts))
     for guard in texts:
-        assert isinstance(guard.place, Text)
         arguments += (keys.number(guard.place.key), guard.operator, guard.operand)
     sets = dict.fromkeys(write.key for write in others if isinstance(write, AddMember | RemoveMember))
     arguments += (len(sets), *map(keys.number, sets))
@@ -213,7 +203,7 @@ def _sort(transaction: Transaction) -> tuple[dict[str, _HashPlan], list[Guard], 
     others: list[Write] = []
     for guard in transaction.when:
         if isinstance(guard.place, Field):
-            hashes.setdefault(guard.place.key, _HashPlan()).guards.append(guard)
+            hashes.setdefault(guard.place.key, _HashPlan()).guards.append((guard.place.name, guard))
         else:
             texts.append(guard)
     for write in transaction.then:

@@ -16,7 +16,6 @@ from .holding import Holding
 from .processing import Processor
 from .retries import Retries
 from .router import Router
-from .settings import Settings
 from .store import Store
 from .streams import GroupMember, NoGroup, longest_block
 from .takeover import Takeover
@@ -89,7 +88,10 @@ class Consumer:
         """Consume until `stop`. Survives whatever happens to Redis; raises only for a defect of its own."""
         self._reader.start()
         reading = self._loop(self._read_loop(), "read")
-        retrying = [self._loop(self._repeat(self._retry), "retry"), self._loop(self._repeat(self._retry_suspect), "suspects")]
+        retrying = [
+            self._loop(self._repeat(self._retry), "retry"),
+            self._loop(self._repeat(self._retry_suspect), "suspects"),
+        ]
         beating = self._loop(self._repeat(self._takeover.beat), "heartbeat")
         stopping = asyncio.create_task(self._stopping.wait())
         loops = (reading, *retrying, beating)
@@ -118,9 +120,11 @@ class Consumer:
                 if not self.joined:
                     await self._join()
                 if self.holding.room and not self.holding.paused:
-                    entries = await self.member.read(min(self.holding.room, self._settings.consumer_batch), longest_block)
+                    entries = await self.member.read(
+                        min(self.holding.room, self._settings.consumer_batch), longest_block
+                    )
                     if batch := self.holding.take(entries):
-                        self._start(batch)
+                        _ = self._start(batch)
                 else:
                     await self.holding.change(1)
                 attempt = 0
@@ -158,7 +162,7 @@ class Consumer:
         """It is somebody else's now: forget it, and let its lane go on."""
         self.holding.release(delivery)
         if (follower := self._processor.next_in_lane(delivery)) is not None:
-            self._start([follower])
+            _ = self._start([follower])
 
     async def _retry(self) -> None:
         await self._retries.retry_due()

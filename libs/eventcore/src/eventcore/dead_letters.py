@@ -21,9 +21,7 @@ from .transaction import Append
 _longest_traceback = 8_000
 
 
-def letter(
-    delivery: Delivery, error: Exception, reason: Reason, group: str, consumer: str, max_length: int
-) -> Append:
+def letter(delivery: Delivery, error: Exception, reason: Reason, group: str, consumer: str, max_length: int) -> Append:
     """The write that puts a delivery into its stream's dead letters: the raw event, and everything about the failure.
 
     Of a redriven delivery that fails again, the letter names the stream that the event first stood in.
@@ -56,7 +54,9 @@ def _raw(delivery: Delivery) -> tuple[tuple[str, bytes], ...]:
     """The event as it stood in the entry, byte for byte; of an entry without one, its fields as JSON."""
     if b"event" in delivery.fields:
         return (("event", delivery.fields[b"event"]),)
-    fields = {name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in delivery.fields.items()}
+    fields = {
+        name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in delivery.fields.items()
+    }
     return (("fields", json.dumps(fields, ensure_ascii=False).encode()),)
 
 
@@ -100,16 +100,18 @@ class DeadLetters:
         """How many there are."""
         return int(await self._redis.xlen(self._prefix + self.name))
 
-    async def list(self, *, group: str | None = None, ids: Sequence[str] = (), page: int = 500) -> AsyncIterator[Letter]:
+    async def list(
+        self, *, group: str | None = None, ids: Sequence[str] = (), page: int = 500
+    ) -> AsyncIterator[Letter]:
         """The letters, oldest first: all, those of one group, or those with the given ids."""
         if ids:
             for letter_id in ids:
-                for row in await self._redis.xrange(self._prefix + self.name, letter_id, letter_id):
+                for row in await self._rows(letter_id, letter_id):
                     if group is None or self._read(row).group == group:
                         yield self._read(row)
             return
         start = "-"
-        while rows := await self._redis.xrange(self._prefix + self.name, start, "+", count=page):
+        while rows := await self._rows(start, "+", page):
             for row in rows:
                 found = self._read(row)
                 if group is None or found.group == group:
@@ -133,6 +135,9 @@ class DeadLetters:
     async def purge(self, letters: Sequence[Letter]) -> int:
         """Delete letters for good; how many were there."""
         return int(await self._redis.xdel(self._prefix + self.name, *(each.id for each in letters))) if letters else 0
+
+    async def _rows(self, first: str, last: str, count: int | None = None) -> Sequence[Any]:
+        return await self._redis.xrange(self._prefix + self.name, first, last, count=count) or []
 
     async def _eval(self, script: Script, keys: Sequence[str], arguments: Sequence[str]) -> Any:
         return await self._redis.eval(script.source, len(keys), *keys, *arguments)

@@ -81,9 +81,7 @@ class DeadLetter:
 Verdict = TryAgain | DeadLetter
 
 
-def judge(
-    error: Exception, *, attempt: int, policy: RetryPolicy, waited: timedelta, rollout: timedelta
-) -> Verdict:
+def judge(error: Exception, *, attempt: int, policy: RetryPolicy, waited: timedelta, rollout: timedelta) -> Verdict:
     """What shall become of a delivery whose attempt number `attempt` failed with `error`.
 
     `waited` is how long an event of an unknown version has been waiting for a newer program, `rollout` how long it may.

@@ -22,6 +22,8 @@ from pydantic_core import from_json
 from .errors import Undecodable
 from .event import Data, Event, Value, Version, explain
 
+EventClass = type[Event]
+
 _trace_id = re.compile(r"(?!0{32})[0-9a-f]{32}")
 _traceparent = re.compile(r"00-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-[0-9a-f]{2}")
 
@@ -126,7 +128,7 @@ class Envelope:
     metadata: Metadata
     version: Version
 
-    def open(self, event: type[Event]) -> Event:
+    def open(self, event: EventClass) -> Event:
         """The event inside, as the given class. Raises `Undecodable` or `UnsupportedVersion`."""
         return event.read(self.data, self.version)
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 
 class EventcoreError(Exception):
@@ -58,7 +59,7 @@ class GuardFailed(EventcoreError):
     `found` holds what each guarded place contained (`None` where there was nothing).
     """
 
-    def __init__(self, message: str, found: Mapping[object, str | None]) -> None:
+    def __init__(self, message: str, found: Mapping[Any, str | None]) -> None:
         super().__init__(message)
         self.found = found
 

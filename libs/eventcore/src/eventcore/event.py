@@ -62,7 +62,12 @@ class Event(Value):
         super().__init_subclass__()
 
     @classmethod
-    def __pydantic_init_subclass__(
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__()
+        cls._declare(**kwargs)
+
+    @classmethod
+    def _declare(
         cls,
         *,
         type: str,
@@ -70,9 +75,7 @@ class Event(Value):
         version: str = "1.0",
         lane: str | None = None,
         upcasters: Mapping[int, Upcaster] | None = None,
-        **kwargs: Any,
     ) -> None:
-        super().__pydantic_init_subclass__(**kwargs)
         if not type_pattern.fullmatch(type):
             raise TypeError(f"{cls.__name__}: {type!r} is not an event type like 'order.created'")
         if lane is not None and lane not in cls.model_fields:

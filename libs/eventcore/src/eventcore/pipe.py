@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 Argument = str | bytes | int | float
 Command = tuple[Argument, ...]
+_pack = cast("Callable[[Command], bytes]", hiredis.pack_command)
 Reply = Any  # what hiredis makes of RESP2: bytes, int, None, lists of these, or an exception in an error's place
 
 # Replies by which a server says "not now" (RESP error codes; Redis and Valkey agree on them).
@@ -74,10 +75,11 @@ class _Link(asyncio.Protocol):
         """Take over the transport of a connection that redis-py has just made and authenticated."""
         raw = cast(Any, connection)
         # The writer must live as long as the transport: it closes it when it is collected.
-        self._keep, self._transport = raw._writer, raw._writer.transport
+        self._keep = raw._writer
+        raw_transport: asyncio.Transport = raw._writer.transport
+        self._transport = raw_transport
+        raw_transport.set_protocol(self)
         raw._writer = raw._reader = None
-        assert self._transport is not None
-        self._transport.set_protocol(self)
 
     @property
     def alive(self) -> bool:
@@ -88,7 +90,7 @@ class _Link(asyncio.Protocol):
         future: asyncio.Future[list[Reply]] = loop.create_future()
         if not self._outgoing:
             loop.call_soon(self._flush)
-        self._outgoing.extend(map(hiredis.pack_command, commands))
+        self._outgoing.extend(map(_pack, commands))
         self._awaited.append((len(commands), future))
         if self._watch is None:
             self._watch = loop.call_later(self.timeout, self._check, self._answered)
@@ -240,7 +242,7 @@ class Pipe:
         while True:
             try:
                 link = await self._open()
-            except Exception as error:  # whatever it is, without a connection we can only try again
+            except Exception as error:  # noqa: BLE001 - whatever it is, we can only try again
                 attempt += 1
                 self._note(error)
                 await asyncio.sleep(min(attempt * 0.5, 5) * random.uniform(0.5, 1))

@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from inspect import isawaitable
+from typing import Self
 
 from . import telemetry
 from .commit import Answer, Committed, Committer, Duplicate, Fence, GuardsFailed, Work
 from .dead_letters import letter
 from .delivery import CrashLoop, DeadLetter, Delivery, TryAgain, judge
 from .envelope import Origin, decode
-from .errors import GuardFailed, Unavailable
+from .errors import EventcoreError, GuardFailed, Unavailable
 from .lanes import Lanes
 from .retry import RetryPolicy
 from .router import Decision, Router
@@ -25,7 +26,7 @@ from .transaction import Found, Transaction
 log = logging.getLogger(__name__)
 
 # A transaction whose guards fail again after each new decision is chasing a moving target; then it is a failed attempt.
-most_decisions = 8
+_most_decisions = 8
 _reconnecting = RetryPolicy(base=timedelta(milliseconds=100), ceiling=timedelta(seconds=5))
 
 
@@ -91,7 +92,7 @@ class Processor:
                 delivery.envelope = decode(delivery.fields)
                 handler = self.router.handlers.get(delivery.envelope.type)
                 delivery.event = delivery.envelope.open(handler.event) if handler else None
-            except Exception:  # told apart in _decide, where it counts as this attempt's failure
+            except EventcoreError:  # raised again in _decide, where it counts as this attempt's failure
                 return False
         if delivery.event is None or delivery.lane is not None:
             return False
@@ -103,10 +104,9 @@ class Processor:
 
     def _attempt(self, delivery: Delivery) -> _Decided | Awaitable[Decision] | None:
         """Run the handler. A failure is turned into its own decision; `None` means that it will be tried again."""
-        try:
+        with _Caught() as caught:
             return self._decide(delivery)
-        except Exception as error:  # handlers may raise anything
-            return self._failed(delivery, error)
+        return self._failed(delivery, caught.error)
 
     def _decide(self, delivery: Delivery) -> _Decided | Awaitable[Decision]:
         envelope = delivery.envelope = delivery.envelope or decode(delivery.fields)
@@ -123,17 +123,14 @@ class Processor:
 
     async def _finish(self, delivery: Delivery, handling: Awaitable[Decision]) -> list[Delivery]:
         """Await an async handler and commit what it decided; those who may go now."""
-        handler = self.router.handlers[delivery.type]
-        decided: _Decided | None
-        try:
-            async with asyncio.timeout(handler.timeout.total_seconds()):
+        seconds = self.router.handlers[delivery.type].timeout.total_seconds()
+        decided: _Decided | None = None
+        with _Caught() as caught:
+            async with asyncio.timeout(seconds) as limit:
                 decided = _Decided(delivery, _transaction(await handling))
-        except TimeoutError as error:
-            if not str(error):
-                error = TimeoutError(f"the handler did not finish within {handler.timeout.total_seconds():g} s")
-            decided = self._failed(delivery, error)
-        except Exception as error:  # handlers may raise anything
-            decided = self._failed(delivery, error)
+        if decided is None:
+            late = TimeoutError(f"the handler did not finish within {seconds:g} s")
+            decided = self._failed(delivery, late if limit.expired() else caught.error)
         return await self._commit([decided]) if decided else []
 
     async def _commit(self, decided: list[_Decided]) -> list[Delivery]:
@@ -186,13 +183,15 @@ class Processor:
                 return self._failed(each.delivery, error)
 
     def _decide_again(self, each: _Decided, found: Found) -> _Decided | None:
-        try:
-            transaction = each.transaction.decide_again(found) if each.decisions < most_decisions else None
-        except Exception as error:  # `otherwise` is a handler's code
-            return self._failed(each.delivery, error)
+        transaction: Transaction | None = None
+        if each.decisions < _most_decisions:
+            with _Caught() as caught:
+                transaction = each.transaction.decide_again(found)
+            if caught.error is not None:
+                return self._failed(each.delivery, caught.error)
         if transaction is None:
             failed = ", ".join(map(str, found.failed))
-            return self._failed(each.delivery, GuardFailed(f"guard failed: {failed}", dict(found)))
+            return self._failed(each.delivery, GuardFailed(f"guard failed: {failed}", found))
         return _Decided(each.delivery, transaction, each.outcome, each.decisions + 1)
 
     def _done(self, delivery: Delivery, outcome: str, followers: list[Delivery]) -> None:
@@ -210,8 +209,10 @@ class Processor:
         """Who may go now that this delivery has left its lane."""
         return None if delivery.lane is None else self._lanes.leave(delivery.lane)
 
-    def _failed(self, delivery: Delivery, error: Exception) -> _Decided | None:
+    def _failed(self, delivery: Delivery, error: Exception | None) -> _Decided | None:
         """Judge a failure: a dead letter to commit, or `None` when the delivery stays pending for another attempt."""
+        if error is None:
+            return None
         handler = self.router.handlers.get(delivery.type)
         verdict = judge(
             error,
@@ -237,6 +238,21 @@ class Processor:
         self._measure(delivery, "failed")
         self.on_retry(delivery, verdict)
         return None
+
+
+class _Caught:
+    """Around code of handlers, which may raise anything: the one place where everything is caught."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, Exception):
+            self.error = error
+        return self.error is not None
 
 
 _nowhere = Origin("", "", "")

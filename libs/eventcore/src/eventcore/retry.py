@@ -32,5 +32,5 @@ class RetryPolicy:
 
     def backoff(self, attempt: int) -> timedelta:
         """The same wait without a limit to the number of attempts."""
-        longest = min(self.ceiling, self.base * 2 ** min(attempt - 1, 30))
-        return random.uniform(0, 1) * longest
+        longest = min(self.ceiling, self.base * (1 << min(attempt - 1, 30)))
+        return longest * random.random()

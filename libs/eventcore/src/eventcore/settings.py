@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
@@ -47,9 +46,7 @@ class Settings(BaseSettings):
         default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}", max_length=253, pattern=r"^[^\s]+$"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["json", "console"] = Field(
-        default_factory=lambda: "console" if sys.stderr.isatty() else "json"
-    )
+    log_format: Literal["json", "console"] = Field(default_factory=lambda: "console" if sys.stderr.isatty() else "json")
 
     consumer_batch: int = Field(256, ge=1, le=10_000)
     """Entries asked for in one read."""

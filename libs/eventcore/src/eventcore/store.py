@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from types import TracebackType
@@ -12,12 +14,14 @@ from redis.asyncio import Redis
 from .commit import Answer, Committed, Committer, GuardsFailed, Work
 from .connection import Connector
 from .envelope import Origin, encode
-from .errors import GuardFailed, OutcomeUnknown, StreamFull
+from .errors import GuardFailed, OutcomeUnknown, SettingsError, StreamFull
 from .event import Event
-from .pipe import Command, Pipe
+from .pipe import Command, Pipe, ServerError
 from .settings import Settings
 from .streams import longest_block
 from .transaction import Transaction
+
+log = logging.getLogger(__name__)
 
 # A transaction whose guards fail again after each new decision is chasing a moving target.
 _most_decisions = 8
@@ -30,15 +34,14 @@ class Store:
     queries; keys are to be made with `key`, which puts the prefix before them. Use it as an async context manager.
     """
 
-    def __init__(
-        self, settings: Settings, *, source: str, origin: Callable[[str], Origin] = Origin.new
-    ) -> None:
+    def __init__(self, settings: Settings, *, source: str, origin: Callable[[str], Origin] = Origin.new) -> None:
         self.settings, self.source = settings, source
         self._origin = origin
         self._connector = Connector(settings, role=source)
         self.redis: Redis = self._connector.client()
         self.commands = Pipe(self._connector.connect)
         self.full_streams: set[str] = set()
+        self.published_streams: set[str] = set()
         self.committer = Committer(self.commands, prefix=settings.key_prefix, stream_cap=settings.stream_cap)
 
     def key(self, name: str) -> str:
@@ -55,6 +58,26 @@ class Store:
         await self.commands.close()
         await self.redis.aclose()
         await self._connector.close()
+
+    async def check_server(self) -> None:
+        """Refuse (or, by setting, warn about) a server that may evict streams when its memory is full.
+
+        Raises `SettingsError`. Says nothing where the server doesn't let us look.
+        """
+        try:
+            report: bytes = await self.commands.execute("INFO", "memory")
+        except ServerError:
+            return
+        policy = re.search(rb"maxmemory_policy:(\S+)", report)
+        if policy is None or not policy[1].startswith(b"allkeys"):
+            return
+        message = (
+            f"the server's maxmemory-policy is {policy[1].decode()}, which may evict whole streams; "
+            "set it to noeviction (or EVICTION_POLICY=warn to run anyway)"
+        )
+        if self.settings.eviction_policy == "refuse":
+            raise SettingsError(message)
+        log.warning("%s", message)
 
     async def commit(
         self, transaction: Transaction, *, origin: Origin | None = None, resend: bool = False
@@ -75,7 +98,7 @@ class Store:
             decision = transaction.decide_again(answer.found)
             if decision is None:
                 failed = ", ".join(map(str, answer.found.failed))
-                raise GuardFailed(f"guard failed: {failed}", dict(answer.found))
+                raise GuardFailed(f"guard failed: {failed}", answer.found)
             transaction = decision
         raise GuardFailed(f"guards failed after each of {_most_decisions} decisions", {})
 
@@ -110,6 +133,7 @@ class Store:
         return ("XADD", self.key(event.stream), "*", "event", encode(event, origin, event_id))
 
     def _check_room(self, stream: str) -> None:
+        self.published_streams.add(stream)
         if stream in self.full_streams:
             raise StreamFull(f"{stream} is at its hard cap", retry_after=timedelta(seconds=5))
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from .pipe import Pipe, Reply, ServerError
+from .pipe import Argument, Pipe, Reply, ServerError
 from .script import Call, Script, run, run_all
 
 # No read blocks for longer, so that a stop and a dead connection are soon noticed.
@@ -123,13 +123,9 @@ class GroupMember:
 
     async def claim(self, stream: str, entry_ids: Sequence[str], *, counts: bool) -> list[Entry]:
         """Begin another attempt at entries, those that are still ours; `counts` says whether the attempt is counted."""
-        call = Call(
-            _script("claim"), [self._prefix + stream], [self.group, self.consumer, 1 if counts else 0, *entry_ids]
-        )
-        reply = await self._run(call)
-        return [
-            Entry(stream, row[0].decode(), int(row[1]), pairs(row[2]) if len(row) == 3 else None) for row in reply
-        ]
+        arguments: list[Argument] = [self.group, self.consumer, int(counts), *entry_ids]
+        reply = await self._run(Call(_script("claim"), [self._prefix + stream], arguments))
+        return [Entry(stream, row[0].decode(), int(row[1]), pairs(row[2]) if len(row) == 3 else None) for row in reply]
 
     async def beat(self, dead_after: timedelta) -> list[tuple[str, str]]:
         """Send a heartbeat on every stream; who is silent for too long, as (stream, consumer)."""
@@ -158,7 +154,14 @@ class GroupMember:
     async def take_over(self, stream: str, dead: str, *, dead_after: timedelta, count: int) -> list[Pending]:
         """Claim what a dead consumer held, `count` at most, without counting an attempt; nothing if it lives."""
         keys = [self._prefix + stream, self._beats(stream)]
-        arguments = [self.group, self.consumer, dead, _milliseconds(dead_after), _milliseconds(foreign_idle), count]
+        arguments: list[Argument] = [
+            self.group,
+            self.consumer,
+            dead,
+            _milliseconds(dead_after),
+            _milliseconds(foreign_idle),
+            count,
+        ]
         reply = await self._run(Call(_script("take_over"), keys, arguments))
         return [Pending(stream, entry_id.decode(), int(attempt)) for entry_id, attempt in reply]
 

@@ -1,0 +1,44 @@
+-- Trims one stream, but never what a group has not finished with. KEYS: stream. ARGV: milliseconds for which finished
+-- entries are kept, how many of them are kept at most.
+-- Answers {length afterwards, entries removed, name of the group that holds up trimming or '', id that it waits for}.
+
+local function parts(id)
+  local dash = string.find(id, '-', 1, true)
+  return tonumber(string.sub(id, 1, dash - 1)), tonumber(string.sub(id, dash + 1))
+end
+local function before(a, b)
+  local a_time, a_number = parts(a)
+  local b_time, b_number = parts(b)
+  return a_time < b_time or (a_time == b_time and a_number < b_number)
+end
+local function pairs_of(flat)
+  local map = {}
+  for i = 1, #flat, 2 do map[flat[i]] = flat[i + 1] end
+  return map
+end
+
+local length = redis.call('XLEN', KEYS[1])
+if length == 0 then return {0, 0, '', ''} end
+
+-- The oldest entry that some group has not finished with; what stands before it is finished by all.
+local unfinished, holder
+for _, row in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  local group = pairs_of(row)
+  local id = group['last-delivered-id']
+  if group['pending'] > 0 then
+    local oldest = redis.call('XPENDING', KEYS[1], group['name'])[2]
+    if oldest and before(oldest, id) then id = oldest end
+  end
+  if not unfinished or before(id, unfinished) then unfinished, holder = id, group['name'] end
+end
+if not unfinished then return {length, 0, '', ''} end -- no group yet: everything is still to be read
+
+local time = redis.call('TIME')
+local oldest_kept = string.format('%.0f-0', math.max(0, time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[1]))
+local held_up = before(unfinished, oldest_kept)
+local removed = redis.call('XTRIM', KEYS[1], 'MINID', '~', held_up and unfinished or oldest_kept)
+local excess = length - removed - tonumber(ARGV[2])
+if excess > 0 then
+  removed = removed + redis.call('XTRIM', KEYS[1], 'MINID', '~', unfinished, 'LIMIT', excess)
+end
+return {length - removed, removed, held_up and holder or '', held_up and unfinished or ''}

@@ -1,0 +1,94 @@
+"""Retention: streams are trimmed, but never what a group has not finished with; full streams are noticed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+from functools import cache
+
+from .delivery import entry_time
+from .envelope import timestamp
+from .errors import EventcoreError
+from .pipe import Command
+from .script import Call, Script, run, run_all
+from .store import Store
+from .streams import beats_key, dead_letter_stream
+
+log = logging.getLogger(__name__)
+
+every = timedelta(seconds=5)
+
+
+@cache
+def _script(name: str) -> Script:
+    return Script.named(name, allow_oom=True)
+
+
+class Retention:
+    """Keeps the given streams, and their dead letters, within the limits of the settings.
+
+    Any number of processes may do so for the same streams.
+    """
+
+    def __init__(self, store: Store, streams: Iterable[str]) -> None:
+        self._store, self._settings = store, store.settings
+        self._streams = tuple(streams)
+        self._dead_letters = tuple(sorted({dead_letter_stream(stream) for stream in self._streams}))
+        self._held_up: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """Trim every few seconds, until cancelled."""
+        while True:
+            try:
+                await self.trim()
+            except EventcoreError as error:
+                log.debug("not trimming: %s", error)
+            await asyncio.sleep(every.total_seconds() * random.uniform(0.8, 1.2))
+
+    async def trim(self) -> int:
+        """Trim once; how many entries went. Raises what Redis raises."""
+        limits = [int(self._settings.stream_keep_seconds * 1000), self._settings.stream_keep_entries]
+        calls = [Call(_script("trim"), [self._store.key(stream)], limits) for stream in self._streams]
+        oldest_letter = f"{max(0, int((time.time() - self._settings.dlq_keep_seconds) * 1000))}-0"
+        letters: list[Command] = [
+            ("XTRIM", self._store.key(name), "MINID", "~", oldest_letter) for name in self._dead_letters
+        ]
+        replies = await run_all(self._store.commands, calls, beside=letters)
+        gone = 0
+        for stream, reply in zip(self._streams, replies, strict=False):
+            if isinstance(reply, Exception):
+                raise reply
+            _, removed, holder, waits_for = reply
+            gone += removed
+            await self._notice(stream, holder.decode(), waits_for.decode())
+        await self._notice_full()
+        return gone
+
+    async def _notice(self, stream: str, holder: str, waits_for: str) -> None:
+        """Say once, loudly, when a group holds up trimming; forget the group where the settings allow that."""
+        if holder and self._held_up.get(stream) != holder:
+            since = timestamp(entry_time(waits_for))
+            log.warning("%s has not finished with %s since %s: nothing newer can be trimmed", holder, stream, since)
+        self._held_up[stream] = holder
+        patience = self._settings.drop_groups_idle_seconds
+        if holder and patience is not None:
+            keys = [self._store.key(stream), self._store.key(beats_key(stream, holder))]
+            call = Call(_script("drop_group"), keys, [holder, int(patience * 1000)])
+            if await run(self._store.commands, call):
+                log.error("dropped %s of %s: no heartbeat for %g s, and the settings say so", holder, stream, patience)
+
+    async def _notice_full(self) -> None:
+        names = sorted(self._store.published_streams.union(self._streams))
+        lengths = await self._store.commands.pipeline([("XLEN", self._store.key(name)) for name in names])
+        full = {
+            name
+            for name, length in zip(names, lengths, strict=True)
+            if isinstance(length, int) and length >= self._settings.stream_cap
+        }
+        for name in full - self._store.full_streams:
+            log.error("%s is at its hard cap of %d entries: refusing new events", name, self._settings.stream_cap)
+        self._store.full_streams = full
