@@ -50,7 +50,7 @@ EVENTCORE_LAYERS = (
     ),
     Layer(
         "redis",
-        frozenset({"commit", "connection", "pipe", "script", "store", "streams"}),
+        frozenset({"commit", "connection", "durability", "pipe", "script", "store", "streams"}),
         forbidden=frozenset({"aiohttp"}),
     ),
     Layer(

@@ -34,6 +34,7 @@ class Consumer:
     def __init__(self, store: Store, router: Router) -> None:
         settings = self._settings = store.settings
         self.router = router
+        self._commands = store.commands
         self._reader = store.reader(f"reader of {router.group}")
         self.member = member = GroupMember(
             store.commands,
@@ -185,13 +186,22 @@ class Consumer:
                 await self._survive(error, attempt)
 
     async def _survive(self, error: Exception, attempt: int) -> None:
-        """Wait a little longer each time, up to five seconds, but no longer than until `stop`."""
-        log.warning("%s: %s; going on", self.router.group, error)
-        try:
-            async with asyncio.timeout(min(attempt * 0.5, 5) * random.uniform(0.5, 1)):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
+        """Wait a little longer each time, up to five seconds, but no longer than until `stop`.
+
+        Without a connection there is nothing to wait for but the connection.
+        """
+        if attempt == 1:
+            log.warning("%s: %s; going on", self.router.group, error)
+        await self._or_stop(asyncio.gather(self._reader.wait_connected(), self._commands.wait_connected()), 5)
+        await self._or_stop(asyncio.sleep(5), min(attempt * 0.5, 5) * random.uniform(0.5, 1))
+
+    async def _or_stop(self, something: Awaitable[object], seconds: float) -> None:
+        """Wait for something, or for `stop`, or for so long."""
+        waiting = [asyncio.ensure_future(something), asyncio.ensure_future(self._stopping.wait())]
+        done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await _cancel(waiting)
+        for each in done:
+            each.result()
 
     # Leaving
 
@@ -217,7 +227,7 @@ class Consumer:
             log.info("left %s%s", self.router.group, "" if left else "; peers take over what was not finished")
 
 
-async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def _cancel(tasks: Iterable[asyncio.Future[Any]]) -> None:
     chosen = list(tasks)
     for task in chosen:
         task.cancel()

@@ -7,7 +7,6 @@ The format is the contract with programs in other languages:
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 import re
 import time
@@ -17,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import Field, ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from .errors import Undecodable
 from .event import Data, Event, Value, Version, explain
@@ -115,7 +114,7 @@ def encode(event: Event, origin: Origin, event_id: str | None = None) -> bytes:
     return b'{"type":"%b","data":%b,"metadata":%b}' % (
         event.type.encode(),
         data,
-        json.dumps(metadata, separators=(",", ":")).encode(),
+        to_json(metadata),
     )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from inspect import isawaitable
-from typing import Self
+from functools import partial
+from typing import Any, Self
 
 from . import telemetry
 from .commit import Answer, Committed, Committer, Duplicate, Fence, GuardsFailed, Work
@@ -20,7 +20,7 @@ from .envelope import Origin, decode
 from .errors import EventcoreError, GuardFailed, Unavailable
 from .lanes import Lanes
 from .retry import RetryPolicy
-from .router import Decision, Router
+from .router import Router
 from .transaction import Found, Transaction
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,15 @@ class _Decided:
     transaction: Transaction
     outcome: str = "handled"
     decisions: int = 1
+
+
+@dataclass(slots=True)
+class _Undecided:
+    """A delivery whose handler has to be awaited, for so many seconds at most."""
+
+    delivery: Delivery
+    handler: Callable[[], Any]
+    seconds: float
 
 
 @dataclass(slots=True)
@@ -66,24 +75,23 @@ class Processor:
         """
         while deliveries:
             decided: list[_Decided] = []
-            waiting: list[Awaitable[list[Delivery]]] = []
+            undecided: list[_Undecided] = []
             for delivery in deliveries:
-                if self._must_wait(delivery):
-                    continue
-                decision = self._attempt(delivery)
-                if isinstance(decision, _Decided):
-                    decided.append(decision)
-                elif decision is not None:
-                    waiting.append(self._finish(delivery, decision))
-            followers = await self._commit(decided)
-            if waiting:
-                # Each async handler goes on into its own lane's followers without waiting for the others.
-                await asyncio.gather(self.process(followers), *map(self._then_followers, waiting))
+                if not self._must_wait(delivery):
+                    self._begin(delivery, decided, undecided)
+            if undecided:
+                # Each goes on into its own lane's followers without waiting for the others.
+                await asyncio.gather(self._commit_on(decided), *map(self._handle, undecided))
                 return
-            deliveries = followers
+            deliveries = await self._commit(decided)
 
-    async def _then_followers(self, finishing: Awaitable[list[Delivery]]) -> None:
-        await self.process(await finishing)
+    async def _commit_on(self, decided: list[_Decided]) -> None:
+        await self.process(await self._commit(decided))
+
+    async def _handle(self, undecided: _Undecided) -> None:
+        decided = await self._await_handler(undecided)
+        if decided is not None:
+            await self._commit_on([decided])
 
     def _must_wait(self, delivery: Delivery) -> bool:
         """Decode as far as needed to know the lane; whether somebody is ahead in it."""
@@ -102,13 +110,20 @@ class Processor:
         delivery.lane = lane
         return not self._lanes.enter(lane, delivery)
 
-    def _attempt(self, delivery: Delivery) -> _Decided | Awaitable[Decision] | None:
-        """Run the handler. A failure is turned into its own decision; `None` means that it will be tried again."""
+    def _begin(self, delivery: Delivery, decided: list[_Decided], undecided: list[_Undecided]) -> None:
+        """Decide at once where that can be; a failure is decided upon, too, unless it is going to be tried again."""
+        decision: _Decided | _Undecided | None = None
         with _Caught() as caught:
-            return self._decide(delivery)
-        return self._failed(delivery, caught.error)
+            decision = self._decide(delivery)
+        if caught.error is not None:
+            decision = self._failed(delivery, caught.error)
+        if isinstance(decision, _Undecided):
+            undecided.append(decision)
+        elif decision is not None:
+            decided.append(decision)
 
-    def _decide(self, delivery: Delivery) -> _Decided | Awaitable[Decision]:
+    def _decide(self, delivery: Delivery) -> _Decided | _Undecided:
+        """What becomes of a delivery, or how to find out where its handler is `async`."""
         envelope = delivery.envelope = delivery.envelope or decode(delivery.fields)
         handler = self.router.handlers.get(envelope.type)
         if handler is None:
@@ -116,27 +131,23 @@ class Processor:
         event = delivery.event = delivery.event or envelope.open(handler.event)
         if delivery.recovered and delivery.attempt > handler.most_attempts:
             raise CrashLoop(f"{delivery.attempt - 1} attempts began and none of them reported back")
-        decision = handler(event, envelope.metadata)
-        if isawaitable(decision):
-            return decision
-        return _Decided(delivery, _transaction(decision))
+        if handler.is_async:
+            return _Undecided(delivery, partial(handler, event, envelope.metadata), handler.timeout.total_seconds())
+        return _Decided(delivery, _transaction(handler(event, envelope.metadata)))
 
-    async def _finish(self, delivery: Delivery, handling: Awaitable[Decision]) -> list[Delivery]:
-        """Await an async handler and commit what it decided; those who may go now."""
-        seconds = self.router.handlers[delivery.type].timeout.total_seconds()
-        decided: _Decided | None = None
+    async def _await_handler(self, undecided: _Undecided) -> _Decided | None:
+        """Run an `async` handler; `None` when the delivery will be tried again."""
+        delivery, seconds = undecided.delivery, undecided.seconds
         with _Caught() as caught:
             async with asyncio.timeout(seconds) as limit:
-                decided = _Decided(delivery, _transaction(await handling))
-        if decided is None:
-            late = TimeoutError(f"the handler did not finish within {seconds:g} s")
-            decided = self._failed(delivery, late if limit.expired() else caught.error)
-        return await self._commit([decided]) if decided else []
+                return _Decided(delivery, _transaction(await undecided.handler()))
+        late = TimeoutError(f"the handler did not finish within {seconds:g} s")
+        return self._failed(delivery, late if limit.expired() else caught.error)
 
     async def _commit(self, decided: list[_Decided]) -> list[Delivery]:
         """Commit until each has its answer; the deliveries that were waiting in their lanes."""
         followers: list[Delivery] = []
-        round_ = 0
+        pauses = 0
         while decided:
             answers = await self._answers(decided)
             again: list[_Decided] = []
@@ -144,8 +155,8 @@ class Processor:
                 if (next_step := self._settle(each, answer, followers)) is not None:
                     again.append(next_step)
             if any(isinstance(answer, Unavailable) for answer in answers):
-                round_ += 1
-                await asyncio.sleep(_pause(round_))
+                pauses += 1
+                await self._pause(pauses)
             decided = again
         return followers
 
@@ -156,6 +167,16 @@ class Processor:
             return await self.committer.commit_all(work)
         except Unavailable as error:
             return [error] * len(work)
+
+    async def _pause(self, number: int) -> None:
+        """Wait a little longer each time; not longer than until the connection is back."""
+        longest = _reconnecting.backoff(number)
+        pipe = self.committer.pipe
+        if pipe.connected:
+            await asyncio.sleep(longest.total_seconds())
+        else:
+            with suppress(Unavailable):
+                await pipe.wait_connected(longest + timedelta(seconds=1))
 
     def _work(self, each: _Decided) -> Work:
         delivery = each.delivery
@@ -258,7 +279,7 @@ class _Caught:
 _nowhere = Origin("", "", "")
 
 
-def _transaction(decision: Decision) -> Transaction:
+def _transaction(decision: object) -> Transaction:
     if decision is None:
         return Transaction()
     if not isinstance(decision, Transaction):
@@ -268,7 +289,3 @@ def _transaction(decision: Decision) -> Transaction:
 
 def _since(delivery: Delivery) -> float:
     return time.monotonic() - delivery.received_at
-
-
-def _pause(round_: int) -> float:
-    return _reconnecting.backoff(round_).total_seconds() + random.uniform(0, 0.05)

@@ -39,6 +39,7 @@ class Retries:
         self._clock: list[tuple[float, int, Delivery, bool]] = []
         self._ticket = itertools.count()
         self._recovered: dict[Key, Pending] = {}
+        self._suspects: dict[Key, Pending] = {}
 
     def add(self, delivery: Delivery, verdict: TryAgain) -> None:
         """Try this delivery again when its time has come."""
@@ -52,7 +53,8 @@ class Retries:
         for each in found:
             key = (each.stream, each.entry_id)
             if key not in self._holding:
-                self._recovered.setdefault(key, each)
+                queue = self._suspects if each.attempt + 1 >= suspect_from else self._recovered
+                queue.setdefault(key, each)
         self._holding.changed()
 
     @property
@@ -92,7 +94,7 @@ class Retries:
     async def retry_recovered(self) -> None:
         """Begin with what was recovered, as far as there is room; the suspects stay for `retry_suspect`."""
         while room := min(self._holding.room, self._batch):
-            chosen = [each for each in self._recovered.values() if each.attempt + 1 < suspect_from][:room]
+            chosen = list(itertools.islice(self._recovered.values(), room))
             if not chosen:
                 return
             for stream, pending in itertools.groupby(chosen, key=lambda each: each.stream):
@@ -100,7 +102,7 @@ class Retries:
 
     async def retry_suspect(self) -> bool:
         """Run one suspect to its end, alone among suspects; whether there was one."""
-        suspect = next((each for each in self._recovered.values() if each.attempt + 1 >= suspect_from), None)
+        suspect = next(iter(self._suspects.values()), None)
         if suspect is None:
             return False
         await self._claim_recovered(suspect.stream, [suspect], to_the_end=True)
@@ -110,6 +112,7 @@ class Retries:
         entries = await self._member.claim(stream, [each.entry_id for each in pending], counts=True)
         for each in pending:
             self._recovered.pop((stream, each.entry_id), None)
+            self._suspects.pop((stream, each.entry_id), None)
         batch = self._holding.take(entries, recovered=True)
         for _ in batch:
             telemetry.retried(stream, self._holding.group)

@@ -82,7 +82,7 @@ class Router:
                 retry or self.retry,
                 dict(retry_for or {}),
                 timeout or self.timeout,
-                inspect.iscoroutinefunction(function),
+                _is_async(function),
                 _wants_metadata(function),
             )
             return function
@@ -98,6 +98,11 @@ class Router:
     def is_async(self) -> bool:
         """Whether any handler may wait for the world outside."""
         return any(handler.is_async for handler in self.handlers.values())
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    called = getattr(function, "__call__", None)  # noqa: B004 - an object may be the handler
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
 
 
 def _wants_metadata(function: Callable[..., Any]) -> bool:

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from .commit import Answer, Committed, Committer, GuardsFailed, Work
 from .connection import Connector
+from .durability import Durability, DurableCommitter, patience
 from .envelope import Origin, encode
 from .errors import GuardFailed, OutcomeUnknown, SettingsError, StreamFull
 from .event import Event
@@ -30,11 +31,21 @@ _most_decisions = 8
 class Store:
     """State and streams in one Redis, for one service.
 
-    `source` is the service's name, as it appears in the events that it publishes. `redis` is a plain client for
+    `source` is the service's name, as it appears in the events that it publishes; `durability` says
+    what `commit` waits for (consumers need no more than memory: an event that is lost with its effects is delivered
+    again). `redis` is a plain client for
     queries; keys are to be made with `key`, which puts the prefix before them. Use it as an async context manager.
     """
 
-    def __init__(self, settings: Settings, *, source: str, origin: Callable[[str], Origin] = Origin.new) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        source: str,
+        origin: Callable[[str], Origin] = Origin.new,
+        durability: Durability = Durability.MEMORY,
+        replicas: int = 1,
+    ) -> None:
         self.settings, self.source = settings, source
         self._origin = origin
         self._connector = Connector(settings, role=source)
@@ -42,7 +53,14 @@ class Store:
         self.commands = Pipe(self._connector.connect)
         self.full_streams: set[str] = set()
         self.published_streams: set[str] = set()
-        self.committer = Committer(self.commands, prefix=settings.key_prefix, stream_cap=settings.stream_cap)
+        self.committer = self._committer(self.commands)
+        self._durable: DurableCommitter | None = None
+        if durability is not Durability.MEMORY:
+            pipe = Pipe(self._connector.connect, name="durable commits", timeout=2 * patience)
+            self._durable = DurableCommitter(pipe, self._committer(pipe), durability, replicas=replicas)
+
+    def _committer(self, pipe: Pipe) -> Committer:
+        return Committer(pipe, prefix=self.settings.key_prefix, stream_cap=self.settings.stream_cap)
 
     def key(self, name: str) -> str:
         """The key as it stands in Redis."""
@@ -50,12 +68,16 @@ class Store:
 
     async def __aenter__(self) -> Self:
         self.commands.start()
+        if self._durable is not None:
+            self._durable.pipe.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.commands.close()
+        if self._durable is not None:
+            await self._durable.pipe.close()
         await self.redis.aclose()
         await self._connector.close()
 
@@ -64,6 +86,8 @@ class Store:
 
         Raises `SettingsError`. Says nothing where the server doesn't let us look.
         """
+        if self._durable is not None:
+            await self._durable.check_server()
         try:
             report: bytes = await self.commands.execute("INFO", "memory")
         except ServerError:
@@ -104,11 +128,16 @@ class Store:
 
     async def _answer(self, work: Work, resend: bool) -> Answer:
         try:
-            [answer] = await self.committer.commit_all([work])
+            return await self._answer_once(work)
         except OutcomeUnknown:
             if not resend:
                 raise
-            [answer] = await self.committer.commit_all([work])
+            return await self._answer_once(work)
+
+    async def _answer_once(self, work: Work) -> Answer:
+        if self._durable is not None:
+            return await self._durable.commit(work)
+        [answer] = await self.committer.commit_all([work])
         return answer
 
     async def publish(self, event: Event, *, origin: Origin | None = None, event_id: str | None = None) -> str:
