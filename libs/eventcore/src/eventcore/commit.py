@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
+from typing import Any
 
 from .envelope import Origin, encode
 from .errors import Conflict, StreamFull
-from .pipe import Command, Pipe, Reply
+from .pipe import Argument, Command, Pipe, Reply
 from .script import Call, Script, run_all
 from .transaction import (
     AddMember,
@@ -28,7 +30,7 @@ from .transaction import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fence:
     """The delivery that a transaction settles: acknowledged by whoever commits first, and only by them."""
 
@@ -37,7 +39,7 @@ class Fence:
     entry_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Committed:
     """Everything was written; `entry_ids` of what was appended to streams, in order."""
 
@@ -59,7 +61,7 @@ class GuardsFailed:
 Answer = Committed | Duplicate | GuardsFailed | Exception
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Work:
     """One transaction to commit, with where it comes from and, for a delivery, what it settles."""
 
@@ -137,85 +139,157 @@ def _answer(reply: Reply, transaction: Transaction) -> Answer:
             return Conflict(f"{key}[{name}] holds {value!r}: no integer, or one that would leave the range of 2**53")
 
 
-@dataclass(slots=True)
 class _HashPlan:
     """All that a transaction does with one hash, so that it is read once and written once."""
 
-    guards: list[tuple[str, Guard]] = field(default_factory=list)
-    additions: dict[str, int] = field(default_factory=dict)
-    values: dict[str, str] = field(default_factory=dict)
+    __slots__ = ("additions", "guards", "values")
 
-    def arguments(self) -> list[str | int]:
-        reads: list[str | int] = []
-        additions = dict(self.additions)
+    def __init__(self) -> None:
+        self.guards: list[tuple[str, Guard]] = []
+        self.additions: dict[str, int] = {}
+        self.values: list[str] = []
+
+    def arguments(self) -> list[Argument]:
+        """Reads (field, operator, operand, amount to add) and plain writes (field, value), each with their number."""
+        additions = self.additions
+        reads: list[Argument] = [len(self.guards)]
         for name, guard in self.guards:
             reads += (name, guard.operator, guard.operand, additions.pop(name, ""))
+        reads[0] = len(self.guards) + len(additions)
         for name, amount in additions.items():
             reads += (name, "", "", amount)
-        writes = [part for pair in self.values.items() for part in pair]
-        return [len(reads) // 4, *reads, len(writes) // 2, *writes]
+        reads.append(len(self.values) // 2)
+        return reads + self.values
 
 
-class _Keys:
-    """The script's KEYS, numbered from 1 in the order in which they are first named."""
+class _Plan:
+    """A transaction on its way to becoming KEYS and ARGV: sorted by key, as the script wants it."""
 
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
-        self.numbers: dict[str, int] = {}
+    __slots__ = ("_cap", "_keys", "_origin", "_prefix", "hashes", "sets", "streams", "texts", "writes", "written")
 
-    def number(self, key: str) -> int:
-        return self.numbers.setdefault(self._prefix + key, len(self.numbers) + 1)
+    def __init__(self, origin: Origin, prefix: str, cap: str) -> None:
+        self._origin, self._prefix, self._cap = origin, prefix, cap
+        self._keys: dict[str, int] = {}
+        self.hashes: dict[str, _HashPlan] = {}
+        self.texts: list[Argument] = []
+        self.sets: dict[int, None] = {}
+        self.streams: dict[int, str] = {}
+        self.writes: list[Argument] = []
+        self.written = 0
 
+    def key(self, name: str) -> int:
+        """The key's number, from 1 in the order in which keys are first named."""
+        return self._keys.setdefault(self._prefix + name, len(self._keys) + 1)
 
-def compile_transaction(work: Work, prefix: str = "", cap: str = "") -> tuple[list[str], list[str | bytes | int]]:
-    """KEYS and ARGV for `lua/commit.lua`, which documents their layout by reading them."""
-    transaction, fence = work.transaction, work.fence
-    keys, arguments = _Keys(prefix), list[str | bytes | int]()
-    if fence is None:
-        arguments += ("", "")
-    else:
-        keys.number(fence.stream)
-        arguments += (fence.group, fence.entry_id)
-    hashes, texts, others = _sort(transaction)
-    arguments.append(len(hashes))
-    for key, plan in hashes.items():
-        arguments.append(keys.number(key))
-        arguments += plan.arguments()
-    arguments.append(len(texts))
-    for guard in texts:
-        arguments += (keys.number(guard.place.key), guard.operator, guard.operand)
-    sets = dict.fromkeys(write.key for write in others if isinstance(write, AddMember | RemoveMember))
-    arguments += (len(sets), *map(keys.number, sets))
-    caps = _streams(others, cap)
-    arguments.append(len(caps))
-    for stream, limit in caps.items():
-        arguments += (keys.number(stream), limit)
-    arguments.append(len(others))
-    for write in others:
-        arguments += _write_arguments(write, keys, work.origin)
-    return list(keys.numbers), arguments
+    def hash(self, key: str) -> _HashPlan:
+        plan = self.hashes.get(key)
+        if plan is None:
+            plan = self.hashes[key] = _HashPlan()
+        return plan
 
-
-def _sort(transaction: Transaction) -> tuple[dict[str, _HashPlan], list[Guard], list[Write]]:
-    """Group by key what concerns hashes; the rest stays as it is."""
-    hashes: dict[str, _HashPlan] = {}
-    texts: list[Guard] = []
-    others: list[Write] = []
-    for guard in transaction.when:
+    def guard(self, guard: Guard) -> None:
         if isinstance(guard.place, Field):
-            hashes.setdefault(guard.place.key, _HashPlan()).guards.append((guard.place.name, guard))
+            self.hash(guard.place.key).guards.append((guard.place.name, guard))
         else:
-            texts.append(guard)
-    for write in transaction.then:
-        match write:
-            case AddToField(place, amount):
-                additions = hashes.setdefault(place.key, _HashPlan()).additions
-                additions[place.name] = additions.get(place.name, 0) + amount
-            case SetField(place, value):
-                hashes.setdefault(place.key, _HashPlan()).values[place.name] = value
-            case _:
-                others.append(write)
-    return hashes, texts, others
+            self.texts += (self.key(guard.place.key), guard.operator, guard.operand)
+
+    def write(self, *arguments: Argument) -> None:
+        self.written += 1
+        self.writes += arguments
+
+    def add_to_field(self, write: AddToField) -> None:
+        additions = self.hash(write.field.key).additions
+        additions[write.field.name] = additions.get(write.field.name, 0) + write.amount
+
+    def set_field(self, write: SetField) -> None:
+        self.hash(write.field.key).values += (write.field.name, write.value)
+
+    def set_text(self, write: SetText) -> None:
+        if write.ttl is None:
+            self.write("set", self.key(write.text.key), write.value)
+        else:
+            self.write("setpx", self.key(write.text.key), write.value, milliseconds(write.ttl))
+
+    def add_member(self, write: AddMember) -> None:
+        self.sets[self.key(write.key)] = None
+        self.write("zadd", self.key(write.key), repr(write.score), write.member)
+
+    def remove_member(self, write: RemoveMember) -> None:
+        self.sets[self.key(write.key)] = None
+        self.write("zrem", self.key(write.key), write.member)
+
+    def expire(self, write: Expire) -> None:
+        self.write("pexpire", self.key(write.key), milliseconds(write.ttl))
+
+    def delete(self, write: Delete) -> None:
+        self.write("del", self.key(write.key))
+
+    def publish(self, write: Publish) -> None:
+        number = self.key(write.event.stream)
+        self.streams[number] = self._cap
+        self.write("xadd", number, "", 2, "event", encode(write.event, self._origin, write.event_id))
+
+    def append(self, write: Append) -> None:
+        number = self.key(write.stream)
+        self.streams.setdefault(number, "")
+        flat = [part for pair in write.fields for part in pair]
+        limit = "" if write.max_length is None else write.max_length
+        self.write("xadd", number, limit, len(flat), *flat)
+
+    def finish(self, fence: Fence | None) -> tuple[list[str], list[Argument]]:
+        """KEYS and ARGV, sections in the order in which the script reads them."""
+        arguments: list[Argument] = ["", ""] if fence is None else [fence.group, fence.entry_id]
+        arguments.append(len(self.hashes))
+        for key, plan in self.hashes.items():
+            arguments.append(self.key(key))
+            arguments += plan.arguments()
+        arguments.append(len(self.texts) // 3)
+        arguments += self.texts
+        arguments.append(len(self.sets))
+        arguments += self.sets
+        arguments.append(len(self.streams))
+        for number, cap in self.streams.items():
+            arguments += (number, cap)
+        arguments.append(self.written)
+        arguments += self.writes
+        return list(self._keys), arguments
+
+
+# By type and not by `match`: this is the hot path of every commit.
+_planned: dict[type[Write], Callable[[_Plan, Any], None]] = {
+    AddToField: _Plan.add_to_field,
+    SetField: _Plan.set_field,
+    SetText: _Plan.set_text,
+    AddMember: _Plan.add_member,
+    RemoveMember: _Plan.remove_member,
+    Expire: _Plan.expire,
+    Delete: _Plan.delete,
+    Publish: _Plan.publish,
+    Append: _Plan.append,
+}
+
+
+def compile_transaction(work: Work, prefix: str = "", cap: str = "") -> tuple[list[str], list[Argument]]:
+    """KEYS and ARGV for `lua/commit.lua`, which documents their layout by reading them.
+
+    Raises `TypeError` for something among the writes that is none.
+    """
+    plan = _Plan(work.origin, prefix, cap)
+    if work.fence is not None:
+        plan.key(work.fence.stream)
+    for guard in work.transaction.when:
+        plan.guard(guard)
+    for write in work.transaction.then:
+        planned = _planned.get(type(write))
+        if planned is None:
+            raise TypeError(f"{write!r} is not a write")
+        planned(plan, write)
+    return plan.finish(work.fence)
+
+
+def milliseconds(time: timedelta) -> int:
+    """As Redis counts time; at least one, because it takes 0 for an error or for "now"."""
+    return max(1, int(time.total_seconds() * 1000))
 
 
 def _in_script_order(guards: Sequence[Guard]) -> list[Guard]:
@@ -228,38 +302,3 @@ def _in_script_order(guards: Sequence[Guard]) -> list[Guard]:
         else:
             texts.append(guard)
     return [*(guard for group in hashes.values() for guard in group), *texts]
-
-
-def _streams(writes: Sequence[Write], cap: str) -> dict[str, str]:
-    """The streams written to, with the hard cap of those that events are published to."""
-    streams: dict[str, str] = {}
-    for write in writes:
-        match write:
-            case Publish(event):
-                streams[event.stream] = cap
-            case Append(stream):
-                streams.setdefault(stream, "")
-    return streams
-
-
-def _write_arguments(write: Write, keys: _Keys, origin: Origin) -> tuple[str | bytes | int, ...]:
-    match write:
-        case Publish(event, event_id):
-            return ("xadd", keys.number(event.stream), "", 2, "event", encode(event, origin, event_id))
-        case Append(stream, fields, max_length):
-            flat = [part for pair in fields for part in pair]
-            return ("xadd", keys.number(stream), "" if max_length is None else max_length, len(flat), *flat)
-        case AddMember(key, member, score):
-            return ("zadd", keys.number(key), repr(score), member)
-        case RemoveMember(key, member):
-            return ("zrem", keys.number(key), member)
-        case SetText(text, value, None):
-            return ("set", keys.number(text.key), value)
-        case SetText(text, value, ttl) if ttl is not None:
-            return ("setpx", keys.number(text.key), value, int(ttl.total_seconds() * 1000))
-        case Expire(key, ttl):
-            return ("pexpire", keys.number(key), int(ttl.total_seconds() * 1000))
-        case Delete(key):
-            return ("del", keys.number(key))
-        case _:
-            raise TypeError(f"{write!r} is not a write")

@@ -125,7 +125,7 @@ class Consumer:
                         min(self.holding.room, self._settings.consumer_batch), longest_block
                     )
                     if batch := self.holding.take(entries):
-                        _ = self._start(batch)
+                        self._start(batch)
                 else:
                     await self.holding.change(1)
                 attempt = 0
@@ -163,7 +163,7 @@ class Consumer:
         """It is somebody else's now: forget it, and let its lane go on."""
         self.holding.release(delivery)
         if (follower := self._processor.next_in_lane(delivery)) is not None:
-            _ = self._start([follower])
+            self._start([follower])
 
     async def _retry(self) -> None:
         await self._retries.retry_due()

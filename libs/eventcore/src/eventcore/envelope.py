@@ -13,13 +13,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, Self
 
-from pydantic import Field, ValidationError
 from pydantic_core import from_json, to_json
 
 from .errors import Undecodable
-from .event import Data, Event, Value, Version, explain
+from .event import Data, Event, Version
 
 EventClass = type[Event]
 
@@ -27,10 +27,11 @@ _trace_id = re.compile(r"(?!0{32})[0-9a-f]{32}")
 _traceparent = re.compile(r"00-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-[0-9a-f]{2}")
 
 
-class Metadata(Value):
+@dataclass(slots=True)
+class Metadata:
     """What is known of an event beside its data. Only `event_id` and `timestamp` are sure to be there when read."""
 
-    event_id: str = Field(min_length=1, max_length=200)
+    event_id: str
     timestamp: datetime
     version: str = "1.0"
     correlation_id: str | None = None
@@ -38,6 +39,40 @@ class Metadata(Value):
     source: str | None = None
     traceparent: str | None = None
     tracestate: str | None = None
+
+    @classmethod
+    def read(cls, content: Data) -> Self:
+        """Make it from what stands in the envelope. Raises `Undecodable`, naming the field.
+
+        By hand, because every event passes here: a model would cost as much as the event itself.
+        """
+        event_id = content.get("eventId")
+        if not (isinstance(event_id, str) and 1 <= len(event_id) <= _longest_id):
+            raise Undecodable(f"metadata.eventId: {_wrong(event_id)}, not a string of 1 to {_longest_id} characters")
+        others = [content.get(name) for name in _optional]
+        for name, value in zip(_optional, others, strict=True):
+            if value is not None and not isinstance(value, str):
+                raise Undecodable(f"metadata.{name}: {_wrong(value)}, not a string")
+        version, *rest = others
+        return cls(event_id, _read_timestamp(content.get("timestamp")), version or "1.0", *rest)
+
+
+_longest_id = 200
+_optional = ("version", "correlationId", "causationId", "source", "traceparent", "tracestate")
+
+
+def _wrong(value: object) -> str:
+    return "missing" if value is None else repr(value)[:100]
+
+
+def _read_timestamp(value: object) -> datetime:
+    try:
+        if isinstance(value, str):
+            time = datetime.fromisoformat(value)
+            return time if time.tzinfo else time.replace(tzinfo=UTC)
+        raise ValueError(_wrong(value))
+    except ValueError as error:
+        raise Undecodable(f"metadata.timestamp: {error}, not an ISO 8601 time") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +153,7 @@ def encode(event: Event, origin: Origin, event_id: str | None = None) -> bytes:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Envelope:
     """An entry's content, taken apart but not yet made into an event."""
 
@@ -143,7 +178,7 @@ def decode(fields: Mapping[bytes, bytes]) -> Envelope:
         raise Undecodable(f"event: not JSON: {error}") from error
     if not isinstance(content, dict):
         raise Undecodable("event: not a JSON object")
-    metadata = _read_metadata(_member(content, "metadata", dict))
+    metadata = Metadata.read(_member(content, "metadata", dict))
     return Envelope(
         _member(content, "type", str), _member(content, "data", dict), metadata, _read_version(metadata.version)
     )
@@ -159,13 +194,7 @@ def _member(content: dict[str, Any], name: str, kind: type[Any]) -> Any:
     return value
 
 
-def _read_metadata(content: Data) -> Metadata:
-    try:
-        return Metadata.model_validate(content)
-    except ValidationError as error:
-        raise Undecodable(explain(error, within="metadata")) from error
-
-
+@lru_cache(maxsize=256)
 def _read_version(text: str) -> Version:
     try:
         return Version.parse(text)

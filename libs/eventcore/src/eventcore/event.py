@@ -98,7 +98,7 @@ class Event(Value):
         for major in range(version.major, cls.version.major):
             data = cls._lift(data, major)
         try:
-            return cls.model_validate(data)
+            return cls.model_validate(data, by_alias=True, by_name=False)
         except ValidationError as error:
             raise Undecodable(explain(error, within="data")) from error
 

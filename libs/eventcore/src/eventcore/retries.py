@@ -89,7 +89,7 @@ class Retries:
             telemetry.retried(delivery.stream, self._holding.group)
             batch.append(delivery)
         if batch:
-            _ = self._start(batch)
+            self._start(batch)
 
     async def retry_recovered(self) -> None:
         """Begin with what was recovered, as far as there is room; the suspects stay for `retry_suspect`."""

@@ -1,0 +1,75 @@
+"""The works that are measured, and the events and state that they are made of."""
+
+from __future__ import annotations
+
+from contracts import InventoryReserved, Line, OrderCreated
+from eventcore import Hash, Origin, Router, Transaction, encode, publish
+
+group = "bench"
+stock = Hash("stock")
+products = tuple(str(number) for number in range(100))
+# More than any run takes, so that no guard fails and every contestant does the same writes.
+plenty = 1_000_000_000
+
+
+def orders(count: int) -> list[OrderCreated]:
+    """Orders of three lines each, about 430 bytes on the wire."""
+    return [
+        OrderCreated(
+            order_id=f"order-{number}",
+            customer_id="VINET",
+            items=tuple(
+                Line(product_id=products[(number + step * 7) % len(products)], quantity=1) for step in range(3)
+            ),
+        )
+        for number in range(count)
+    ]
+
+
+def payloads(count: int) -> list[bytes]:
+    """The same orders as they stand in a stream."""
+    return [encode(order, Origin.new("bench")) for order in orders(count)]
+
+
+def acknowledging() -> Router:
+    """Consume and acknowledge: decoded and validated, nothing written."""
+    router = Router(group=group)
+
+    @router.on(OrderCreated)
+    def seen(order: OrderCreated) -> None:
+        pass
+
+    return router
+
+
+def reserving() -> Router:
+    """Consume, take three products under guards, note the reservation, publish the outcome, acknowledge."""
+    router = Router(group=group)
+
+    @router.on(OrderCreated)
+    def reserve(order: OrderCreated) -> Transaction:
+        reservation = Hash(f"reservation:{order.order_id}")
+        return Transaction(
+            when=[
+                reservation["status"].absent(),
+                *(stock[f"{line.product_id}:available"] >= line.quantity for line in order.items),
+            ],
+            then=[
+                *(stock[f"{line.product_id}:available"].add(-line.quantity) for line in order.items),
+                reservation["status"].set("reserved"),
+                publish(InventoryReserved(order_id=order.order_id, items=order.items)),
+            ],
+        )
+
+    return router
+
+
+def piping() -> Router:
+    """Consume, publish one, acknowledge."""
+    router = Router(group=group)
+
+    @router.on(OrderCreated)
+    def pipe(order: OrderCreated) -> Transaction:
+        return Transaction(then=[publish(InventoryReserved(order_id=order.order_id, items=order.items))])
+
+    return router
