@@ -4,6 +4,7 @@
 -- Answers {"ok", entry ids of what was appended …} | {"guards", value or false for each guarded place …}
 --       | {"duplicate"} | {"full", key} | {"conflict", key, field, value}
 
+local call, find = redis.call, string.find
 local LARGEST = 9007199254740992 -- 2^53: beyond it Lua's numbers lose integers
 local CHUNK = 1000               -- arguments that `unpack` can surely put on Lua's stack
 
@@ -25,21 +26,21 @@ local function holds(operator, operand, value)
 end
 
 local function integer(value)
-  local number = string.find(value, '^-?%d+$') and tonumber(value)
+  local number = find(value, '^-?%d+$') and tonumber(value)
   return number and number >= -LARGEST and number <= LARGEST and number
 end
 
 local function in_chunks(command, key, arguments)
   for first = 1, #arguments, CHUNK do
-    redis.call(command, key, unpack(arguments, first, math.min(first + CHUNK - 1, #arguments)))
+    call(command, key, unpack(arguments, first, math.min(first + CHUNK - 1, #arguments)))
   end
 end
 
 local function read_fields(key, names)
-  if #names <= CHUNK then return redis.call('HMGET', key, unpack(names)) end
+  if #names <= CHUNK then return call('HMGET', key, unpack(names)) end
   local values = {}
   for first = 1, #names, CHUNK do
-    local part = redis.call('HMGET', key, unpack(names, first, math.min(first + CHUNK - 1, #names)))
+    local part = call('HMGET', key, unpack(names, first, math.min(first + CHUNK - 1, #names)))
     for i = 1, #part do values[#values + 1] = part[i] end
   end
   return values
@@ -59,7 +60,7 @@ for _ = 1, take_number() do -- hashes: what is read of each, and what is going t
     rules[i] = {take(), take(), take()} -- operator, operand, amount to add
   end
   if #names == 0 then
-    redis.call('HLEN', key) -- raises WRONGTYPE now rather than half-way
+    call('HLEN', key) -- raises WRONGTYPE now rather than half-way
   else
     local values = read_fields(key, names)
     for i = 1, #names do
@@ -88,7 +89,7 @@ end
 
 for _ = 1, take_number() do -- strings
   local key, operator, operand = KEYS[take_number()], take(), take()
-  local value = redis.call('GET', key)
+  local value = call('GET', key)
   if operator ~= '' then
     found[#found + 1] = value
     if not holds(operator, operand, value) then failed = true end
@@ -96,13 +97,13 @@ for _ = 1, take_number() do -- strings
 end
 
 for _ = 1, take_number() do -- sorted sets
-  redis.call('ZCARD', KEYS[take_number()])
+  call('ZCARD', KEYS[take_number()])
 end
 
 local full = false
 for _ = 1, take_number() do -- streams, with their hard caps
   local key, cap = KEYS[take_number()], take()
-  local length = redis.call('XLEN', key)
+  local length = call('XLEN', key)
   if cap ~= '' and length >= tonumber(cap) then full = key end
 end
 
@@ -110,7 +111,7 @@ if failed then return found end
 if full then return {'full', full} end
 
 -- 2. Fence: whoever acknowledges first has committed this delivery; everybody else writes nothing.
-if fence_group ~= '' and redis.call('XACK', KEYS[1], fence_group, fence_entry) == 0 then
+if fence_group ~= '' and call('XACK', KEYS[1], fence_group, fence_entry) == 0 then
   return {'duplicate'}
 end
 
@@ -120,25 +121,28 @@ for _, hash in ipairs(hashes) do
 end
 
 local answer = {'ok'}
-local writes = {
-  set = function(key) redis.call('SET', key, take()) end,
-  setpx = function(key) redis.call('SET', key, take(), 'PX', take()) end,
-  zadd = function(key) redis.call('ZADD', key, take(), take()) end,
-  zrem = function(key) redis.call('ZREM', key, take()) end,
-  pexpire = function(key) redis.call('PEXPIRE', key, take()) end,
-  del = function(key) redis.call('DEL', key) end,
-  xadd = function(key)
+for _ = 1, take_number() do
+  local write, key = take(), KEYS[take_number()]
+  if write == 'xadd' then
     local limit, entry = take(), {}
     for i = 1, take_number() do entry[i] = take() end
     if limit == '' then
-      answer[#answer + 1] = redis.call('XADD', key, '*', unpack(entry))
+      answer[#answer + 1] = call('XADD', key, '*', unpack(entry))
     else
-      answer[#answer + 1] = redis.call('XADD', key, 'MAXLEN', '~', limit, '*', unpack(entry))
+      answer[#answer + 1] = call('XADD', key, 'MAXLEN', '~', limit, '*', unpack(entry))
     end
-  end,
-}
-for _ = 1, take_number() do
-  local write = writes[take()]
-  write(KEYS[take_number()])
+  elseif write == 'zadd' then
+    call('ZADD', key, take(), take())
+  elseif write == 'zrem' then
+    call('ZREM', key, take())
+  elseif write == 'pexpire' then
+    call('PEXPIRE', key, take())
+  elseif write == 'setpx' then
+    call('SET', key, take(), 'PX', take())
+  elseif write == 'set' then
+    call('SET', key, take())
+  else
+    call('DEL', key)
+  end
 end
 return answer
