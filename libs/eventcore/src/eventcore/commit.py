@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
+from math import isnan
 from typing import Any
 
 from .envelope import Origin, encode
@@ -90,20 +91,28 @@ class Committer:
         Raises `Unavailable` when the server could not be reached, `OutcomeUnknown` when the connection died with the
         commands on their way. Fenced work may then be sent again without harm.
         """
-        replies = await self._run(work)
+        try:
+            replies = await self._run(work)
+        except (TypeError, ValueError) as error:  # an argument that can't be sent: nothing was
+            if len(work) == 1:
+                return [error]
+            return [answer for each in work for answer in await self.commit_all([each])]
         return [_answer(reply, each.transaction) for reply, each in zip(replies, work, strict=True)]
 
     async def _run(self, work: Sequence[Work]) -> list[Reply]:
         """Script calls for what has something to say; one XACK with many ids for what is only acknowledged."""
         bare: dict[tuple[str, str], dict[int, str]] = {}
         calls: dict[int, Call] = {}
+        replies: list[Reply] = [[b"ok"]] * len(work)
         for i, each in enumerate(work):
             if each.transaction.is_empty:
                 if each.fence is not None:
                     bare.setdefault((each.fence.stream, each.fence.group), {})[i] = each.fence.entry_id
-            else:
+                continue
+            try:
                 calls[i] = self._call(each)
-        replies: list[Reply] = [[b"ok"]] * len(work)
+            except Exception as error:  # noqa: BLE001 - what one handler decided must not hurt its neighbours
+                replies[i] = error
         acknowledgements: list[Command] = [
             ("XACK", self._prefix + stream, group, *entry_ids.values()) for (stream, group), entry_ids in bare.items()
         ]
@@ -165,11 +174,16 @@ class _HashPlan:
 class _Plan:
     """A transaction on its way to becoming KEYS and ARGV: sorted by key, as the script wants it."""
 
-    __slots__ = ("_cap", "_keys", "_origin", "_prefix", "hashes", "sets", "streams", "texts", "writes", "written")
+    __slots__ = (
+        "_cap", "_keys", "_kinds", "_origin", "_prefix",
+        "deleted", "hashes", "sets", "streams", "texts", "writes", "written",
+    )  # fmt: skip
 
     def __init__(self, origin: Origin, prefix: str, cap: str) -> None:
         self._origin, self._prefix, self._cap = origin, prefix, cap
         self._keys: dict[str, int] = {}
+        self._kinds: dict[str, str] = {}
+        self.deleted: set[str] = set()
         self.hashes: dict[str, _HashPlan] = {}
         self.texts: list[Argument] = []
         self.sets: dict[int, None] = {}
@@ -181,9 +195,15 @@ class _Plan:
         """The key's number, from 1 in the order in which keys are first named."""
         return self._keys.setdefault(self._prefix + name, len(self._keys) + 1)
 
+    def expect(self, kind: str, key: str) -> None:
+        """Note what a key holds. The script would fail half-way over two kinds of things under one key."""
+        if self._kinds.setdefault(key, kind) != kind:
+            raise TypeError(f"{key} can't be a {self._kinds[key]} and a {kind} in one transaction")
+
     def hash(self, key: str) -> _HashPlan:
         plan = self.hashes.get(key)
         if plan is None:
+            self.expect("hash", key)
             plan = self.hashes[key] = _HashPlan()
         return plan
 
@@ -191,6 +211,7 @@ class _Plan:
         if isinstance(guard.place, Field):
             self.hash(guard.place.key).guards.append((guard.place.name, guard))
         else:
+            self.expect("string", guard.place.key)
             self.texts += (self.key(guard.place.key), guard.operator, guard.operand)
 
     def write(self, *arguments: Argument) -> None:
@@ -205,16 +226,24 @@ class _Plan:
         self.hash(write.field.key).values += (write.field.name, write.value)
 
     def set_text(self, write: SetText) -> None:
+        if write.text.key not in self._kinds:  # no guard looks at it: the script shall see what it is, all the same
+            self.texts += (self.key(write.text.key), "", "")
+        self.expect("string", write.text.key)
         if write.ttl is None:
             self.write("set", self.key(write.text.key), write.value)
         else:
             self.write("setpx", self.key(write.text.key), write.value, milliseconds(write.ttl))
 
     def add_member(self, write: AddMember) -> None:
+        score = float(write.score)
+        if isnan(score):
+            raise ValueError(f"{write.key}: the score of {write.member} is not a number")
+        self.expect("sorted set", write.key)
         self.sets[self.key(write.key)] = None
-        self.write("zadd", self.key(write.key), repr(write.score), write.member)
+        self.write("zadd", self.key(write.key), repr(score), write.member)
 
     def remove_member(self, write: RemoveMember) -> None:
+        self.expect("sorted set", write.key)
         self.sets[self.key(write.key)] = None
         self.write("zrem", self.key(write.key), write.member)
 
@@ -222,14 +251,19 @@ class _Plan:
         self.write("pexpire", self.key(write.key), milliseconds(write.ttl))
 
     def delete(self, write: Delete) -> None:
+        self.deleted.add(write.key)
         self.write("del", self.key(write.key))
 
     def publish(self, write: Publish) -> None:
+        self.expect("stream", write.event.stream)
         number = self.key(write.event.stream)
         self.streams[number] = self._cap
         self.write("xadd", number, "", 2, "event", encode(write.event, self._origin, write.event_id))
 
     def append(self, write: Append) -> None:
+        if not 1 <= len(write.fields) <= _most_entry_fields or (write.max_length or 0) < 0:
+            raise ValueError(f"{write.stream}: the server would not take such an entry")
+        self.expect("stream", write.stream)
         number = self.key(write.stream)
         self.streams.setdefault(number, "")
         flat = [part for pair in write.fields for part in pair]
@@ -241,6 +275,10 @@ class _Plan:
         arguments: list[Argument] = ["", ""] if fence is None else [fence.group, fence.entry_id]
         arguments.append(len(self.hashes))
         for key, plan in self.hashes.items():
+            if key in self.deleted and (plan.additions or plan.values):
+                raise TypeError(f"{key} can't be written to and deleted in one transaction")
+            if plan.values and not plan.additions.keys().isdisjoint(plan.values[::2]):
+                raise TypeError(f"a field of {key} can't be set and added to in one transaction")
             arguments.append(self.key(key))
             arguments += plan.arguments()
         arguments.append(len(self.texts) // 3)
@@ -254,6 +292,9 @@ class _Plan:
         arguments += self.writes
         return list(self._keys), arguments
 
+
+# More would not go through the script's stack.
+_most_entry_fields = 1000
 
 # By type and not by `match`: this is the hot path of every commit.
 _planned: dict[type[Write], Callable[[_Plan, Any], None]] = {
@@ -272,7 +313,7 @@ _planned: dict[type[Write], Callable[[_Plan, Any], None]] = {
 def compile_transaction(work: Work, prefix: str = "", cap: str = "") -> tuple[list[str], list[Argument]]:
     """KEYS and ARGV for `lua/commit.lua`, which documents their layout by reading them.
 
-    Raises `TypeError` for something among the writes that is none.
+    Raises `TypeError` or `ValueError` for what the script could only fail over half-way, or would do in another order.
     """
     plan = _Plan(work.origin, prefix, cap)
     if work.fence is not None:

@@ -60,6 +60,8 @@ class Consumer:
             rollout=timedelta(seconds=settings.rollout_seconds),
             on_done=self.holding.release,
             on_retry=self._retries.add,
+            on_followers=self._start,
+            concurrency=settings.consumer_concurrency,
         )
         self._stopping = asyncio.Event()
         self._work: set[asyncio.Task[None]] = set()

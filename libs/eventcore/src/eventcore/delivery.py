@@ -11,6 +11,7 @@ from .envelope import Envelope
 from .errors import Reject, Retry, Unavailable, Undecodable, UnsupportedVersion
 from .event import Event
 from .retry import RetryPolicy
+from .telemetry import ProcessingSpan
 
 Key = tuple[str, str]
 
@@ -43,9 +44,11 @@ class Delivery:
     fields: Mapping[bytes, bytes]
     received_at: float
     recovered: bool = False
+    failures: int = 0
     envelope: Envelope | None = None
     event: Event | None = None
     lane: str | None = None
+    span: ProcessingSpan | None = None
 
     @property
     def key(self) -> Key:
@@ -81,9 +84,12 @@ class DeadLetter:
 Verdict = TryAgain | DeadLetter
 
 
-def judge(error: Exception, *, attempt: int, policy: RetryPolicy, waited: timedelta, rollout: timedelta) -> Verdict:
+def judge(
+    error: Exception, *, attempt: int, failures: int, policy: RetryPolicy, waited: timedelta, rollout: timedelta
+) -> Verdict:
     """What shall become of a delivery whose attempt number `attempt` failed with `error`.
 
+    `failures` counts those of this consumer, also the ones that cost no attempt, so that waits grow with each.
     `waited` is how long an event of an unknown version has been waiting for a newer program, `rollout` how long it may.
     """
     match error:
@@ -98,7 +104,7 @@ def judge(error: Exception, *, attempt: int, policy: RetryPolicy, waited: timede
                 return DeadLetter(Reason.UNSUPPORTED_VERSION)
             return TryAgain(min(rollout - waited, max(timedelta(seconds=1), policy.ceiling / 2)), counts=False)
         case Unavailable(retry_after=least):
-            return TryAgain(max(least or timedelta(0), policy.backoff(attempt)), counts=False)
+            return TryAgain(max(least or timedelta(0), policy.backoff(failures)), counts=False)
     delay = policy.delay(attempt)
     if delay is None:
         return DeadLetter(Reason.ATTEMPTS_EXHAUSTED)

@@ -78,10 +78,16 @@ class Event(Value):
     ) -> None:
         if not type_pattern.fullmatch(type):
             raise TypeError(f"{cls.__name__}: {type!r} is not an event type like 'order.created'")
+        for name in ("type", "version", "stream", "lane", "upcasters"):
+            if name in cls.model_fields:
+                raise TypeError(f"{cls.__name__}: a field can't be called {name!r}")
         if lane is not None and lane not in cls.model_fields:
             raise TypeError(f"{cls.__name__} has no field {lane!r} to be its lane")
         cls.type, cls.stream, cls.lane = type, stream, lane
-        cls.version = Version.parse(version)
+        try:
+            cls.version = Version.parse(version)
+        except ValueError as error:
+            raise TypeError(f"{cls.__name__}: {error}") from error
         cls.upcasters = dict(upcasters or {})
         for major in range(1, cls.version.major):
             if major not in cls.upcasters:
@@ -114,7 +120,8 @@ class Event(Value):
 
     def lane_key(self) -> str | None:
         """Events with the same lane key are handled in stream order within one consumer; `None` means no order."""
-        return None if self.lane is None else str(getattr(self, self.lane))
+        value = None if self.lane is None else getattr(self, self.lane)
+        return None if value is None else str(value)
 
 
 def explain(error: ValidationError, within: str = "") -> str:

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Self
@@ -16,9 +16,11 @@ from . import telemetry
 from .commit import Answer, Committed, Committer, Duplicate, Fence, GuardsFailed, Work
 from .dead_letters import letter
 from .delivery import CrashLoop, DeadLetter, Delivery, TryAgain, judge
-from .envelope import Origin, decode
-from .errors import EventcoreError, GuardFailed, Unavailable
+from .envelope import Envelope, Origin, decode
+from .errors import GuardFailed, Unavailable
 from .lanes import Lanes
+from .pipe import WrongPassword
+from .retries import suspect_from
 from .retry import RetryPolicy
 from .router import Router
 from .transaction import Found, Transaction
@@ -54,7 +56,8 @@ class Processor:
     """Takes deliveries from reading to their end: committed, dead-lettered, or left pending for another attempt.
 
     `on_done` hears of each delivery that has left the group's pending entries, `on_retry` of each that stays there,
-    with how to try again.
+    with how to try again, `on_followers` of those whose turn in their lanes has come. No more than `concurrency`
+    `async` handlers run at once.
     """
 
     router: Router
@@ -65,13 +68,20 @@ class Processor:
     rollout: timedelta
     on_done: Callable[[Delivery], None]
     on_retry: Callable[[Delivery, TryAgain], None]
+    on_followers: Callable[[Sequence[Delivery]], object]
+    concurrency: int
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     _lanes: Lanes[Delivery] = field(default_factory=Lanes)
+    _slots: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._slots = asyncio.Semaphore(self.concurrency)
 
     async def process(self, deliveries: Sequence[Delivery]) -> None:
-        """Process deliveries in order; returns when each has come to its end. Raises nothing on their behalf.
+        """Process deliveries in order; returns when each has come to its end, or waits for its turn or another attempt.
 
-        Plain handlers run at once and their transactions leave together. `async` handlers run side by side.
+        Plain handlers run at once and their transactions leave together. `async` handlers run side by side. Raises
+        nothing on their behalf.
         """
         while deliveries:
             decided: list[_Decided] = []
@@ -86,7 +96,8 @@ class Processor:
             deliveries = await self._commit(decided)
 
     async def _commit_on(self, decided: list[_Decided]) -> None:
-        await self.process(await self._commit(decided))
+        if followers := await self._commit(decided):
+            self.on_followers(followers)  # not awaited: a lane that never empties would pile up tasks
 
     async def _handle(self, undecided: _Undecided) -> None:
         decided = await self._await_handler(undecided)
@@ -96,19 +107,15 @@ class Processor:
     def _must_wait(self, delivery: Delivery) -> bool:
         """Decode as far as needed to know the lane; whether somebody is ahead in it."""
         if delivery.event is None:
-            try:
+            with _Caught():  # raised again in _decide, where it counts as this attempt's failure
                 delivery.envelope = decode(delivery.fields)
                 handler = self.router.handlers.get(delivery.envelope.type)
                 delivery.event = delivery.envelope.open(handler.event) if handler else None
-            except EventcoreError:  # raised again in _decide, where it counts as this attempt's failure
-                return False
         if delivery.event is None or delivery.lane is not None:
             return False
-        lane = delivery.event.lane_key()
-        if lane is None:
-            return False
-        delivery.lane = lane
-        return not self._lanes.enter(lane, delivery)
+        with _Caught():
+            delivery.lane = delivery.event.lane_key()
+        return delivery.lane is not None and not self._lanes.enter(delivery.lane, delivery)
 
     def _begin(self, delivery: Delivery, decided: list[_Decided], undecided: list[_Undecided]) -> None:
         """Decide at once where that can be; a failure is decided upon, too, unless it is going to be tried again."""
@@ -129,17 +136,35 @@ class Processor:
         if handler is None:
             return _Decided(delivery, Transaction(), outcome="ignored")
         event = delivery.event = delivery.event or envelope.open(handler.event)
-        if delivery.recovered and delivery.attempt > handler.most_attempts:
+        # Where fewer attempts are allowed, a few deaths of the process are still nobody's fault in particular.
+        if delivery.recovered and delivery.attempt > max(handler.most_attempts, suspect_from):
             raise CrashLoop(f"{delivery.attempt - 1} attempts began and none of them reported back")
+        if telemetry.tracing:
+            self._begin_span(delivery, envelope)
         if handler.is_async:
             return _Undecided(delivery, partial(handler, event, envelope.metadata), handler.timeout.total_seconds())
-        return _Decided(delivery, _transaction(handler(event, envelope.metadata)))
+        with _within(delivery.span):
+            return _Decided(delivery, _transaction(handler(event, envelope.metadata)))
+
+    def _begin_span(self, delivery: Delivery, envelope: Envelope) -> None:
+        origin = Origin.caused_by(envelope.metadata, self.source)
+        delivery.span = telemetry.processing_span(
+            origin.traceparent,
+            origin.tracestate,
+            stream=delivery.stream,
+            group=self.router.group,
+            consumer=self.consumer,
+            event_type=envelope.type,
+            event_id=envelope.metadata.event_id,
+            entry_id=delivery.entry_id,
+            attempt=delivery.attempt,
+        )
 
     async def _await_handler(self, undecided: _Undecided) -> _Decided | None:
         """Run an `async` handler; `None` when the delivery will be tried again."""
         delivery, seconds = undecided.delivery, undecided.seconds
-        with _Caught() as caught:
-            async with asyncio.timeout(seconds) as limit:
+        with _Caught() as caught, _within(delivery.span):
+            async with self._slots, asyncio.timeout(seconds) as limit:
                 return _Decided(delivery, _transaction(await undecided.handler()))
         late = TimeoutError(f"the handler did not finish within {seconds:g} s")
         return self._failed(delivery, late if limit.expired() else caught.error)
@@ -167,15 +192,17 @@ class Processor:
             return await self.committer.commit_all(work)
         except Unavailable as error:
             return [error] * len(work)
+        except WrongPassword as error:
+            return [Unavailable(str(error))] * len(work)
 
     async def _pause(self, number: int) -> None:
         """Wait a little longer each time; not longer than until the connection is back."""
         longest = _reconnecting.backoff(number)
         pipe = self.committer.pipe
-        if pipe.connected:
+        if pipe.connected or isinstance(pipe.failure, WrongPassword):
             await asyncio.sleep(longest.total_seconds())
         else:
-            with suppress(Unavailable):
+            with suppress(Unavailable, WrongPassword):
                 await pipe.wait_connected(longest + timedelta(seconds=1))
 
     def _work(self, each: _Decided) -> Work:
@@ -183,8 +210,13 @@ class Processor:
         fence = Fence(delivery.stream, self.router.group, delivery.entry_id)
         if each.transaction.is_empty:
             return Work(each.transaction, _nowhere, fence)
-        origin = Origin.caused_by(delivery.envelope.metadata, self.source) if delivery.envelope else _nowhere
-        return Work(each.transaction, origin, fence)
+        return Work(each.transaction, self._origin(delivery), fence)
+
+    def _origin(self, delivery: Delivery) -> Origin:
+        if delivery.envelope is None:
+            return _nowhere
+        origin = Origin.caused_by(delivery.envelope.metadata, self.source)
+        return origin if delivery.span is None else replace(origin, traceparent=delivery.span.traceparent)
 
     def _settle(self, each: _Decided, answer: Answer, followers: list[Delivery]) -> _Decided | None:
         """Act on one answer; what to commit next for this delivery, if anything."""
@@ -200,6 +232,10 @@ class Processor:
                 return each
             case GuardsFailed(found):
                 return self._decide_again(each, found)
+            case error if (
+                each.outcome == "dead_lettered"
+            ):  # nothing is left but to wait until the letter can be written
+                return self._failed(each.delivery, Unavailable(f"can't dead-letter: {error}"))
             case error:
                 return self._failed(each.delivery, error)
 
@@ -217,6 +253,7 @@ class Processor:
 
     def _done(self, delivery: Delivery, outcome: str, followers: list[Delivery]) -> None:
         self._measure(delivery, outcome)
+        _end_span(delivery, outcome)
         if (follower := self.next_in_lane(delivery)) is not None:
             followers.append(follower)
         self.on_done(delivery)
@@ -234,10 +271,12 @@ class Processor:
         """Judge a failure: a dead letter to commit, or `None` when the delivery stays pending for another attempt."""
         if error is None:
             return None
+        delivery.failures += 1
         handler = self.router.handlers.get(delivery.type)
         verdict = judge(
             error,
             attempt=delivery.attempt,
+            failures=delivery.failures,
             policy=handler.policy(error) if handler else self.router.retry,
             waited=datetime.now(UTC) - max(delivery.published_at, self.started_at),
             rollout=self.rollout,
@@ -257,6 +296,7 @@ class Processor:
             return _Decided(delivery, Transaction(then=[append]), outcome="dead_lettered")
         log.warning("attempt failed, next in %.1f s: %r", verdict.after.total_seconds(), error, extra=facts)
         self._measure(delivery, "failed")
+        _end_span(delivery, "failed", error)
         self.on_retry(delivery, verdict)
         return None
 
@@ -276,6 +316,17 @@ class _Caught:
         return self.error is not None
 
 
+def _within(span: telemetry.ProcessingSpan | None) -> AbstractContextManager[None]:
+    return _untraced if span is None else span.current()
+
+
+def _end_span(delivery: Delivery, outcome: str, error: Exception | None = None) -> None:
+    if delivery.span is not None:
+        delivery.span.end(outcome, error)
+        delivery.span = None
+
+
+_untraced = nullcontext()
 _nowhere = Origin("", "", "")
 
 

@@ -32,5 +32,5 @@ class RetryPolicy:
 
     def backoff(self, attempt: int) -> timedelta:
         """The same wait without a limit to the number of attempts."""
-        longest = min(self.ceiling, self.base * (1 << min(attempt - 1, 30)))
+        longest = min(self.ceiling, self.base * (1 << min(attempt - 1, 20)))
         return longest * random.random()

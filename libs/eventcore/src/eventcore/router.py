@@ -106,8 +106,12 @@ def _is_async(function: Callable[..., Any]) -> bool:
 
 
 def _wants_metadata(function: Callable[..., Any]) -> bool:
-    parameters = inspect.signature(function).parameters.values()
-    required = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if not 1 <= len(required) <= 2:
-        raise TypeError(f"{function.__qualname__} must take the event, or the event and its metadata")
-    return len(required) == 2
+    signature = inspect.signature(function)
+    for arguments in (("event",), ("event", "metadata")):
+        try:
+            signature.bind(*arguments)
+        except TypeError:
+            continue
+        return len(arguments) == 2
+    name = getattr(function, "__qualname__", repr(function))
+    raise TypeError(f"{name} must take the event, or the event and its metadata")

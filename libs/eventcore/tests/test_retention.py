@@ -1,0 +1,170 @@
+"""Retention trims what every group has finished with, and nothing else."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from pydantic import SecretStr
+
+from eventcore import SettingsError, Store, StreamFull, Transaction, publish
+from eventcore.retention import Retention
+from eventcore.testing.fixtures import Connect, StartServer
+from eventcore.testing.server import Server
+
+from .samples import Ordered
+
+STREAM = Ordered.stream
+# Trimming is approximate (whole nodes of 100 entries), so the streams here are longer than that.
+MANY = 1000
+
+
+def long_ago(number: int) -> str:
+    """An entry id of ten days ago."""
+    return f"{int((time.time() - 10 * 86_400) * 1000)}-{number}"
+
+
+async def fill(store: Store, count: int = MANY) -> list[str]:
+    ids = [long_ago(number) for number in range(1, count + 1)]
+    await store.commands.pipeline([("XADD", store.key(STREAM), entry, "event", "{}") for entry in ids])
+    return ids
+
+
+async def read(store: Store, group: str, count: int, *, acknowledge: bool = True) -> None:
+    await store.redis.xgroup_create(store.key(STREAM), group, id="0")
+    [[_, entries]] = await store.commands.execute(
+        "XREADGROUP", "GROUP", group, "c", "COUNT", count, "STREAMS", store.key(STREAM), ">"
+    )
+    if acknowledge:
+        await store.commands.execute("XACK", store.key(STREAM), group, *(entry for entry, _ in entries))
+
+
+async def length(store: Store) -> int:
+    return int(await store.redis.xlen(store.key(STREAM)))
+
+
+async def test_old_entries_that_all_groups_have_finished_are_trimmed(store: Store) -> None:
+    await fill(store)
+    await read(store, "g", MANY)
+    assert await Retention(store, [STREAM]).trim() >= MANY - 100
+    assert await length(store) <= 100
+
+
+async def test_young_entries_stay(store: Store) -> None:
+    await store.publish_all([Ordered(order_id=str(number)) for number in range(MANY)])
+    await read(store, "g", MANY)
+    assert await Retention(store, [STREAM]).trim() == 0
+
+
+async def test_finished_entries_beyond_their_number_are_trimmed_however_young(connect: Connect) -> None:
+    store = await connect(stream_keep_entries=300)
+    await store.publish_all([Ordered(order_id=str(number)) for number in range(MANY)])
+    await read(store, "g", MANY)
+    await Retention(store, [STREAM]).trim()
+    assert 300 <= await length(store) <= 400
+
+
+async def test_what_one_group_has_not_been_given_stays(store: Store) -> None:
+    await fill(store)
+    await read(store, "fast", MANY)
+    await read(store, "slow", 400)
+    await Retention(store, [STREAM]).trim()
+    [[_, left]] = await store.commands.execute("XREADGROUP", "GROUP", "slow", "c", "STREAMS", store.key(STREAM), ">")
+    assert len(left) == MANY - 400
+    assert await length(store) < MANY
+
+
+async def test_what_is_pending_stays_with_all_that_follows(store: Store) -> None:
+    ids = await fill(store)
+    await read(store, "fast", MANY)
+    await read(store, "stuck", 500, acknowledge=False)
+    await store.redis.xack(store.key(STREAM), "stuck", *ids[:250])
+    await Retention(store, [STREAM]).trim()
+    held = await store.commands.execute("XRANGE", store.key(STREAM), ids[250], ids[499])
+    assert len(held) == 250
+
+
+async def test_a_stream_without_groups_is_left_alone(store: Store) -> None:
+    await fill(store)
+    assert await Retention(store, [STREAM]).trim() == 0
+
+
+async def test_a_group_that_holds_up_trimming_is_named(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    await fill(store)
+    await read(store, "gone", 1, acknowledge=False)
+    await Retention(store, [STREAM]).trim()
+    assert "gone has not finished with orders_stream" in caplog.text
+
+
+async def test_a_group_that_stopped_for_good_is_dropped_where_the_settings_say_so(connect: Connect) -> None:
+    store = await connect(drop_groups_idle_seconds=60.0)
+    await fill(store)
+    await read(store, "gone", 1, acknowledge=False)
+    await store.redis.zadd(store.key(f"{STREAM}:gone:beats"), {"c": (time.time() - 61) * 1000})
+    await Retention(store, [STREAM]).trim()
+    assert await store.redis.xinfo_groups(store.key(STREAM)) == []
+
+
+async def test_a_group_with_a_recent_heartbeat_is_never_dropped(connect: Connect) -> None:
+    store = await connect(drop_groups_idle_seconds=60.0)
+    await fill(store)
+    await read(store, "slow", 1, acknowledge=False)
+    await store.redis.zadd(store.key(f"{STREAM}:slow:beats"), {"c": (time.time() - 50) * 1000})
+    await Retention(store, [STREAM]).trim()
+    assert len(await store.redis.xinfo_groups(store.key(STREAM))) == 1
+    await store.redis.delete(store.key(f"{STREAM}:slow:beats"))
+
+
+async def test_old_dead_letters_go(store: Store) -> None:
+    dlq = store.key("orders_dlq")
+    old = [f"{int((time.time() - 40 * 86_400) * 1000)}-{number}" for number in range(1, MANY + 1)]
+    await store.commands.pipeline([("XADD", dlq, entry, "event", "{}") for entry in old])
+    await Retention(store, [STREAM]).trim()
+    assert await store.redis.xlen(dlq) <= 100
+
+
+async def test_at_the_hard_cap_new_events_are_refused_and_old_ones_stay(connect: Connect) -> None:
+    store = await connect(stream_cap=10)
+    await store.publish_all([Ordered(order_id=str(number)) for number in range(10)])
+    with pytest.raises(StreamFull):
+        await store.commit(Transaction(then=[publish(Ordered(order_id="one too many"))]))
+    await Retention(store, [STREAM]).trim()
+    with pytest.raises(StreamFull):
+        await store.publish(Ordered(order_id="one too many"))
+    assert await length(store) == 10
+
+
+async def test_room_made_is_noticed(connect: Connect) -> None:
+    store = await connect(stream_cap=10)
+    await store.publish_all([Ordered(order_id=str(number)) for number in range(10)])
+    retention = Retention(store, [STREAM])
+    await retention.trim()
+    await store.redis.xtrim(store.key(STREAM), maxlen=5, approximate=False)
+    await retention.trim()
+    assert await store.publish(Ordered(order_id="welcome"))
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random"])
+async def test_a_server_that_may_evict_streams_is_refused(
+    start_server: StartServer, connect: Connect, policy: str
+) -> None:
+    store = await connect_to(start_server(policy=policy), connect)
+    with pytest.raises(SettingsError, match=f"maxmemory-policy is {policy}"):
+        await store.check_server()
+
+
+async def test_or_only_warned_about_where_the_settings_say_so(
+    start_server: StartServer, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = await connect_to(start_server(policy="allkeys-lru"), connect, eviction_policy="warn")
+    await store.check_server()
+    assert "may evict whole streams" in caplog.text
+
+
+@pytest.mark.parametrize("policy", ["noeviction", "volatile-lru"])
+async def test_a_server_that_keeps_streams_is_welcome(start_server: StartServer, connect: Connect, policy: str) -> None:
+    await (await connect_to(start_server(policy=policy), connect)).check_server()
+
+
+async def connect_to(server: Server, connect: Connect, **changed: object) -> Store:
+    return await connect(redis_url=SecretStr(server.url), **changed)
