@@ -1,12 +1,21 @@
-"""What happens is measured and traced here, by the OpenTelemetry API alone: without an SDK it all costs nearly nothing."""
+"""What happens to deliveries is measured here: counted and timed, by event type and outcome, never by an id."""
 
 from __future__ import annotations
 
 from opentelemetry import metrics
 
 _meter = metrics.get_meter("eventcore")
+# Those of OpenTelemetry's conventions, and more at both ends: most handlers take less than a millisecond, mail doesn't.
+_seconds = (
+    *(0.0005, 0.001, 0.0025),
+    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
+    *(30, 60),
+)
 _duration = _meter.create_histogram(
-    "messaging.process.duration", "s", "Time from a delivery's being handed out to its end, by event type and outcome"
+    "messaging.process.duration",
+    "s",
+    "Time from a delivery's being handed out to its end, by event type and outcome",
+    explicit_bucket_boundaries_advisory=_seconds,
 )
 _dead_letters = _meter.create_counter("eventcore.dead_letters", "{event}", "Deliveries dead-lettered, by reason")
 _retries = _meter.create_counter("eventcore.retries", "{attempt}", "Further attempts begun")

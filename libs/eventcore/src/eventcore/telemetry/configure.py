@@ -1,0 +1,160 @@
+"""The one place that knows OpenTelemetry's SDK: providers, readers and exporters, as the standard variables say."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib import import_module
+from random import getrandbits
+from typing import Any
+from urllib.parse import urlsplit
+
+from opentelemetry import metrics, trace
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+import eventcore.telemetry as api
+from eventcore.errors import SettingsError
+from eventcore.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# How long the last flush may take; a collector that doesn't answer must not keep a process from ending.
+flush_seconds = 5.0
+scrape_type = CONTENT_TYPE_LATEST
+
+# Imported only where it is used: gRPC alone costs ten megabytes.
+_exporters = {
+    ("traces", "grpc"): "opentelemetry.exporter.otlp.proto.grpc.trace_exporter:OTLPSpanExporter",
+    ("traces", "http/protobuf"): "opentelemetry.exporter.otlp.proto.http.trace_exporter:OTLPSpanExporter",
+    ("traces", "console"): "opentelemetry.sdk.trace.export:ConsoleSpanExporter",
+    ("metrics", "grpc"): "opentelemetry.exporter.otlp.proto.grpc.metric_exporter:OTLPMetricExporter",
+    ("metrics", "http/protobuf"): "opentelemetry.exporter.otlp.proto.http.metric_exporter:OTLPMetricExporter",
+    ("metrics", "console"): "opentelemetry.sdk.metrics.export:ConsoleMetricExporter",
+}
+
+
+def configure(name: str, settings: Settings) -> Callable[[], None]:
+    """Start telemetry as the standard `OTEL_*` variables say; the function that flushes and stops it.
+
+    Metrics can always be scraped. Traces and metrics are exported only where an OTLP endpoint (or another exporter) is
+    configured; without one nothing is sent and nothing is logged. To be called once in a process. Raises
+    `SettingsError` for an exporter or a protocol that nobody knows.
+    """
+    if _disabled():
+        return lambda: None
+    stops = [
+        start_metrics(name, settings, readers=[PeriodicExportingMetricReader(each) for each in _chosen("metrics")])
+    ]
+    if exporters := _chosen("traces"):
+        stops.append(_start_traces(_resource(name, settings), exporters))
+    return lambda: _stop_all(stops)
+
+
+def start_metrics(name: str, settings: Settings, *, readers: Sequence[MetricReader] = ()) -> Callable[[], object]:
+    """Make metrics ready for `scrape`; the function that stops them.
+
+    OpenTelemetry lets its provider be set only once in a process: later calls change nothing.
+    """
+    if _providers or _disabled():
+        return lambda: None
+    scraped = PrometheusMetricReader(registry=_registry(), scope_info_enabled=False)
+    provider = MeterProvider([scraped, *readers], _resource(name, settings), shutdown_on_exit=False)
+    metrics.set_meter_provider(provider)
+    _providers.append(provider)
+    return provider.shutdown
+
+
+def scrape() -> bytes:
+    """All metrics of this process in the Prometheus text format, of type `scrape_type`."""
+    return generate_latest(_registry())
+
+
+_providers: list[MeterProvider] = []
+
+
+@cache
+def _registry() -> CollectorRegistry:
+    """A registry of our own, so that nothing else gets into it."""
+    return CollectorRegistry()
+
+
+def _resource(name: str, settings: Settings) -> Resource:
+    """What this process is called; the standard variables win."""
+    ours = Resource.create({"service.name": name, "service.instance.id": settings.pod_name})
+    return ours.merge(OTELResourceDetector().detect())
+
+
+def _start_traces(resource: Resource, exporters: Sequence[Any]) -> Callable[[], object]:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+
+    class ChosenIds(RandomIdGenerator):
+        """Random ids, save where a request came with a trace id of its own."""
+
+        def generate_trace_id(self) -> int:
+            return api.chosen_trace_id.get() or getrandbits(128) or 1
+
+    provider = TracerProvider(resource=resource, id_generator=ChosenIds(), shutdown_on_exit=False)
+    for exporter in exporters:
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    api.tracing = True
+    return provider.shutdown
+
+
+def _stop_all(stops: Sequence[Callable[[], object]]) -> None:
+    """Flush and stop everything at once, but don't wait long for a collector that doesn't answer."""
+    threads = [threading.Thread(target=stop, name="telemetry-flush", daemon=True) for stop in stops]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(flush_seconds)
+    if any(thread.is_alive() for thread in threads):
+        log.warning("telemetry could not be flushed within %g s", flush_seconds)
+
+
+def _chosen(signal: str) -> list[Any]:
+    """New exporters for a signal, by `OTEL_<SIGNAL>_EXPORTER`; without it OTLP, where an endpoint is configured."""
+    variable = f"OTEL_{signal.upper()}_EXPORTER"
+    default = "otlp" if _endpoint(signal) else "none"
+    names = [name.strip() for name in (os.environ.get(variable) or default).split(",")]
+    return [_exporter(signal, name, variable) for name in names if name not in ("none", "prometheus")]
+
+
+def _exporter(signal: str, name: str, variable: str) -> Any:
+    if name == "otlp":
+        name, variable = _protocol(signal)
+    place = _exporters.get((signal, name))
+    if place is None:
+        known = ", ".join(each for kind, each in _exporters if kind == signal)
+        raise SettingsError(f"{variable}: there is no {name!r} here; known are {known}")
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute)()
+
+
+def _endpoint(signal: str) -> str:
+    return _first_set(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")[0]
+
+
+def _protocol(signal: str) -> tuple[str, str]:
+    """What the variables say, and which; else gRPC for its own port 4317, or the specification's `http/protobuf`."""
+    said, variable = _first_set(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+    if not said:
+        return ("grpc" if urlsplit(_endpoint(signal)).netloc.endswith(":4317") else "http/protobuf"), ""
+    return said, variable
+
+
+def _first_set(*variables: str) -> tuple[str, str]:
+    return next(((value, name) for name in variables if (value := os.environ.get(name))), ("", ""))
+
+
+def _disabled() -> bool:
+    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"

@@ -1,0 +1,88 @@
+"""Logs: one JSON line each for machines, or a plain line for people, with trace ids and without secrets."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from opentelemetry import trace
+
+_standard = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# The password in a URL, wherever one turns up: redis://user:password@host
+_url_password = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+@")
+
+
+def configure_logging(
+    *, service: str, pod: str, level: str = "INFO", style: Literal["json", "console"] = "json"
+) -> None:
+    """Send all logs of this process to standard error, in one style. Replaces what was configured before."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter(service=service, pod=pod) if style == "json" else ConsoleFormatter())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # It would repeat every malformed `tracestate` that a client sends.
+    logging.getLogger("opentelemetry.trace.span").setLevel(logging.ERROR)
+
+
+class JsonFormatter(logging.Formatter):
+    """One line of JSON: timestamp, level, logger, message, service, pod, ids of the current span, and the extras."""
+
+    def __init__(self, *, service: str, pod: str) -> None:
+        super().__init__()
+        self._place = {"service": service, "pod": pod}
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "timestamp": _time(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": without_passwords(record.getMessage()),
+            **self._place,
+            **_ids(),
+        }
+        for name, value in extras(record).items():
+            line.setdefault(name, value)
+        if trouble := _trouble(self, record):
+            line["exception"] = without_passwords(trouble)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+class ConsoleFormatter(logging.Formatter):
+    """A line for people: time of day, level, logger, message, extras; a traceback below where there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S.%f")[:-3]
+        facts = "".join(f" {name}={value}" for name, value in extras(record).items())
+        line = f"{time} {record.levelname:<8} {record.name}: {record.getMessage()}{facts}"
+        trouble = _trouble(self, record)
+        return without_passwords(f"{line}\n{trouble}" if trouble else line)
+
+
+def extras(record: logging.LogRecord) -> dict[str, Any]:
+    """What the caller gave as `extra=`, as far as it is something."""
+    return {name: value for name, value in vars(record).items() if name not in _standard and value is not None}
+
+
+def without_passwords(text: str) -> str:
+    """The text, with the passwords of URLs blotted out."""
+    return _url_password.sub(r"\1:***@", text) if "://" in text else text
+
+
+def _time(record: logging.LogRecord) -> str:
+    at = datetime.fromtimestamp(record.created, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _ids() -> dict[str, str]:
+    span = trace.get_current_span().get_span_context()
+    return {"traceId": f"{span.trace_id:032x}", "spanId": f"{span.span_id:016x}"} if span.is_valid else {}
+
+
+def _trouble(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    parts = [formatter.formatException(record.exc_info)] if record.exc_info else []
+    if record.stack_info:
+        parts.append(formatter.formatStack(record.stack_info))
+    return "\n".join(parts)

@@ -1,0 +1,21 @@
+"""HTTP services: endpoints beside consumers, with probes, metrics, correlation and errors as problems, in one call."""
+
+from .api import Answer, Api
+from .correlation import correlation_id, current_origin
+from .paging import Page
+from .problems import FieldError, Problem
+from .run import run
+from .service import STORE, create_service
+
+__all__ = [
+    "STORE",
+    "Answer",
+    "Api",
+    "FieldError",
+    "Page",
+    "Problem",
+    "correlation_id",
+    "create_service",
+    "current_origin",
+    "run",
+]

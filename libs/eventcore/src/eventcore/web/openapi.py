@@ -1,0 +1,184 @@
+"""The OpenAPI 3.1 document of a service, made from the very table that its requests are validated with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+from pydantic_core import to_json
+
+from .correlation import header as correlation_header
+from .correlation import unobserved
+from .endpoint import Endpoint, body_limit
+from .parameters import all_parameters, can_fail
+from .problems import media_type as problem_type
+from .problems import title_of
+from .reading import media_type
+
+Schema = dict[str, Any]
+
+_reference = "#/components/schemas/{model}"
+_problem: Schema = {
+    "type": "object",
+    "description": "An error, as RFC 9457 has it.",
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "description": "The fields that break a rule.",
+            "items": {
+                "type": "object",
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+                "required": ["field", "message"],
+            },
+        },
+        "correlationId": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+    },
+    "required": ["type", "title", "status", "correlationId"],
+}
+_correlation_parameters = [
+    {"$ref": "#/components/parameters/traceparent"},
+    {"$ref": f"#/components/parameters/{correlation_header}"},
+]
+_components: Schema = {
+    "parameters": {
+        "traceparent": {
+            "name": "traceparent",
+            "in": "header",
+            "description": "W3C trace context: the request becomes part of that trace.",
+            "schema": {"type": "string"},
+        },
+        correlation_header: {
+            "name": correlation_header,
+            "in": "header",
+            "description": "The trace id to use where there is no traceparent: 32 hexadecimal digits, or a UUID. "
+            "Anything else is ignored.",
+            "schema": {"type": "string"},
+        },
+    },
+    "headers": {
+        correlation_header: {
+            "description": "The trace id of the request.",
+            "required": True,
+            "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+        },
+        "Retry-After": {
+            "description": "Seconds to wait before trying again.",
+            "required": True,
+            "schema": {"type": "integer", "minimum": 1},
+        },
+    },
+}
+
+
+def document(endpoints: Sequence[Endpoint], *, title: str, description: str = "", version: str = "1.0.0") -> Schema:
+    """The document for these endpoints, as plain data."""
+    schemas, definitions = _schemas(endpoints)
+    paths: dict[str, Schema] = {}
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, schemas)
+    errors = sorted({status for endpoint in endpoints for status in _errors(endpoint)})
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": version, **({"description": description} if description else {})},
+        "paths": paths,
+        "components": {
+            **_components,
+            "responses": {str(status): _error(status) for status in errors},
+            "schemas": {**definitions, "Problem": _problem},
+        },
+    }
+
+
+Place = tuple[str, str]  # operation id, and "body" or the status of an answer
+
+
+def _schemas(endpoints: Iterable[Endpoint]) -> tuple[Mapping[Place, Schema], Mapping[str, Schema]]:
+    """The schema of each body and answer, and the definitions that they refer to."""
+    inputs: list[tuple[Place, Literal["validation", "serialization"], TypeAdapter[Any]]] = []
+    for endpoint in endpoints:
+        name = endpoint.name
+        if endpoint.body is not None:
+            inputs.append(((name, "body"), "validation", endpoint.body))
+        inputs += [
+            ((name, str(status)), "serialization", TypeAdapter(answer))
+            for status, answer in endpoint.answers.items()
+            if answer is not None and not isinstance(answer, str)
+        ]
+    found, rest = TypeAdapter.json_schemas(inputs, ref_template=_reference)
+    return {place: schema for (place, _), schema in found.items()}, rest.get("$defs", {})
+
+
+def _operation(endpoint: Endpoint, schemas: Mapping[Place, Schema]) -> Schema:
+    summary, description = endpoint.documentation
+    operation: Schema = {"operationId": endpoint.name}
+    operation |= {name: text for name, text in (("summary", summary), ("description", description)) if text}
+    if parameters := _parameters(endpoint):
+        operation["parameters"] = parameters
+    if endpoint.body is not None:
+        content = {media_type: {"schema": schemas[endpoint.name, "body"]}}
+        operation["requestBody"] = {"required": True, "content": content}
+    operation["responses"] = {
+        **{str(status): _answer(endpoint, status, schemas) for status in endpoint.answers},
+        **{str(status): _refusal(endpoint, status) for status in _errors(endpoint)},
+    }
+    return operation
+
+
+def _answer(endpoint: Endpoint, status: int, schemas: Mapping[Place, Schema]) -> Schema:
+    kind = endpoint.answers[status]
+    headers = {
+        correlation_header: {"$ref": f"#/components/headers/{correlation_header}"},
+        **{name: {"description": text, "schema": {"type": "string"}} for name, text in endpoint.answer_headers.items()},
+    }
+    answer: Schema = {"description": title_of(status), "headers": headers}
+    if isinstance(kind, str):
+        answer["content"] = {kind: {"schema": {"type": "object" if kind == media_type else "string"}}}
+    elif kind is not None:
+        answer["content"] = {media_type: {"schema": schemas[endpoint.name, str(status)]}}
+    return answer
+
+
+def _errors(endpoint: Endpoint) -> list[int]:
+    """The errors that an endpoint names, and those that follow from what it reads."""
+    statuses = set(endpoint.errors)
+    if endpoint.path not in unobserved:
+        statuses |= {500, 503}
+    if endpoint.body is not None:
+        statuses |= {400, 413, 415, 422}
+    if any(can_fail(rule) for rule in all_parameters(endpoint)):
+        statuses.add(422)
+    return sorted(statuses - endpoint.answers.keys())
+
+
+def _refusal(endpoint: Endpoint, status: int) -> Schema:
+    if status == 413 and endpoint.max_body != body_limit:
+        return _error(status, endpoint.max_body)
+    return {"$ref": f"#/components/responses/{status}"}
+
+
+def _error(status: int, max_body: int = body_limit) -> Schema:
+    limit = f": more than {max_body} bytes" if status == 413 else ""
+    headers = {correlation_header: {"$ref": f"#/components/headers/{correlation_header}"}}
+    if status == 503:
+        headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
+    content = {problem_type: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {"description": title_of(status) + limit, "headers": headers, "content": content}
+
+
+def _parameters(endpoint: Endpoint) -> list[Schema]:
+    described: list[Schema] = [
+        {"name": name, "in": "header", "description": text, "schema": {"type": "string"}}
+        for name, text in endpoint.described_headers.items()
+    ]
+    everywhere = [] if endpoint.path in unobserved else _correlation_parameters
+    return [*all_parameters(endpoint), *described, *everywhere]
+
+
+def written(content: Schema) -> bytes:
+    """The document as it is served."""
+    return to_json(content, indent=2)

@@ -1,0 +1,101 @@
+"""Probes: is it alive, is it ready, what does it measure, what does it offer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from eventcore.errors import EventcoreError
+from eventcore.telemetry.configure import scrape, scrape_type
+
+from . import openapi
+from .api import Api
+from .docs import page
+from .problems import Problem
+
+if TYPE_CHECKING:
+    from .service import Service
+
+# A consumer turns every two seconds; when Redis is away, every few more.
+alive_seconds = 15.0
+# Probes wait for about as long.
+ready_seconds = 1.0
+
+
+class Status(BaseModel):
+    """All is well."""
+
+    status: str
+
+
+def add_probes(app: web.Application, service: Service, api: Api, description: str) -> None:
+    """Serve the probes from `app`, and a document of all that is served, in two forms."""
+    probes = Api()
+
+    @probes.get("/livez", answers={200: Status}, errors=(503,))
+    async def livez(request: web.Request) -> Status:
+        """Say whether the loops of this process turn. Redis is not asked."""
+        if loop := stuck(service):
+            raise Problem(503, detail=loop)
+        return Status(status="alive")
+
+    @probes.get("/readyz", answers={200: Status}, errors=(503,))
+    async def readyz(request: web.Request) -> Status:
+        """Say whether this process can do its work now, or why not."""
+        if reason := await not_ready(service):
+            raise Problem(503, detail=reason)
+        return Status(status="ready")
+
+    @probes.get("/metrics", answers={200: "text/plain"})
+    async def metrics(request: web.Request) -> web.Response:
+        """Show all metrics in the Prometheus text format."""
+        return web.Response(body=scrape(), headers={"Content-Type": scrape_type})
+
+    @probes.get("/openapi.json", answers={200: "application/json"})
+    async def openapi_document(request: web.Request) -> web.Response:
+        """Show this document."""
+        return web.Response(body=document, content_type="application/json")
+
+    @probes.get("/docs", answers={200: "text/html"})
+    async def docs(request: web.Request) -> web.Response:
+        """Show this document to people."""
+        policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+        return web.Response(text=shown, content_type="text/html", headers=policy)
+
+    probes.add_to(app)
+    content = openapi.document([*api.endpoints, *probes.endpoints], title=service.name, description=description)
+    document, shown = openapi.written(content), page(content)
+
+
+def stuck(service: Service) -> str | None:
+    """The loop that has not turned lately, if there is one. That we run at all shows that the event loop does."""
+    for consumer in service.consumers:
+        silence = time.monotonic() - consumer.turned_at
+        if silence > alive_seconds and not consumer.draining:
+            return f"{consumer.router.group} has not turned for {silence:.0f} s"
+    return None
+
+
+async def not_ready(service: Service) -> str | None:
+    if service.draining:
+        return "draining"
+    if service.failure is not None:
+        return f"about to end: {service.failure}"
+    store = service.store
+    if (failure := store.commands.failure) is not None:
+        return f"Redis at {store.settings.redis_address} is out of reach: {failure}"
+    try:
+        async with asyncio.timeout(ready_seconds):
+            await store.commands.execute("PING")
+            for consumer in service.consumers:
+                if consumer.problem is None and not await consumer.member.exists():
+                    return f"{consumer.router.group} does not exist (any more)"
+    except TimeoutError:
+        return f"Redis at {store.settings.redis_address} did not answer within {ready_seconds:g} s"
+    except EventcoreError as error:
+        return str(error)
+    return next((consumer.problem for consumer in service.consumers if consumer.problem), None)

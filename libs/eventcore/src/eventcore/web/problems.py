@@ -1,0 +1,166 @@
+"""Problems: every error is answered as `application/problem+json` (RFC 9457) with an honest status."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any, TypedDict
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from redis import exceptions as redis_errors
+
+from eventcore.errors import OutcomeUnknown, StreamFull, Unavailable
+from eventcore.pipe import WrongPassword
+
+from .correlation import correlation_id
+
+log = logging.getLogger(__name__)
+
+media_type = "application/problem+json"
+# RFC 9110 has renamed these; older versions of Python don't know yet.
+_titles = {413: "Content Too Large", 422: "Unprocessable Content"}
+
+# What redis-py raises when the server can't be reached or says "not now"; some codes have no class of their own.
+_not_now_errors = (
+    redis_errors.ConnectionError,
+    redis_errors.TimeoutError,
+    redis_errors.OutOfMemoryError,
+    redis_errors.ReadOnlyError,
+    redis_errors.ClusterDownError,
+    redis_errors.MasterDownError,
+    redis_errors.TryAgainError,
+)
+_not_now_codes = ("BUSY ", "LOADING ", "MISCONF ", "NOREPLICAS ", "OOM ", "READONLY ")
+
+
+class FieldError(TypedDict):
+    """One rule that a request breaks: the field (`items.0.quantity`), and what is wrong with it."""
+
+    field: str
+    message: str
+
+
+class Problem(Exception):
+    """Raised to answer a request with an error.
+
+    `title` follows from the status unless given; `detail` is for people; `errors` names fields; `retry_after` (seconds,
+    or a time) becomes the header, in whole seconds. A 503 always has one.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        title: str | None = None,
+        detail: str | None = None,
+        errors: Iterable[FieldError] = (),
+        retry_after: timedelta | float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail or title or str(status))
+        self.status = status
+        self.title = title or title_of(status)
+        self.detail = detail
+        self.errors = list(errors)
+        self.headers = dict(headers or {})
+        if retry_after is None and status == 503:
+            retry_after = 1
+        if retry_after is not None:
+            seconds = retry_after.total_seconds() if isinstance(retry_after, timedelta) else retry_after
+            self.headers["Retry-After"] = str(max(1, math.ceil(seconds)))
+
+    def response(self, trace_id: str) -> web.Response:
+        """The answer, for a request of this trace."""
+        content: dict[str, Any] = {"type": "about:blank", "title": self.title, "status": self.status}
+        if self.detail is not None:
+            content["detail"] = self.detail
+        if self.errors:
+            content["errors"] = self.errors
+        # Not by pydantic: what a client sent, and is shown again here, may be no valid Unicode.
+        body = json.dumps({**content, "correlationId": trace_id}, separators=(",", ":")).encode()
+        return web.Response(body=body, status=self.status, content_type=media_type, headers=self.headers)
+
+
+def title_of(status: int) -> str:
+    """The status in words."""
+    try:
+        return _titles.get(status) or HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
+
+
+@web.middleware
+async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever is raised into a problem; what nobody expected goes into the log, with its traceback."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        problem = _refused(error, request)
+    except Exception as error:  # noqa: BLE001 - the one place where the errors of requests end
+        problem = _problem(error, request)
+    return problem.response(correlation_id(request))
+
+
+def _problem(error: Exception, request: web.Request) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, web.RequestPayloadError):
+        return Problem(400, detail=f"The body did not arrive whole: {error}")
+    if problem := unavailable(error):
+        _complain(request, error)
+        return problem
+    log.error("could not answer %s %s", request.method, request.path, exc_info=error)
+    return Problem(500, detail="Something is wrong here; it is in the log under this answer's correlation id.")
+
+
+def unavailable(error: Exception) -> Problem | None:
+    """The 503 for an error that will pass; `None` for any other."""
+    match error:
+        case OutcomeUnknown():
+            detail = "The connection to the store was lost: this took effect as a whole, or not at all."
+        case StreamFull():
+            detail = f"{error}; nothing was written."
+        case Unavailable() | WrongPassword():
+            detail = "The store is out of reach or refuses work for now; nothing was written."
+        case redis_errors.RedisError() if isinstance(error, _not_now_errors) or str(error).startswith(_not_now_codes):
+            detail = "The store is out of reach or refuses work for now."
+        case _:
+            return None
+    return Problem(503, detail=detail, retry_after=getattr(error, "retry_after", None))
+
+
+def _refused(error: web.HTTPException, request: web.Request) -> Problem:
+    """What aiohttp itself refuses: an unknown path, a wrong method."""
+    headers = {name: value for name, value in error.headers.items() if name in ("Allow", "Retry-After")}
+    details = {
+        404: f"There is nothing at {request.path}.",
+        405: f"{request.method} is not possible here; {headers.get('Allow', '').replace(',', ', ')} is.",
+    }
+    reason = error.reason if error.reason != HTTPStatus(error.status).phrase else None
+    return Problem(error.status, detail=details.get(error.status, reason), headers=headers)
+
+
+class _Complaints:
+    """One line a second at most, so that an outage does not fill the log."""
+
+    def __init__(self) -> None:
+        self.next_at = 0.0
+        self.left_out = 0
+
+    def __call__(self, request: web.Request, error: Exception) -> None:
+        if time.monotonic() < self.next_at:
+            self.left_out += 1
+            return
+        others = f" ({self.left_out} more since the last such line)" if self.left_out else ""
+        log.warning("answered 503 to %s %s: %s%s", request.method, request.path, error, others)
+        self.next_at, self.left_out = time.monotonic() + 1, 0
+
+
+_complain = _Complaints()

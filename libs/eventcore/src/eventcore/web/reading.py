@@ -1,0 +1,135 @@
+"""Reading requests: bodies and parameters become models, or a problem that names what is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args, get_origin
+
+from aiohttp import web
+from multidict import MultiMapping
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
+
+from .problems import FieldError, Problem
+
+media_type = "application/json"
+# A body of ten thousand wrong lines needs no answer of that length.
+most_errors_named = 50
+
+_integer = re.compile(r"-?[0-9]{1,20}", re.ASCII)
+_fraction_or_exponent = re.compile(rb"[0-9][.eE]")
+_list_types = (list, tuple, set, frozenset)
+
+
+async def read_body(request: web.Request, adapter: TypeAdapter[Any], limit: int) -> Any:
+    """The request's JSON body as what `adapter` makes of it, strictly: `"12"` is no number.
+
+    Raises `Problem`: 415 for another media type, 413 above `limit` bytes (chunked bodies too), 400 for what is not
+    JSON, 422 for JSON that breaks a rule.
+    """
+    _check_media_type(request)
+    raw = await _bytes(request, limit)
+    try:
+        content = from_json(raw, allow_inf_nan=False)
+    except ValueError as error:
+        raise Problem(400, detail=f"The body is not JSON: {error}") from None
+    if _fraction_or_exponent.search(raw):
+        raw = to_json(_whole_numbers(content))
+    try:
+        return adapter.validate_json(raw, strict=True, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise broken_rules(error, root="body") from None
+
+
+def _check_media_type(request: web.Request) -> None:
+    given = request.headers.get("Content-Type")
+    charset = (request.charset or "utf-8").lower()
+    if given is None or request.content_type != media_type or charset not in ("utf-8", "utf8", "us-ascii"):
+        found = f"not {given}" if given else "and none was named"
+        detail = f"The body must be {media_type} in UTF-8, {found}."
+        raise Problem(415, detail=detail, headers={"Accept": media_type})
+
+
+async def _bytes(request: web.Request, limit: int) -> bytes:
+    too_large = Problem(413, detail=f"The body is larger than {limit} bytes.")
+    if (request.content_length or 0) > limit:
+        raise too_large
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > limit:
+            raise too_large
+    return bytes(body)
+
+
+def _whole_numbers(content: Any) -> Any:
+    """`12.0` is an integer to JSON Schema, so it is one to us; strict validation would only take `12`."""
+    match content:
+        case float() if content.is_integer():
+            return int(content)
+        case dict():
+            return {name: _whole_numbers(value) for name, value in content.items()}
+        case list():
+            return [_whole_numbers(value) for value in content]
+        case _:
+            return content
+
+
+class Parameters:
+    """The parameters of a query, a path or headers, as a model declares them. All of them arrive as text."""
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        self.model = model
+        self._names: list[str] = []
+        self._lists: set[str] = set()
+        self._integers: set[str] = set()
+        for name, field in model.model_fields.items():
+            alias = field.validation_alias if isinstance(field.validation_alias, str) else field.alias or name
+            kinds = {field.annotation, *get_args(field.annotation)}
+            self._names.append(alias)
+            if any(kind in _list_types or get_origin(kind) in _list_types for kind in kinds):
+                self._lists.add(alias)
+            elif int in kinds and not {str, float} & kinds:
+                self._integers.add(alias)
+
+    def read(self, values: Mapping[str, str]) -> BaseModel:
+        """A model of the parameters; those it doesn't know are ignored. Raises `Problem` 422 naming what is wrong."""
+        found: dict[str, Any] = {}
+        errors: list[FieldError] = []
+        for name in self._names:
+            given = values.getall(name, []) if isinstance(values, MultiMapping) else [values[name]]
+            if name in self._lists:
+                found[name] = given
+            elif len(given) > 1:
+                errors.append({"field": name, "message": "is given more than once"})
+            # Python reads `1_0` and `١٢` as integers; OpenAPI does not.
+            elif name in self._integers and given and not _integer.fullmatch(given[0]):
+                errors.append({"field": name, "message": "is not an integer"})
+            elif given:
+                found[name] = given[0]
+        if errors:
+            raise problem_naming(errors)
+        try:
+            return self.model.model_validate(found, by_alias=True, by_name=False)
+        except ValidationError as error:
+            raise broken_rules(error, root="parameters") from None
+
+
+def broken_rules(error: ValidationError, *, root: str) -> Problem:
+    """422 for a failed validation; `root` is the field of an error that concerns all of them."""
+    return problem_naming(
+        {
+            "field": ".".join(map(str, each["loc"])) or root,
+            "message": each["msg"].removeprefix("Value error, "),
+        }
+        for each in error.errors(include_url=False, include_context=False, include_input=False)
+    )
+
+
+def problem_naming(errors: Iterable[FieldError]) -> Problem:
+    """422 that names fields; the first one in the detail too."""
+    first, *others = errors
+    more = f" (and {len(others)} more)" if others else ""
+    detail = f"{first['field']}: {first['message']}{more}"
+    return Problem(422, detail=detail, errors=[first, *others][:most_errors_named])

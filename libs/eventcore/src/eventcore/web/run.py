@@ -1,0 +1,105 @@
+"""A service's main: settings, logs, telemetry, serving, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+from aiohttp import web
+
+from eventcore.errors import SettingsError
+from eventcore.pipe import WrongPassword
+from eventcore.settings import Settings, load
+from eventcore.telemetry.configure import configure
+from eventcore.telemetry.logs import configure_logging
+
+from .listener import CannotListen, serve, take_port
+from .service import SERVICE
+
+log = logging.getLogger(__name__)
+
+S = TypeVar("S", bound=Settings)
+
+# Exit statuses.
+done, failed, wrong_settings = 0, 1, 2
+# How long clients with lasting connections are given to hear that they should go elsewhere.
+parting_seconds = 1.0
+# How long requests in hand may take to finish once nothing new is accepted.
+requests_seconds = 5.0
+
+
+def run(create: Callable[[S], web.Application], settings: type[S], **defaults: Any) -> NoReturn:
+    """Run the service that `create` makes until SIGTERM or SIGINT, and exit.
+
+    Settings are read from the environment; `defaults` say what holds where it is silent. The exit status is 0 after a
+    clean end, 2 for wrong settings or credentials, 1 for everything else; the last line on standard error says why.
+    """
+    import uvloop
+
+    try:
+        chosen = _load(settings, defaults)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            status = runner.run(_main(create, chosen))
+    except (SettingsError, WrongPassword, CannotListen) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        status = failed if isinstance(error, CannotListen) else wrong_settings
+    sys.exit(status)
+
+
+def _load(settings: type[S], defaults: dict[str, Any]) -> S:
+    said = {name.lower() for name, value in os.environ.items() if value}
+    return load(settings, **{name: value for name, value in defaults.items() if name not in said})
+
+
+async def _main(create: Callable[[S], web.Application], settings: S) -> int:
+    """Serve until told to stop, or until something ends by a defect; the exit status."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    # First of all: a port that is taken should not cost a consumer group a rebalance.
+    with take_port(settings.host, settings.port) as listening:
+        app = create(settings)
+        service = app[SERVICE]
+        configure_logging(
+            service=service.name, pod=settings.pod_name, level=settings.log_level, style=settings.log_format
+        )
+        flush = configure(service.name, settings)
+        runner = web.AppRunner(app, shutdown_timeout=requests_seconds)
+        try:
+            await runner.setup()
+            server = await serve(runner, listening)
+            log.info("%s serves on %s:%d", service.name, settings.host, settings.port)
+            await _first(stop, service.failed)
+            log.info("stopping")
+            await service.drain()
+            await _part(runner)
+            server.close()
+        finally:
+            await runner.cleanup()
+            flush()
+    if isinstance(service.failure, SettingsError | WrongPassword):
+        raise service.failure
+    log.info("stopped")
+    return done if service.failure is None else failed
+
+
+async def _first(*events: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for each in waiting:
+        each.cancel()
+
+
+async def _part(runner: web.AppRunner) -> None:
+    """Give clients a moment for one more request, whose answer tells them to go elsewhere."""
+    deadline = time.monotonic() + parting_seconds
+    while (  # noqa: ASYNC110 - aiohttp tells nobody when a connection ends
+        runner.server is not None and runner.server.connections and time.monotonic() < deadline
+    ):
+        await asyncio.sleep(0.02)

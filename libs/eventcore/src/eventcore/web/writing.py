@@ -1,0 +1,54 @@
+"""Writing answers: models become JSON in the names of the wire, where what is absent is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic_core import to_json
+
+
+def written(model: BaseModel | Mapping[str, Any]) -> bytes:
+    """JSON for a model, or for plain data as it is.
+
+    A field that is `None` is left out, unless the model requires it: then `null` says something (`nextCursor`).
+    """
+    if not isinstance(model, BaseModel):
+        return to_json(model, by_alias=True)
+    text = model.__pydantic_serializer__.to_json(model, by_alias=True, exclude_none=True)
+    nulls = [f'"{alias}":null' for name, alias in _nullable(type(model)).items() if getattr(model, name) is None]
+    if not nulls:
+        return text
+    return text[:-1] + (b"," if len(text) > 2 else b"") + ",".join(nulls).encode() + b"}"
+
+
+def check_nulls(answer: Any) -> None:
+    """Raise `TypeError` where a required field may be `None` below the top level: `written` would lose it."""
+    for model in _models_in(answer, seen=set()):
+        if model is not answer and (names := _nullable(model)):
+            raise TypeError(f"{model.__name__}.{next(iter(names))} may be None and has no default: give it one")
+
+
+@cache
+def _nullable(model: type[BaseModel]) -> Mapping[str, str]:
+    """Required fields that may be `None`, with their names on the wire."""
+    return {
+        name: field.serialization_alias or field.alias or name
+        for name, field in model.model_fields.items()
+        if field.is_required() and type(None) in get_args(field.annotation)
+    }
+
+
+def _models_in(annotation: Any, seen: set[Any]) -> Iterator[type[BaseModel]]:
+    """The models that a type is made of."""
+    if annotation in seen:
+        return
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        seen.add(annotation)
+        yield annotation
+        for field in annotation.model_fields.values():
+            yield from _models_in(field.annotation, seen)
+    for argument in get_args(annotation):
+        yield from _models_in(argument, seen)
