@@ -1,0 +1,11 @@
+"""`python -m inventory_service`."""
+
+from __future__ import annotations
+
+from eventcore.web import run
+
+from .app import create_app
+from .settings import InventorySettings
+
+if __name__ == "__main__":
+    run(create_app, InventorySettings)

@@ -1,0 +1,114 @@
+"""The inventory over HTTP."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import Field, field_validator
+
+from contracts import ProductId
+from eventcore import Value
+from eventcore.web import Api, Page, Problem
+
+from .domain.stock import HIGHEST, Level
+from .inventory import Inventory, Reservation
+
+INVENTORY: web.AppKey[Inventory] = web.AppKey("INVENTORY", Inventory)
+MOST_LEVELS = 10_000
+# 10,000 levels do not fit into what other bodies may have; these do, with the longest ids.
+LARGEST_BODY = 4 * 1024 * 1024
+
+Available = Annotated[int, Field(ge=0, le=HIGHEST, description="May be ordered from now on.")]
+
+api = Api()
+
+
+class PutLevel(Value):
+    """How much of a product may be ordered from now on."""
+
+    available: Available
+
+
+class NewLevel(PutLevel):
+    """The same, naming the product."""
+
+    product_id: ProductId
+
+
+class PutLevels(Value):
+    """New levels of many products, each named once."""
+
+    levels: Annotated[list[NewLevel], Field(min_length=1, max_length=MOST_LEVELS)]
+
+    @field_validator("levels")
+    @classmethod
+    def _each_once(cls, levels: list[NewLevel]) -> list[NewLevel]:
+        [(product_id, times)] = Counter(level.product_id for level in levels).most_common(1)
+        if times > 1:
+            raise ValueError(f"names product {product_id!r} {times} times")
+        return levels
+
+
+class Updated(Value):
+    """How many levels were put."""
+
+    updated: int
+
+
+class StockPage(Value):
+    """Some of the stock, in the order of product ids."""
+
+    stock: list[Level]
+    next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last one.")
+
+
+@api.put("/stock/{productId}", body=PutLevel, answers={200: Level})
+async def put_level(request: web.Request, product_id: ProductId, body: PutLevel) -> Level:
+    """Set what is available of one product.
+
+    What is reserved stays so. The answer is the level as it is then, orders that came in between included.
+    """
+    inventory = request.app[INVENTORY]
+    await inventory.put({product_id: body.available})
+    return _known(await inventory.level(product_id), product_id)
+
+
+@api.put("/stock", body=PutLevels, answers={200: Updated}, max_body=LARGEST_BODY)
+async def put_levels(request: web.Request, body: PutLevels) -> Updated:
+    """Set what is available of many products, all of them or none.
+
+    The body may have 4 MiB.
+    """
+    await request.app[INVENTORY].put({level.product_id: level.available for level in body.levels})
+    return Updated(updated=len(body.levels))
+
+
+@api.get("/stock/{productId}", answers={200: Level}, errors=(404,))
+async def get_level(request: web.Request, product_id: str) -> Level:
+    """Say how much there is of one product."""
+    return _known(await request.app[INVENTORY].level(product_id), product_id)
+
+
+@api.get("/stock", query=Page, answers={200: StockPage})
+async def list_levels(request: web.Request, query: Page) -> StockPage:
+    """List the stock in the order of product ids (by their UTF-8)."""
+    levels = await request.app[INVENTORY].levels(after=query.position, count=query.limit + 1)
+    shown, more = levels[: query.limit], len(levels) > query.limit
+    return StockPage(stock=shown, next_cursor=query.cursor_at(shown[-1].product_id) if more else None)
+
+
+@api.get("/reservations/{orderId}", answers={200: Reservation}, errors=(404,))
+async def get_reservation(request: web.Request, order_id: str) -> Reservation:
+    """Say what has become of an order here."""
+    reservation = await request.app[INVENTORY].reservation(order_id)
+    if reservation is None:
+        raise Problem(404, detail=f"The order {order_id!r} has not arrived here.")
+    return reservation
+
+
+def _known(level: Level | None, product_id: str) -> Level:
+    if level is None:
+        raise Problem(404, detail=f"There is no product {product_id!r}.")
+    return level

@@ -1,0 +1,25 @@
+"""The inventory service, wired."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from eventcore.web import STORE, create_service
+
+from .api import INVENTORY, api
+from .handlers import inventory_router
+from .inventory import Inventory
+from .settings import InventorySettings
+
+
+def create_app(settings: InventorySettings) -> web.Application:
+    """The inventory service: serves HTTP, and consumes `orders_stream` as `inventory-group`."""
+    app = create_service(
+        settings,
+        name="inventory-service",
+        routers=[inventory_router(settings)],
+        api=api,
+        description="Keeps the stock and reserves it for orders.",
+    )
+    app[INVENTORY] = Inventory(app[STORE])
+    return app

@@ -1,0 +1,1 @@
+"""The rules of the inventory: pure functions from facts to transactions."""

@@ -1,0 +1,35 @@
+"""Notifications over HTTP."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from pydantic import BaseModel, Field
+
+from contracts import OrderId
+from eventcore import Value
+from eventcore.web import STORE, Api
+
+from .domain.record import Record, records
+
+api = Api()
+
+
+class OfOrder(BaseModel):
+    """Whose notifications to list."""
+
+    order_id: OrderId = Field(alias="orderId")
+
+
+class Notifications(Value):
+    """What the customer was told about an order, oldest first."""
+
+    notifications: list[Record]
+
+
+@api.get("/notifications", query=OfOrder, answers={200: Notifications})
+async def list_notifications(request: web.Request, query: OfOrder) -> Notifications:
+    """List what the customer was told about an order."""
+    store = request.app[STORE]
+    kept = await store.commands.execute("HVALS", store.key(records(query.order_id).key))
+    told = sorted(map(Record.model_validate_json, kept), key=lambda record: (record.sent_at, record.id))
+    return Notifications(notifications=told)

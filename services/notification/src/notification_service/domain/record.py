@@ -1,0 +1,63 @@
+"""Records of what customers were told: one for each event and channel, kept by order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import Field as Limits
+
+from eventcore import Field, Hash, Transaction, Value
+from notification_service.channels import Kind, Notification
+
+Status = Literal["sent", "failed"]
+
+
+class Record(Value):
+    """One notification as the API shows it: `sent` if the outside has accepted it, `failed` if it refused for good."""
+
+    id: str
+    order_id: str
+    kind: Kind
+    channel: str
+    recipient: str
+    status: Status
+    sent_at: str = Limits(json_schema_extra={"format": "date-time"})
+    event_id: str
+
+    @classmethod
+    def of(cls, told: Notification, *, channel: str, recipient: str, status: Status, at: str) -> Record:
+        """What to remember of telling a customer by one channel, at a time as the contract writes it."""
+        return cls(
+            id=f"{told.id}:{channel}",
+            order_id=told.order_id,
+            kind=told.kind,
+            channel=channel,
+            recipient=recipient,
+            status=status,
+            sent_at=at,
+            event_id=told.id,
+        )
+
+
+def records(order_id: str) -> Hash:
+    """Where the records of an order are kept, by their ids."""
+    return Hash(f"notifications:{order_id}")
+
+
+def record(told: Notification, channel: str) -> Field:
+    """Where it is recorded that the customer was told by this channel."""
+    return records(told.order_id)[f"{told.id}:{channel}"]
+
+
+def keep(written: Iterable[Record], ttl: timedelta) -> Transaction:
+    """Keep these records, and the others of their orders, for so long from now."""
+    written = list(written)
+    places = dict.fromkeys(records(each.order_id) for each in written)
+    return Transaction(
+        then=[
+            *(records(each.order_id)[each.id].set(each.model_dump_json(by_alias=True)) for each in written),
+            *(place.expire(ttl) for place in places),
+        ]
+    )

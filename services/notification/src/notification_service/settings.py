@@ -1,0 +1,45 @@
+"""What the notification service can be told, beside what every service can."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from eventcore import Settings
+
+from .channels import Channel
+from .channels.factory import channels_from
+
+
+class NotificationSettings(Settings):
+    """Settings of the notification service. Without a mail server or a webhook customers are told in the log."""
+
+    port: int = Field(8003, ge=1, le=65535)
+    smtp_url: SecretStr | None = None
+    """`smtp[s]://[user:password@]host[:port][?from=shop@example.com&timeout=10&starttls=require|auto|never]`."""
+    webhook_url: SecretStr | None = None
+    webhook_secret: SecretStr | None = None
+    """Signs webhooks: `whsec_` and base64."""
+    state_keep_days: int = Field(30, ge=1, le=3650)
+    """How long the records of an order's notifications stay after the last of them."""
+
+    @model_validator(mode="after")
+    def _channels_can_be_made(self) -> Self:
+        self.channels()
+        return self
+
+    def channels(self) -> Sequence[Channel]:
+        """The channels that the settings ask for, new ones with each call. Nothing is connected yet."""
+        return channels_from(_reveal(self.smtp_url), _reveal(self.webhook_url), _reveal(self.webhook_secret))
+
+    @property
+    def keep(self) -> timedelta:
+        """`state_keep_days` as a time."""
+        return timedelta(days=self.state_keep_days)
+
+
+def _reveal(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret is not None else None

@@ -1,0 +1,152 @@
+"""Telling a customer by several channels, some of which fail."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from eventcore import Consumer, RetryPolicy, Router, Settings, Store, Unavailable
+from eventcore.testing import run_until_idle, running, until
+from libs.contracts.tests.streams import entries
+from notification_service.channels import Refused
+from notification_service.channels import Unavailable as Unreachable
+from notification_service.delivering import Courier
+from notification_service.domain.record import Record, records
+from notification_service.domain.telling import notification
+from notification_service.handlers import notification_router
+from services.notification.tests.outcomes import METADATA, RESERVED, Fake
+
+KEEP = timedelta(days=30)
+TOLD = notification(RESERVED, METADATA)
+
+
+class Weather:
+    """Raises this error until it clears."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error: Exception | None = error
+
+    def __call__(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    def clear(self) -> None:
+        self.error = None
+
+
+async def recorded(store: Store, order_id: str = "1") -> dict[str, Record]:
+    """The records of an order, by channel."""
+    kept = await store.redis.hvals(store.key(records(order_id).key))
+    return {record.channel: record for record in map(Record.model_validate_json, kept)}
+
+
+async def test_every_channel_is_used_and_recorded_by_the_transaction(store: Store) -> None:
+    channels = Fake("smtp"), Fake("webhook")
+    transaction = await Courier(store, channels, KEEP).tell(TOLD)
+    assert [channel.told for channel in channels] == [[TOLD], [TOLD]]
+    assert await recorded(store) == {}
+    await store.commit(transaction)
+    found = await recorded(store)
+    assert {name: record.status for name, record in found.items()} == {"smtp": "sent", "webhook": "sent"}
+    assert found["smtp"].recipient == "VINET"
+
+
+async def test_a_channel_that_was_recorded_is_not_used_again(store: Store) -> None:
+    channels = Fake("smtp"), Fake("webhook")
+    courier = Courier(store, channels, KEEP)
+    await store.commit(await courier.tell(TOLD))
+    before = await recorded(store)
+    await store.commit(await courier.tell(TOLD))
+    assert [len(channel.told) for channel in channels] == [1, 1]
+    assert await recorded(store) == before
+
+
+async def test_when_one_channel_is_out_of_reach_only_that_one_is_tried_again(store: Store) -> None:
+    weather = Weather(Unreachable("no route", timedelta(seconds=7)))
+    mail, web = Fake("smtp", behave=weather), Fake("webhook")
+    courier = Courier(store, (mail, web), KEEP)
+    with pytest.raises(Unavailable, match="smtp: no route") as failure:
+        await courier.tell(TOLD)
+    assert failure.value.retry_after == timedelta(seconds=7)
+    assert (await recorded(store)).keys() == {"webhook"}
+
+    weather.clear()
+    await store.commit(await courier.tell(TOLD))
+    assert (len(mail.told), len(web.told)) == (1, 1)
+    assert (await recorded(store)).keys() == {"smtp", "webhook"}
+
+
+async def test_a_refusal_for_good_is_recorded_as_failed(store: Store) -> None:
+    refusing = Fake("smtp", behave=Weather(Refused("no such mailbox")))
+    await store.commit(await Courier(store, (refusing, Fake("webhook")), KEEP).tell(TOLD))
+    statuses = {name: record.status for name, record in (await recorded(store)).items()}
+    assert statuses == {"smtp": "failed", "webhook": "sent"}
+
+
+async def test_a_defect_of_one_channel_does_not_make_the_others_repeat_themselves(store: Store) -> None:
+    broken = Fake("smtp", behave=Weather(KeyError("defect")))
+    away, web = Fake("away", behave=Weather(Unreachable("later"))), Fake("webhook")
+    courier = Courier(store, (broken, away, web), KEEP)
+    for _ in range(2):
+        with pytest.raises(KeyError, match="defect"):
+            await courier.tell(TOLD)
+    assert len(web.told) == 1
+
+
+async def test_of_several_that_are_out_of_reach_the_most_patient_one_decides(store: Store) -> None:
+    channels = [Fake(str(wait), behave=Weather(Unreachable("later", wait))) for wait in (None, timedelta(seconds=9))]
+    with pytest.raises(Unavailable) as failure:
+        await Courier(store, channels, KEEP).tell(TOLD)
+    assert failure.value.retry_after == timedelta(seconds=9)
+
+
+async def test_a_customer_whom_no_channel_reaches_is_told_in_the_log(store: Store) -> None:
+    courier = Courier(store, (Fake("smtp", reaches=lambda told: None),), KEEP)
+    await store.commit(await courier.tell(TOLD))
+    assert (await recorded(store)).keys() == {"log"}
+
+
+async def test_a_silent_channel_costs_the_event_no_attempt(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent(Fake):
+        async def send(self, n: object) -> None:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("notification_service.delivering.patience", timedelta(milliseconds=10))
+    with pytest.raises(Unavailable, match="smtp took more than"):
+        await Courier(store, (Silent("smtp"),), KEEP).tell(TOLD)
+
+
+def router(courier: Courier) -> Router:
+    """The service's router, so impatient that tests need not wait."""
+    made = notification_router(courier, attempts=3)
+    eager = RetryPolicy(attempts=3, base=timedelta(milliseconds=1), ceiling=timedelta(milliseconds=2))
+    made.handlers = {name: replace(handler, retry=eager) for name, handler in made.handlers.items()}
+    return made
+
+
+async def test_an_outage_of_the_mail_server_delays_notifications_and_loses_none(
+    store: Store, settings: Settings
+) -> None:
+    weather = Weather(Unreachable("no route"))
+    mail, web = Fake("smtp", behave=weather), Fake("webhook")
+    consumer = Consumer(store, router(Courier(store, (mail, web), KEEP)))
+    events = [RESERVED.model_copy(update={"order_id": str(number)}) for number in range(10)]
+    async with running(consumer):
+        await store.publish_all(events)
+        await until(lambda: len(web.told) == 10 and consumer.holding.waiting > 0)
+        weather.clear()
+    await run_until_idle(store, Consumer(store, router(Courier(store, (mail, web), KEEP))))
+    assert sorted(told.order_id for told in mail.told) == [str(number) for number in range(10)]
+    assert len(web.told) == 10
+    assert await entries(store, "inventory_dlq") == []
+
+
+async def test_a_defect_becomes_a_dead_letter_when_its_attempts_are_spent(store: Store) -> None:
+    broken = Fake("smtp", behave=Weather(KeyError("defect")))
+    await store.publish(RESERVED)
+    await run_until_idle(store, Consumer(store, router(Courier(store, (broken,), KEEP))))
+    [letter] = await entries(store, "inventory_dlq")
+    assert (letter[b"reason"], letter[b"errorType"]) == (b"attempts_exhausted", b"KeyError")

@@ -1,0 +1,11 @@
+"""`python -m order_service`."""
+
+from __future__ import annotations
+
+from eventcore.web import run
+
+from .app import create_app
+from .settings import OrderSettings
+
+if __name__ == "__main__":
+    run(create_app, OrderSettings)

@@ -1,0 +1,138 @@
+"""Orders over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import BaseModel, Field
+
+from contracts import Line
+from eventcore import Value, new_id, timestamp
+from eventcore.web import Answer, Api, FieldError, Page, Problem, correlation_id
+
+from .domain.order import Order
+from .domain.placing import KeyReused, Once, fingerprint
+from .domain.progress import NotCancellable, UnknownOrder
+from .domain.status import Status
+from .orders import Orders
+from .settings import OrderSettings
+
+ORDERS: web.AppKey[Orders] = web.AppKey("ORDERS", Orders)
+SETTINGS: web.AppKey[OrderSettings] = web.AppKey("SETTINGS", OrderSettings)
+
+CustomerId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+# What could be an address; whether it is one, only its mail server knows.
+Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+$")]
+
+api = Api()
+
+
+class PlaceOrder(Value):
+    """What is ordered, and by whom. Lines of the same product add up."""
+
+    items: Annotated[list[Line], Field(min_length=1, max_length=100)]
+    customer_id: CustomerId | None = None
+    email: Email | None = None
+
+
+class PlacingHeaders(BaseModel):
+    """Headers of a request for an order."""
+
+    idempotency_key: str | None = Field(
+        None,
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[ -~]*$",
+        description="Requests with the same key are one: they get the same answer, and one order is placed.",
+    )
+
+
+class Accepted(Value):
+    """An order, and where it stands with this request."""
+
+    id: str
+    status: Status
+
+
+class OrderPage(Value):
+    """Some orders, newest first."""
+
+    orders: list[Order]
+    next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last one.")
+
+
+class OrderFilter(Page):
+    """Which orders to list."""
+
+    status: Status | None = Field(None, description="Only orders of this status.")
+
+
+@api.post(
+    "/orders",
+    body=PlaceOrder,
+    headers=PlacingHeaders,
+    answers={202: Accepted},
+    answer_headers={"Location": "Where the order can be followed."},
+)
+async def place_order(request: web.Request, body: PlaceOrder, headers: PlacingHeaders) -> Answer:
+    """Place an order.
+
+    The answer is given once the order and its event are both committed. What becomes of it is decided soon after.
+    An `Idempotency-Key` that was used for another body is answered 422.
+    """
+    now = timestamp()
+    new = Order(
+        id=new_id(),
+        status=Status.PROCESSING,
+        items=tuple(body.items),
+        customer_id=body.customer_id,
+        email=body.email,
+        correlation_id=correlation_id(request),
+        created_at=now,
+        updated_at=now,
+    )
+    once: Once | None = None
+    if (key := headers.idempotency_key) is not None:
+        once = Once(key, fingerprint(body), request.app[SETTINGS].remember)
+    try:
+        order_id = await request.app[ORDERS].place(new, once)
+    except KeyReused:
+        error = FieldError(field="Idempotency-Key", message="was already used for another order")
+        raise Problem(422, detail=f"{error['field']}: {error['message']}", errors=[error]) from None
+    return Answer(Accepted(id=order_id, status=Status.PROCESSING), headers={"Location": f"/orders/{order_id}"})
+
+
+@api.get("/orders/{id}", answers={200: Order}, errors=(404,))
+async def get_order(request: web.Request, id: str) -> Order:
+    """Say where an order stands."""
+    order = await request.app[ORDERS].find(id)
+    if order is None:
+        raise _unknown(id)
+    return order
+
+
+@api.get("/orders", query=OrderFilter, answers={200: OrderPage})
+async def list_orders(request: web.Request, query: OrderFilter) -> OrderPage:
+    """List orders, newest first."""
+    statuses = list(Status) if query.status is None else [query.status]
+    orders = await request.app[ORDERS].newest(statuses, before=query.position, count=query.limit + 1)
+    shown, more = orders[: query.limit], len(orders) > query.limit
+    return OrderPage(orders=shown, next_cursor=query.cursor_at(shown[-1].id) if more else None)
+
+
+@api.post("/orders/{id}/cancel", answers={202: Accepted}, errors=(404, 409))
+async def cancel_order(request: web.Request, id: str) -> Accepted:
+    """Cancel an order, once or more often. One that was rejected can't be cancelled."""
+    try:
+        await request.app[ORDERS].cancel(id)
+    except UnknownOrder:
+        raise _unknown(id) from None
+    except NotCancellable:
+        raise Problem(409, detail="The order was rejected: there is nothing to cancel.") from None
+    return Accepted(id=id, status=Status.CANCELLED)
+
+
+def _unknown(order_id: str) -> Problem:
+    return Problem(404, detail=f"There is no order {order_id!r}.")

@@ -1,0 +1,1 @@
+"""The rules of orders: pure functions from facts to transactions."""

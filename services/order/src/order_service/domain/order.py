@@ -1,0 +1,60 @@
+"""An order, and how it is kept: one hash each, and one index by status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from pydantic import Field
+from pydantic_core import from_json, to_json
+
+from contracts import Line, Reason, Shortage
+from eventcore import Hash, SortedSet, Value, Write
+
+from .status import Status
+
+_time = Field(json_schema_extra={"format": "date-time"})
+
+
+class Order(Value):
+    """An order as the API shows it. Its id sorts by the time at which it was placed."""
+
+    id: str
+    status: Status
+    items: tuple[Line, ...]
+    customer_id: str | None = None
+    email: str | None = None
+    reason: Reason | None = None
+    shortages: tuple[Shortage, ...] | None = None
+    correlation_id: str = Field(description="The trace id of the request that placed it.")
+    created_at: str = _time
+    updated_at: str = _time
+
+    @classmethod
+    def read(cls, order_id: str, fields: Mapping[str, str]) -> Order:
+        """An order from the fields of its hash."""
+        values = {name: from_json(value) if name in _structured else value for name, value in fields.items()}
+        return cls.model_validate({**values, "id": order_id})
+
+    def fields(self) -> dict[str, str]:
+        """The fields of its hash; values that are no text are JSON."""
+        values = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"id"})
+        return {name: to_json(value).decode() if name in _structured else value for name, value in values.items()}
+
+    def keep(self, ttl: timedelta) -> list[Write]:
+        """Writes: have this order, for so long."""
+        place = order(self.id)
+        return [*place.set(self.fields()), place.expire(ttl), index(self.status).add(self.id)]
+
+
+_structured = frozenset({"items", "shortages"})
+
+
+def order(order_id: str) -> Hash:
+    """Where an order is kept."""
+    return Hash(f"order:{order_id}")
+
+
+def index(status: Status) -> SortedSet:
+    """The ids of all orders of this status, in the order in which they were placed."""
+    return SortedSet(f"orders:{status}")

@@ -1,0 +1,34 @@
+"""What the order service can be told, beside what every service can."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import Field
+
+from eventcore import Settings
+from eventcore.durability import Durability
+
+
+class OrderSettings(Settings):
+    """Settings of the order service."""
+
+    port: int = Field(8001, ge=1, le=65535)
+    state_keep_days: int = Field(30, ge=1, le=3650)
+    """How long an order stays after its last change."""
+    idempotency_keep_hours: int = Field(24, ge=1, le=8760)
+    """How long an `Idempotency-Key` is remembered."""
+    order_durability: Durability = Durability.MEMORY
+    """What has to have happened to an order before it is accepted."""
+    order_durability_replicas: int = Field(1, ge=1, le=100)
+    """How many replicas must have it, where the durability is `replica`."""
+
+    @property
+    def keep(self) -> timedelta:
+        """`state_keep_days` as a time."""
+        return timedelta(days=self.state_keep_days)
+
+    @property
+    def remember(self) -> timedelta:
+        """`idempotency_keep_hours` as a time."""
+        return timedelta(hours=self.idempotency_keep_hours)
