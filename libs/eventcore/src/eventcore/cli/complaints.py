@@ -1,0 +1,63 @@
+"""What went wrong, as the one line that an operator reads."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Callable, Sequence
+
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ConnectionError,  # noqa: A004 - redis-py's own
+    NoPermissionError,
+    RedisError,
+    TimeoutError,  # noqa: A004 - redis-py's own
+)
+
+from eventcore.errors import EventcoreError
+
+out_of_reach = (ConnectionError, TimeoutError, OSError)
+
+
+class Failure(Exception):
+    """The command can't do what it was asked to; the message is one line for the operator. Exit status 1."""
+
+
+def explain(error: Exception, address: str) -> str:
+    """One line for an error that ended a command; `address` says where Redis is."""
+    if isinstance(error, Failure | EventcoreError):
+        return str(error)
+    for kind, words in _kinds:
+        if isinstance(error, kind):
+            return f"Redis at {address} {words(error)}"
+    return f"internal error, please report it: {type(error).__name__}: {error} (LOG_LEVEL=DEBUG shows more)"
+
+
+def _login(error: Exception) -> str:
+    if "NOAUTH" in str(error) or "required" in str(error):
+        return "asks for a password: set REDIS_PASSWORD or REDIS_PASSWORD_FILE"
+    return "does not accept this user or password"
+
+
+def _reason(error: Exception) -> str:
+    """redis-py says "Error 111 connecting to localhost:6379. …"; the address was already said."""
+    message = str(error)
+    number = re.match(r"Error (\d+) connecting to", message)
+    known = number is not None and int(number[1]) in errno.errorcode and "SSL" not in message
+    if number is not None and known:
+        return os.strerror(int(number[1]))
+    return message.partition(". ")[2] or message if message.startswith("Error ") else message or type(error).__name__
+
+
+# The first that fits: redis-py's subclasses come before their bases.
+_kinds: Sequence[tuple[type[Exception], Callable[[Exception], str]]] = (
+    (AuthenticationError, _login),
+    (NoPermissionError, lambda error: f"does not allow this: {error}"),
+    (BusyLoadingError, lambda _: "is loading its data: try again shortly"),
+    (TimeoutError, lambda _: "does not answer"),
+    (ConnectionError, lambda error: f"is out of reach: {_reason(error)}"),
+    (OSError, lambda error: f"is out of reach: {_reason(error)}"),
+    (RedisError, lambda error: f"refused: {error}"),
+)

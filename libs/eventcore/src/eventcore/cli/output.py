@@ -1,0 +1,94 @@
+"""Writing to the terminal or into a pipe: colours only on a terminal, JSON for programs, nothing that runs away."""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import AsyncIterator
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+# Nothing is cut off that goes into a pipe.
+_endless_width = 10_000
+
+
+class Output:
+    """Standard output and standard error of one command."""
+
+    def __init__(self) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")  # an odd character is no reason to stop
+        self.is_terminal = sys.stdout.isatty()
+        self.console = Console(
+            force_terminal=self.is_terminal,
+            width=None if self.is_terminal else _endless_width,
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
+
+    @property
+    def width(self) -> int:
+        """Columns to write in."""
+        return self.console.width
+
+    def show(self, renderable: RenderableType) -> None:
+        """Print for people."""
+        self.console.print(renderable)
+
+    def say(self, message: str) -> None:
+        """Print one plain sentence, however long."""
+        print(clean(message))
+
+    def line(self, text: Text) -> None:
+        """Print one line, cut at the terminal's edge."""
+        self.console.print(text, no_wrap=True, overflow="ellipsis", crop=self.is_terminal)
+
+    def document(self, document: Any) -> None:
+        """Print a JSON document."""
+        print(_dumps(document, indent=2))
+
+    def json_line(self, document: Any) -> None:
+        """Print a JSON document on a line of its own, at once."""
+        print(_dumps(document), flush=True)
+
+    async def document_of(self, head: dict[str, Any], name: str, items: AsyncIterator[dict[str, Any]]) -> None:
+        """Print a JSON document whose last member is a list of any length, item by item."""
+        print(f"{_dumps(head, indent=2)[:-2]},\n  {_dumps(name)}: [", end="")
+        separator = ""
+        async for item in items:
+            print(separator + "\n    " + _dumps(item, indent=2).replace("\n", "\n    "), end="")
+            separator = ","
+        print("\n  ]\n}" if separator else "]\n}")
+
+    def note(self, message: str) -> None:
+        """Say something beside the result."""
+        print(clean(message), file=sys.stderr)
+
+    def complain(self, message: str) -> None:
+        """Say on one line what went wrong."""
+        self.note(f"eventcore: {' '.join(message.split())}")
+
+
+def _dumps(document: Any, indent: int | None = None) -> str:
+    plain = (sys.stdout.encoding or "").lower().replace("-", "") not in ("utf8", "utf8sig")
+    return json.dumps(document, indent=indent, ensure_ascii=plain)
+
+
+def clean(text: str, *, keep: str = "") -> str:
+    """Text from events, made harmless: control characters (they could steer the terminal) are shown as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(char if char in keep or not _steers(char) else _escaped(char) for char in text)
+
+
+def _steers(char: str) -> bool:
+    return unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def _escaped(char: str) -> str:
+    return json.dumps(char)[1:-1] if char in "\n\t\r" else f"\\u{ord(char):04x}"

@@ -1,0 +1,124 @@
+"""`eventcore status`: every stream, its groups and consumers, and what is wrong with them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, NoReturn
+
+import typer
+from redis.exceptions import AuthenticationError
+from rich.live import Live
+
+from eventcore.envelope import timestamp
+from eventcore.inspection import StreamState
+
+from .complaints import explain, out_of_reach
+from .options import Json
+from .problems import Problem, problems
+from .status_json import problem_documents, stream_document
+from .status_view import Fitted, screen
+from .tool import Tool
+from .trends import Trends
+
+# The keyspace is searched for new streams only so often while watching.
+_search_seconds = 15.0
+
+Streams = Annotated[list[str] | None, typer.Argument(metavar="STREAM", help="Only these.", show_default=False)]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.")]
+Interval = Annotated[float, typer.Option("--interval", metavar="SECONDS", min=0.1, help="Time between two looks.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look has found."""
+
+    states: Sequence[StreamState]
+    problems: Sequence[Problem]
+
+
+async def status(
+    tool: Tool, streams: Streams = None, watch: Watch = False, interval: Interval = 2.0, as_json: Json = False
+) -> None:
+    """Show streams, groups, consumers with their last heartbeat, lag, pending entries, dead letters, and problems.
+
+    All streams whose names end in _stream or that have been consumed by eventcore, unless some are named. Lag is what
+    a group has not been given yet, in entries and as the age of the first of them.
+    """
+    eye = _Eye(tool, [await tool.stream(given) for given in streams or ()])
+    look = await eye.look()
+    if not watch:
+        tool.output.document(_document(tool, look)) if as_json else tool.output.show(_screen(tool, eye, look))
+        return
+    tool.endless = True
+    if tool.output.is_terminal and not as_json:
+        with Live(console=tool.output.console, screen=True, auto_refresh=False) as live:
+            await _watch(tool, eye, look, interval, partial(_draw, tool, eye, live))
+    await _watch(tool, eye, look, interval, partial(_log, tool, eye, as_json))
+
+
+def _draw(tool: Tool, eye: _Eye, live: Live, look: Look, trouble: str | None) -> None:
+    """The last look there was, in place of the one before."""
+    live.update(Fitted(_screen(tool, eye, look, trouble)), refresh=True)
+
+
+def _log(tool: Tool, eye: _Eye, as_json: bool, look: Look, trouble: str | None) -> None:
+    """One look after the other, for pipes and programs."""
+    if trouble:
+        tool.output.complain(trouble)
+    elif as_json:
+        tool.output.json_line(_document(tool, look))
+    else:
+        tool.output.show(_screen(tool, eye, look))
+
+
+async def _watch(
+    tool: Tool, eye: _Eye, look: Look, interval: float, show: Callable[[Look, str | None], None]
+) -> NoReturn:
+    """Go on looking; a server that is away for a while is waited for."""
+    trouble = None
+    while True:
+        show(look, trouble)
+        await asyncio.sleep(interval)
+        try:
+            look, trouble = await eye.look(), None
+        except AuthenticationError:
+            raise
+        except out_of_reach as error:
+            trouble = explain(error, tool.settings.redis_address)
+
+
+class _Eye:
+    """Looks at the streams again and again, and remembers how lag develops."""
+
+    def __init__(self, tool: Tool, streams: Sequence[str]) -> None:
+        self._tool, self._fixed = tool, list(streams)
+        self._found: list[str] = []
+        self._searched = float("-inf")
+        self.trends = Trends()
+
+    async def look(self) -> Look:
+        if not self._fixed and time.monotonic() - self._searched > _search_seconds:
+            self._found = await self._tool.inspector.streams()
+            self._searched = time.monotonic()
+        states = [await self._tool.inspector.stream(name) for name in self._fixed or self._found]
+        self.trends.observe(states)
+        return Look(states, problems(states, self.trends, cap=self._tool.settings.stream_cap))
+
+
+def _document(tool: Tool, look: Look) -> dict[str, Any]:
+    return {
+        "redis": tool.settings.redis_address,
+        "prefix": tool.settings.key_prefix,
+        "time": timestamp(look.states[0].at) if look.states else timestamp(),
+        "streams": [stream_document(state) for state in look.states],
+        "problems": problem_documents(look.problems),
+    }
+
+
+def _screen(tool: Tool, eye: _Eye, look: Look, trouble: str | None = None) -> Any:
+    place = f"{tool.settings.redis_address} {tool.settings.key_prefix}".strip()
+    return screen(place, look.states, look.problems, eye.trends, trouble)

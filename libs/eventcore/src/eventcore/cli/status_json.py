@@ -1,0 +1,103 @@
+"""The state of streams as JSON, for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from eventcore.envelope import timestamp
+from eventcore.inspection import ConsumerState, DeadLetterState, GroupState, Progress, StreamState
+
+from .problems import Problem
+
+
+def stream_document(state: StreamState) -> dict[str, Any]:
+    """A stream with its groups and dead letters."""
+    return {
+        "stream": state.name,
+        "exists": state.exists,
+        "length": state.length,
+        "entriesAdded": state.entries_added,
+        "lastGeneratedId": state.last_generated_id,
+        "oldestAgeSeconds": _seconds(state.oldest_age),
+        "newestAgeSeconds": _seconds(state.newest_age),
+        "memoryBytes": state.memory,
+        "deadLetters": _dead_letters(state.dead_letters),
+        "groups": [_group(group) for group in state.groups],
+    }
+
+
+def problem_document(problem: Problem) -> dict[str, Any]:
+    """A problem."""
+    return {
+        "severity": "critical" if problem.grave else "warning",
+        "kind": problem.kind,
+        "stream": problem.stream,
+        "group": problem.group,
+        "message": problem.text,
+    }
+
+
+def problem_documents(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    """All problems, in their order."""
+    return [problem_document(problem) for problem in problems]
+
+
+def _dead_letters(state: DeadLetterState) -> dict[str, Any]:
+    return {
+        "stream": state.stream,
+        "length": state.length,
+        "oldestAgeSeconds": _seconds(state.oldest_age),
+        "byGroup": dict(state.by_group),
+        "partial": state.partial,
+    }
+
+
+def _group(group: GroupState) -> dict[str, Any]:
+    return {
+        "group": group.name,
+        **_progress(group.main),
+        "deadLetters": group.dead_letters,
+        "consumers": [_consumer(consumer) for consumer in group.consumers],
+        "retry": None
+        if group.retry is None
+        else {"stream": group.retry.stream, "length": group.retry.length, **_progress(group.retry)},
+    }
+
+
+def _progress(progress: Progress) -> dict[str, Any]:
+    oldest = progress.oldest_pending
+    return {
+        "lag": progress.lag.entries,
+        "lagCapped": progress.lag.capped,
+        "lagSeconds": _seconds(progress.lag.age),
+        "lastDeliveredId": progress.last_delivered_id,
+        "pending": progress.pending,
+        "oldestPending": None
+        if oldest is None
+        else {
+            "entryId": oldest.entry_id,
+            "consumer": oldest.consumer,
+            "ageSeconds": _seconds(oldest.age),
+            "idleSeconds": _seconds(oldest.idle),
+            "attempts": oldest.attempts,
+        },
+    }
+
+
+def _consumer(consumer: ConsumerState) -> dict[str, Any]:
+    return {
+        "consumer": consumer.name,
+        "alive": consumer.alive,
+        "left": consumer.left,
+        "lastHeartbeat": timestamp(consumer.last_beat) if consumer.last_beat else None,
+        "silentSeconds": _seconds(consumer.silent),
+        "idleSeconds": _seconds(consumer.idle),
+        "pending": consumer.pending,
+        "retryPending": consumer.retry_pending,
+    }
+
+
+def _seconds(span: timedelta | None) -> float | None:
+    return None if span is None else round(span.total_seconds(), 3)

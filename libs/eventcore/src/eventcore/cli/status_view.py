@@ -1,0 +1,150 @@
+"""The state of streams for people: problems first, then each stream with its groups and consumers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from eventcore.inspection import ConsumerState, GroupState, StreamState
+
+from .output import clean
+from .problems import Problem
+from .trends import Trends
+from .words import age, at_least, clock, counted, size
+
+# Consumers in good order that are listed one by one.
+_shown_consumers = 8
+_columns = ("GROUP", "LAG", "BEHIND", "PENDING", "OLDEST", "REDRIVEN", "LETTERS")
+
+
+def screen(
+    place: str, states: Sequence[StreamState], problems: Sequence[Problem], trends: Trends, trouble: str | None
+) -> RenderableType:
+    """Everything, in the order in which it matters; `trouble` says why this is not up to date."""
+    at = f" at {clock(states[0].at)} UTC" if states else ""
+    lines: list[RenderableType] = [Text.assemble((clean(place), "bold"), (at, "dim"))]
+    if trouble:
+        lines.append(Text(f"{clean(trouble)}; this is how it was before", "bold white on red"))
+    if not states:
+        lines.append(Text("no streams yet"))
+    if problems:
+        lines.append(_problems(problems))
+    for state in states:
+        lines += [Text(), *_stream(state, trends)]
+    return Group(*lines)
+
+
+class Fitted:
+    """As much of something as there is room for on the screen, and a word about the rest."""
+
+    def __init__(self, inner: RenderableType) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = console.render_lines(self._inner, options.update(height=None), pad=False)
+        hidden = len(lines) - console.height
+        if hidden > 0:
+            lines = lines[: console.height - 1]
+        for line in lines:
+            yield from line
+            yield Segment.line()
+        if hidden > 0:
+            yield Text(f"… {hidden + 1} more lines: name the streams to watch", "reverse", end="")
+
+
+def _problems(problems: Sequence[Problem]) -> Table:
+    table = Table.grid(padding=(0, 1, 0, 0))
+    for problem in problems:
+        where = f"{problem.group} on {problem.stream}" if problem.group else problem.stream
+        style = "red" if problem.grave else "yellow"
+        words = Text.assemble((f"{clean(where)}: ", f"bold {style}"), (clean(problem.text), style))
+        table.add_row(Text("!", f"bold {style}"), words)
+    return table
+
+
+def _stream(state: StreamState, trends: Trends) -> Iterator[RenderableType]:
+    yield Text.assemble((clean(state.name), "bold cyan"), "  ", (" · ".join(_facts(state)), "dim"))
+    if state.groups:
+        table = Table(box=None, pad_edge=False, show_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+        for name in _columns:
+            table.add_column(name, justify="left" if name == "GROUP" else "right", no_wrap=True)
+        for group in state.groups:
+            table.add_row(*_group(state, group, trends))
+        yield Padding(table, (0, 0, 0, 2), expand=False)
+        yield Padding(_consumers(state.groups), (0, 0, 0, 4 if len(state.groups) > 1 else 2), expand=False)
+
+
+def _facts(state: StreamState) -> Iterator[str]:
+    if not state.exists:
+        yield "not there"
+        return
+    yield counted(state.length, "entry", "entries")
+    if state.memory is not None:
+        yield size(state.memory)
+    if state.oldest_age is not None and state.newest_age is not None:
+        yield f"oldest {age(state.oldest_age)}"
+        yield f"newest {age(state.newest_age)}"
+
+
+def _group(state: StreamState, group: GroupState, trends: Trends) -> Iterator[Text]:
+    lag, oldest = group.main.lag, group.main.oldest_pending
+    letters = at_least(group.dead_letters, state.dead_letters.partial)
+    yield Text(clean(group.name), "bold")
+    yield Text(
+        at_least(lag.entries, lag.capped) + _arrow(trends.rate(state.name, group.name)), _style(lag.entries, "yellow")
+    )
+    yield Text(age(lag.age) if lag.entries else "-", _style(lag.entries, "yellow"))
+    yield Text(f"{group.main.pending:,}")
+    yield Text(age(oldest.age) if oldest else "-")
+    yield Text(f"{group.unfinished_retries:,}")
+    yield Text(letters, _style(group.dead_letters, "red"))
+
+
+def _style(number: int, style: str) -> str:
+    return style if number else ""
+
+
+def _arrow(rate: float) -> str:
+    if abs(rate) < 0.05:
+        return ""
+    return f" {'↑' if rate > 0 else '↓'}{abs(rate):,.0f}/s" if abs(rate) >= 1 else f" {'↑' if rate > 0 else '↓'}"
+
+
+def _consumers(groups: Sequence[GroupState]) -> Table:
+    """Who reads for each group: the dead first, then who holds most."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    for group in groups:
+        name = Text(clean(group.name) if len(groups) > 1 else "", "dim")
+        if not group.consumers:
+            table.add_row(name, Text("no consumers", "yellow"))
+        notable = sorted(group.consumers, key=lambda each: (each.alive, -each.holds, each.name))
+        hidden = [each for each in notable if each.alive and not each.holds][_shown_consumers:]
+        for each in notable:
+            if each not in hidden:
+                table.add_row(name, *_consumer(each))
+                name = Text()
+        if hidden:
+            table.add_row(name, Text(f"and {len(hidden):,} more, alive and holding nothing", "dim"))
+    return table
+
+
+def _consumer(each: ConsumerState) -> Iterator[Text]:
+    mark, style = ("●", "green") if each.alive else ("✗", "bold red" if each.holds else "dim")
+    yield Text.assemble((mark, style), f" {clean(each.name)}")
+    if each.left:
+        yield Text("left", style)
+    elif each.silent is not None:
+        beat = f"heartbeat {age(each.silent)} ago"
+        yield Text(beat if each.alive else f"dead, {beat}", "" if each.alive else style)
+    else:
+        yield Text(f"no heartbeat, idle {age(each.idle)}", "dim" if each.alive else style)
+    yield Text(f"holds {each.holds:,}" if each.holds else "", "" if each.alive else style)

@@ -1,0 +1,64 @@
+"""What every command works with: settings, a connection, a place to write."""
+
+from __future__ import annotations
+
+import difflib
+from datetime import timedelta
+
+from redis.asyncio import Redis
+
+from eventcore.connection import Connector
+from eventcore.inspection import Inspector
+from eventcore.inspection.ids import text
+from eventcore.settings import Settings
+
+from .complaints import Failure
+from .output import Output
+
+
+class Tool:
+    """One run of the tool. An `endless` command is ended by Ctrl-C, which then is no failure."""
+
+    def __init__(self, settings: Settings, connector: Connector, output: Output) -> None:
+        self.settings, self.output = settings, output
+        self.endless = False
+        self._connector = connector
+        self.redis: Redis = connector.client()
+        self.inspector = Inspector(
+            self.redis, prefix=settings.key_prefix, dead_after=timedelta(seconds=settings.dead_after_seconds)
+        )
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self.redis.aclose()
+        await self._connector.close()
+
+    def key(self, name: str) -> str:
+        """The key as it stands in Redis."""
+        return self.settings.key_prefix + name
+
+    def name(self, given: str) -> str:
+        """The name of a stream, given with or without the prefix."""
+        return given.removeprefix(self.settings.key_prefix)
+
+    async def stream(self, given: str) -> str:
+        """The name of a stream that is there; raises `Failure` if it isn't, or is none."""
+        name = self.name(given)
+        if await self.is_stream(name):
+            return name
+        raise await self.no_stream(name)
+
+    async def is_stream(self, name: str) -> bool:
+        """Whether it is there. Raises `Failure` for a key of another type."""
+        kind = text(await self.redis.type(self.key(name)))
+        if kind not in ("stream", "none"):
+            raise Failure(f"{self.key(name)} is a {kind}, not a stream")
+        return kind == "stream"
+
+    async def no_stream(self, name: str) -> Failure:
+        """What to say of a stream that isn't there."""
+        streams = await self.inspector.streams()
+        near = difflib.get_close_matches(name, streams, n=1, cutoff=0.7)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(streams[:8]) or 'none'}"
+        prefix = f" with the prefix {self.settings.key_prefix}" if self.settings.key_prefix else ""
+        return Failure(f"there is no stream {name}{prefix}; {hint}")

@@ -1,0 +1,26 @@
+"""The state of streams and groups as it stands in Redis: lengths, lag, who holds what, dead letters. Only reads."""
+
+from .inspector import Inspector, counted_lag, counted_letters, verified_lag
+from .state import (
+    ConsumerState,
+    DeadLetterState,
+    GroupState,
+    Lag,
+    PendingEntry,
+    Progress,
+    StreamState,
+)
+
+__all__ = [
+    "ConsumerState",
+    "DeadLetterState",
+    "GroupState",
+    "Inspector",
+    "Lag",
+    "PendingEntry",
+    "Progress",
+    "StreamState",
+    "counted_lag",
+    "counted_letters",
+    "verified_lag",
+]

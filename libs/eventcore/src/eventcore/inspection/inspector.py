@@ -1,0 +1,212 @@
+"""The inspector: asks Redis for the state of streams, and changes nothing there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError, ResponseError
+
+from eventcore.streams import beats_key, dead_letter_stream, retry_stream
+
+from .consumers import Seen, consumer_states
+from .ids import age_of, milliseconds, parse_id, text
+from .names import main_streams, scan_pattern
+from .replies import entries, groups, newest_entries, scores
+from .state import DeadLetterState, GroupState, Lag, PendingEntry, Progress, StreamState
+
+# The server's own figure for lag counts what was deleted or trimmed unread (redis#13337, #13957): up to so many entries
+# we count for ourselves, so that zero is zero. Beyond, its figure will do.
+verified_lag = 1_000
+# Where the server has no figure (null), we count so far and then say "at least".
+counted_lag = 10_000
+# So many of a stream's newest dead letters are told apart by group.
+counted_letters = 1_000
+_page = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What `XINFO STREAM` says of a stream; by default, of one that isn't there."""
+
+    exists: bool = False
+    length: int = 0
+    entries_added: int = 0
+    first_id: str | None = None
+    last_id: str | None = None
+    last_generated_id: str = "0-0"
+
+
+class Inspector:
+    """Looks at the streams under a prefix, through a client that answers bytes. Raises redis-py's errors.
+
+    `dead_after` is the silence that makes a consumer dead; it is the consumers' own setting. An inspector remembers the
+    dead letters that it has counted, and counts again only when there are others.
+    """
+
+    def __init__(self, redis: Redis, *, prefix: str = "", dead_after: timedelta = timedelta(seconds=5)) -> None:
+        self._redis, self._prefix, self._dead_after = redis, prefix, dead_after
+        self._tallies: dict[str, tuple[_Facts, Counter[str]]] = {}
+
+    async def streams(self) -> list[str]:
+        """The names of all streams, by their keys; dead letters and retry streams belong to one of these."""
+        found = self._redis.scan_iter(match=scan_pattern(self._prefix), count=1000, _type="stream")
+        return main_streams([text(key).removeprefix(self._prefix) async for key in found])
+
+    async def stream(self, name: str) -> StreamState:
+        """One stream with its groups and dead letters; one that isn't there (any more) is empty."""
+        now = await self._now()
+        facts = await self._facts(name)
+        letters = await self._dead_letters(dead_letter_stream(name), now)
+        rows = await self._groups(name)
+        found = [await self._group(name, group, row, facts, letters, now) for group, row in rows.items()]
+        return StreamState(
+            name=name,
+            exists=facts.exists,
+            at=datetime.fromtimestamp(now / 1000, UTC),
+            length=facts.length,
+            entries_added=facts.entries_added,
+            last_generated_id=facts.last_generated_id,
+            oldest_age=age_of(facts.first_id, now) if facts.first_id else None,
+            newest_age=age_of(facts.last_id, now) if facts.last_id else None,
+            memory=await self._memory(name),
+            groups=tuple(group for group in found if group is not None),
+            dead_letters=letters,
+        )
+
+    async def _now(self) -> int:
+        seconds, microseconds = await self._redis.time()
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    async def _facts(self, stream: str) -> _Facts:
+        try:
+            row = await self._redis.xinfo_stream(self._prefix + stream)
+        except ResponseError as error:
+            if _is_gone(error):
+                return _Facts()
+            raise
+        first, last = row["first-entry"], row["last-entry"]
+        return _Facts(
+            exists=True,
+            length=row["length"],
+            entries_added=row["entries-added"],
+            first_id=text(first[0]) if first else None,
+            last_id=text(last[0]) if last else None,
+            last_generated_id=text(row["last-generated-id"]),
+        )
+
+    async def _groups(self, stream: str) -> Mapping[str, Mapping[str, Any]]:
+        try:
+            return await groups(self._redis, self._prefix + stream)
+        except ResponseError as error:
+            if _is_gone(error):
+                return {}
+            raise
+
+    async def _memory(self, stream: str) -> int | None:
+        try:
+            size: int | None = await self._redis.memory_usage(self._prefix + stream)
+        except NoPermissionError:
+            return None
+        return size
+
+    async def _dead_letters(self, stream: str, now: int) -> DeadLetterState:
+        facts = await self._facts(stream)
+        before, tally = self._tallies.get(stream, (_Facts(), Counter[str]()))
+        if facts != before:
+            tally = await self._tally(stream)
+            self._tallies[stream] = (facts, tally)
+        oldest_age = age_of(facts.first_id, now) if facts.first_id else None
+        return DeadLetterState(stream, facts.length, oldest_age, dict(tally), facts.length > counted_letters)
+
+    async def _tally(self, stream: str) -> Counter[str]:
+        tally: Counter[str] = Counter()
+        end = "+"
+        while (left := counted_letters - tally.total()) > 0:
+            rows = await newest_entries(self._redis, self._prefix + stream, end, min(left, _page))
+            if not rows:
+                break
+            tally.update(text(fields.get(b"group", b"")) for _, fields in rows)
+            end = f"({rows[-1][0]}"
+        return tally
+
+    async def _group(
+        self,
+        stream: str,
+        name: str,
+        row: Mapping[str, Any],
+        facts: _Facts,
+        letters: DeadLetterState,
+        now: int,
+    ) -> GroupState | None:
+        """`None` if the group has been destroyed since it was listed."""
+        retries = retry_stream(stream, name)
+        retry, retry_seen = None, None
+        try:
+            main, seen = await self._progress(stream, row, facts, now), await self._seen(stream, name)
+            if retry_row := (await self._groups(retries)).get(name):
+                retry = await self._progress(retries, retry_row, await self._facts(retries), now)
+                retry_seen = await self._seen(retries, name)
+        except ResponseError as error:
+            if _is_gone(error):
+                return None
+            raise
+        consumers = consumer_states(seen, retry_seen, now=now, dead_after=self._dead_after)
+        return GroupState(name, main, retry, consumers, letters.by_group.get(name, 0))
+
+    async def _progress(self, stream: str, row: Mapping[str, Any], facts: _Facts, now: int) -> Progress:
+        delivered = text(row["last-delivered-id"])
+        lag = await self._lag(stream, delivered, row["lag"], facts, now)
+        oldest = await self._redis.xpending_range(self._prefix + stream, row["name"], "-", "+", 1)
+        return Progress(
+            stream, facts.length, delivered, lag, row["pending"], _pending_entry(oldest[0], now) if oldest else None
+        )
+
+    async def _lag(self, stream: str, delivered: str, claimed: int | None, facts: _Facts, now: int) -> Lag:
+        """`claimed` is the server's figure, `None` where it has none."""
+        if facts.first_id is None or facts.last_id is None or parse_id(delivered) >= parse_id(facts.last_id):
+            return Lag()
+        if parse_id(delivered) < parse_id(facts.first_id):
+            return Lag(facts.length, age_of(facts.first_id, now))
+        if claimed is not None and claimed > verified_lag:
+            found, first = await self._count(stream, delivered, 1)
+            return Lag(min(claimed, facts.length), age_of(first, now)) if first else Lag()
+        found, first = await self._count(stream, delivered, counted_lag)
+        return Lag(found, age_of(first, now), capped=found >= counted_lag) if first else Lag()
+
+    async def _count(self, stream: str, after: str, limit: int) -> tuple[int, str | None]:
+        """How many entries follow, up to the limit, and the first of them."""
+        found, first, start = 0, None, f"({after}"
+        while found < limit:
+            rows = await entries(self._redis, self._prefix + stream, start, "+", min(_page, limit - found))
+            if not rows:
+                break
+            first = first or rows[0][0]
+            found += len(rows)
+            start = f"({rows[-1][0]}"
+        return found, first
+
+    async def _seen(self, stream: str, group: str) -> Seen:
+        rows: Any = await self._redis.xinfo_consumers(self._prefix + stream, group)
+        beats = await scores(self._redis, self._prefix + beats_key(stream, group))
+        return Seen({text(row["name"]): (int(row["idle"]), int(row["pending"])) for row in rows}, beats)
+
+
+def _pending_entry(row: Mapping[str, Any], now: int) -> PendingEntry:
+    entry_id = text(row["message_id"])
+    return PendingEntry(
+        entry_id=entry_id,
+        consumer=text(row["consumer"]),
+        age=age_of(entry_id, now),
+        idle=milliseconds(int(row["time_since_delivered"])),
+        attempts=int(row["times_delivered"]),
+    )
+
+
+def _is_gone(error: ResponseError) -> bool:
+    """Whether a stream or group was not there (any more)."""
+    return "no such key" in str(error) or "NOGROUP" in str(error)

@@ -1,0 +1,28 @@
+"""Which of the streams that stand in Redis are main streams; the others belong to one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def main_streams(names: Iterable[str]) -> list[str]:
+    """The main streams among (and behind) the given ones, sorted: all that are called `…_stream` or have retry streams.
+
+    A dead-letter stream stands for its main stream even where that is gone.
+    """
+    present = set(names)
+    retries = {name for name in present if name.endswith(":retry")}
+    streams = {name for name in present if name.endswith("_stream")}
+    for retry in retries:
+        parts = retry.split(":")
+        behind = {":".join(parts[:length]) for length in range(1, len(parts) - 1)}
+        streams |= (behind & present) - retries
+    for letters in {name for name in present if name.endswith("_dlq")} - streams:
+        base = letters.removesuffix("_dlq")
+        streams.add(base if base in present else f"{base}_stream")
+    return sorted(streams)
+
+
+def scan_pattern(prefix: str) -> str:
+    """The pattern for `SCAN` that all keys with this prefix match, and no others."""
+    return "".join(f"\\{char}" if char in "*?[]^\\" else char for char in prefix) + "*"
