@@ -1,0 +1,134 @@
+"""The streams as they stand in Redis: groups, events, dead letters; read past the library, so that it can be judged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from redis.asyncio import Redis
+
+orders_stream, inventory_stream = "orders_stream", "inventory_stream"
+consumed_by = {orders_stream: ("inventory-group",), inventory_stream: ("order-group", "notification-group")}
+dead_letter_streams = ("orders_dlq", "inventory_dlq")
+_batch = 1000
+
+
+class Group(NamedTuple):
+    """A consumer group; `lag` counts entries that it has not been given yet, `None` where Redis can't tell."""
+
+    stream: str
+    name: str
+    lag: int | None
+    pending: int
+    consumers: int
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has finished with all there is."""
+        return self.lag == 0 and self.pending == 0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Lengths and groups of the streams, in this order: a stream is looked at after the one that feeds it."""
+
+    lengths: Mapping[str, int]
+    groups: tuple[Group, ...]
+    missing: tuple[str, ...]
+    """Groups that are not there."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is on its way: what comes of an entry is committed before the entry is acknowledged."""
+        return not self.missing and all(group.idle for group in self.groups)
+
+    @property
+    def busy(self) -> str:
+        """What is still on its way, in words."""
+        waiting = [f"{g.name} has lag {g.lag} and {g.pending} pending" for g in self.groups if not g.idle]
+        return "; ".join([*waiting, *(f"{name} is not there" for name in self.missing)])
+
+    def done(self, stream: str, name: str) -> int:
+        """How many entries of the stream the group has finished with."""
+        group = next((group for group in self.groups if (group.stream, group.name) == (stream, name)), None)
+        return 0 if group is None else max(0, self.lengths[stream] - (group.lag or 0) - group.pending)
+
+
+class Recorded(NamedTuple):
+    """An event in its stream; `at` is when Redis committed it, in seconds since 1970, to the millisecond."""
+
+    stream: str
+    entry_id: str
+    type: str
+    data: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+
+    @property
+    def at(self) -> float:
+        return int(self.entry_id.partition("-")[0]) / 1000
+
+    @property
+    def order_id(self) -> str:
+        return str(self.data.get("orderId", ""))
+
+
+class Streams:
+    """Reads the streams of the embedded server."""
+
+    def __init__(self, url: str) -> None:
+        # Typed in parts only. Without a timeout, as everybody who waits for us watches the server as well.
+        self._redis: Any = Redis.from_url(url, decode_responses=True, protocol=2, socket_timeout=None)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+    async def server(self) -> tuple[str, str]:
+        """What the server says of itself: its name and version; its settings that matter here."""
+        facts = await self._redis.info("server")
+        name, version = (
+            ("Valkey", facts["valkey_version"]) if "valkey_version" in facts else ("Redis", facts["redis_version"])
+        )
+        settings = await self._redis.config_get("appendonly", "maxmemory-policy")
+        return f"{name} {version}", ", ".join(f"{key} {value}" for key, value in sorted(settings.items()))
+
+    async def snapshot(self) -> Snapshot:
+        """How far everything is."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for stream in consumed_by:
+                pipe.xinfo_groups(stream)
+                pipe.xlen(stream)
+            replies = await pipe.execute(raise_on_error=False)
+        lengths: dict[str, int] = {}
+        groups: list[Group] = []
+        for stream, rows, length in zip(consumed_by, replies[::2], replies[1::2], strict=True):
+            lengths[stream] = length
+            if not isinstance(rows, Exception):  # no such stream yet
+                groups += [Group(stream, row["name"], row["lag"], row["pending"], row["consumers"]) for row in rows]
+        there = {(group.stream, group.name) for group in groups}
+        missing = [name for stream, names in consumed_by.items() for name in names if (stream, name) not in there]
+        return Snapshot(lengths, tuple(groups), tuple(missing))
+
+    async def events(self, stream: str) -> list[Recorded]:
+        """All events of a stream, in its order."""
+        found: list[Recorded] = []
+        start = "-"
+        while entries := await self._redis.xrange(stream, start, "+", count=_batch):
+            for entry_id, fields in entries:
+                event = json.loads(fields["event"])
+                found.append(Recorded(stream, entry_id, event["type"], event["data"], event["metadata"]))
+            start = f"({entries[-1][0]}"
+        return found
+
+    async def dead_letters(self) -> dict[str, list[str]]:
+        """The dead letters of each stream, each in one line."""
+        return {
+            stream: [
+                f"{stream}: {letter.get('group')} gave up {letter.get('type')} ({letter.get('reason')}): "
+                f"{letter.get('error')}"
+                for _, letter in await self._redis.xrange(stream, count=_batch)
+            ]
+            for stream in dead_letter_streams
+        }

@@ -1,0 +1,203 @@
+"""The whole system as processes of its own: the embedded server and the services, started, watched and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Awaitable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import aiohttp
+from redis.exceptions import RedisError
+
+from eventcore.testing.server import Server, ServerError
+
+from .options import Options, services
+from .ports import free_port, holder, host, is_free
+from .processes import Child, how
+from .tasks import end
+
+T = TypeVar("T")
+
+default_ports = {"order": 8001, "inventory": 8002, "notification": 8003}
+ready_within = 30.0
+stop_within = 25.0  # services finish what they have in hand; their own budget is 20 s
+_glance = 0.05
+
+# What would lead a service to another Redis, other keys or another address than ours.
+_ours_to_say = {"KEY_PREFIX", "HOST", "PORT", "POD_NAME"}
+# A replay makes thousands of orders up: nobody is to get mail about them.
+_channels = {"SMTP_URL", "WEBHOOK_URL", "WEBHOOK_SECRET"}
+
+
+class SystemFailure(Exception):
+    """The system can't start or has broken down; the message says why, log included."""
+
+
+@dataclass
+class Service:
+    """One process of one service; `ready_after` counts from its start, in seconds."""
+
+    kind: str
+    child: Child
+    port: int
+    ready_after: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.child.name
+
+    @property
+    def url(self) -> str:
+        """Where it serves HTTP."""
+        return f"http://{host}:{self.port}"
+
+
+class System:
+    """Embedded server and services, in a temporary directory with data and logs.
+
+    `stop` removes that directory, unless it is told to keep it. Nothing outlives this process, even if it is killed.
+    """
+
+    def __init__(self, options: Options) -> None:
+        """Raises `SystemFailure` if a port that was asked for is taken; nothing is left behind then."""
+        self._ports = choose_ports(options)
+        self.services: list[Service] = []
+        self.killed = False
+        self._options = options
+        self.directory = Path(tempfile.mkdtemp(prefix="demo-"))
+        self.server = Server(directory=self.directory / "redis", append_only=True, policy="noeviction")
+
+    def url(self, kind: str) -> str:
+        """The address of a service (of the first process of it)."""
+        return next(service.url for service in self.services if service.kind == kind)
+
+    def start_server(self) -> None:
+        """Raises `SystemFailure`."""
+        try:
+            self.server.start()
+        except ServerError as error:
+            raise SystemFailure(f"the embedded server does not start: {error}") from error
+
+    async def start_services(self) -> None:
+        """Start all of them and wait until each says that it is ready. Raises `SystemFailure`."""
+        for kind in services:
+            self._launch(kind, f"{kind} service", self._ports[kind])
+        for number in range(2, self._options.inventory_replicas + 1):
+            self._launch("inventory", f"inventory service {number}", free_port())
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+            await self.guard(asyncio.gather(*(_ready(session, service) for service in self.services)))
+
+    async def guard(self, work: Awaitable[T]) -> T:
+        """Await the work, but no longer than everything lives. Raises `SystemFailure` with the log of what died."""
+        task = asyncio.ensure_future(work)
+        watch = asyncio.create_task(self._watch())
+        try:
+            await asyncio.wait([task, watch], return_when=asyncio.FIRST_COMPLETED)
+            if task.done() and isinstance(task.exception(), aiohttp.ClientError | RedisError | OSError):
+                # Perhaps the other end has just died: its log says more than our broken connection.
+                await asyncio.wait([watch], timeout=1)
+            if watch.done():
+                raise SystemFailure(watch.result())
+            return task.result()
+        finally:
+            await end(task, watch)
+
+    def kill(self) -> None:
+        """End everything at once."""
+        self.killed = True
+        for service in self.services:
+            service.child.kill()
+        self.server.kill()
+
+    async def stop(self, *, keep: bool) -> list[str]:
+        """Let the services finish, then end them and the server; who did not end as it should, in words."""
+        for service in self.services:
+            service.child.terminate()
+        children = [service.child for service in self.services]
+        deadline = time.monotonic() + stop_within
+        while any(child.lives for child in children) and time.monotonic() < deadline:  # noqa: ASYNC110 - nobody tells us
+            await asyncio.sleep(_glance)
+        problems = [f"the {child.name} {how(child.status)}" for child in children if child.status != 0]
+        for child in children:
+            child.kill()
+        self.server.stop()
+        if not keep:
+            shutil.rmtree(self.directory, ignore_errors=True)
+        return problems
+
+    def _launch(self, kind: str, name: str, port: int) -> None:
+        environment = environment_for(self._options, self.server.url, port, name, os.environ)
+        log = self.directory / f"{name.replace(' ', '-')}.log"
+        self.services.append(Service(kind, Child(name, f"{kind}_service", environment, log), port))
+
+    async def _watch(self) -> str:
+        """Return when something has died, with what is to be said about it."""
+        while True:
+            for service in self.services:
+                if service.child.status is not None:
+                    return service.child.obituary()
+            if not self.server.running:
+                log = "\n".join(f"    {line}" for line in self.server.log.splitlines()[-15:])
+                return f"the embedded server has died; the end of its log:\n{log}"
+            await asyncio.sleep(_glance)
+
+
+def choose_ports(options: Options) -> dict[str, int]:
+    """A port for each service: what was asked for, else the defaults for `up` and free ones for the demo.
+
+    Raises `SystemFailure` for a port that is taken.
+    """
+    wanted = {**(default_ports if options.command == "up" else {}), **options.ports}
+    for service, port in wanted.items():
+        if not is_free(port):
+            variable = f"{service.upper()}_LISTEN"
+            raise SystemFailure(
+                f"port {port} of the {service} service is taken by {holder(port)}: "
+                f"stop that, or choose another port: make {options.command} {variable}={free_port()}"
+            )
+    return {service: wanted.get(service) or free_port() for service in services}
+
+
+def environment_for(
+    options: Options, redis_url: str, port: int, name: str, inherited: Mapping[str, str]
+) -> dict[str, str]:
+    """What a service is told: all that we were told, except where it would lead it away from this system."""
+    dropped = _ours_to_say | (_channels if options.replays else set())
+    kept = {
+        key: value
+        for key, value in inherited.items()
+        if not (key.upper() in dropped or key.upper().startswith("REDIS_"))
+    }
+    return {
+        "LOG_FORMAT": "console",
+        **kept,
+        "REDIS_URL": redis_url,
+        "HOST": host,
+        "PORT": str(port),
+        "POD_NAME": name.replace(" ", "-"),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+async def _ready(session: aiohttp.ClientSession, service: Service) -> None:
+    began = time.monotonic()
+    answer = "it does not answer"
+    while time.monotonic() - began < ready_within:
+        with suppress(aiohttp.ClientError, TimeoutError):
+            async with session.get(f"{service.url}/readyz") as response:
+                if response.status == 200:
+                    service.ready_after = time.monotonic() - began
+                    return
+                answer = f"{response.status} {(await response.text()).strip()}"
+        await asyncio.sleep(_glance)
+    raise SystemFailure(
+        f"the {service.name} is not ready after {ready_within:g} s: {answer}\n{service.child.obituary()}"
+    )
