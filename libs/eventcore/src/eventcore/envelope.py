@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Self
+from typing import Self
 
 from pydantic_core import from_json, to_json
 
@@ -49,12 +49,11 @@ class Metadata:
         event_id = content.get("eventId")
         if not (isinstance(event_id, str) and 1 <= len(event_id) <= _longest_id):
             raise Undecodable(f"metadata.eventId: {_wrong(event_id)}, not a string of 1 to {_longest_id} characters")
-        others = [content.get(name) for name in _optional]
-        for name, value in zip(_optional, others, strict=True):
-            if value is not None and not isinstance(value, str):
-                raise Undecodable(f"metadata.{name}: {_wrong(value)}, not a string")
-        version, *rest = others
-        return cls(event_id, _read_timestamp(content.get("timestamp")), version or "1.0", *rest)
+        version, *others = values = [content.get(name) for name in _optional]
+        for value in values:
+            if value is not None and value.__class__ is not str:
+                raise Undecodable(f"metadata.{_optional[values.index(value)]}: {_wrong(value)}, not a string")
+        return cls(event_id, _read_timestamp(content.get("timestamp")), version or "1.0", *others)
 
 
 _longest_id = 200
@@ -178,20 +177,21 @@ def decode(fields: Mapping[bytes, bytes]) -> Envelope:
         raise Undecodable(f"event: not JSON: {error}") from error
     if not isinstance(content, dict):
         raise Undecodable("event: not a JSON object")
-    metadata = Metadata.read(_member(content, "metadata", dict))
-    return Envelope(
-        _member(content, "type", str), _member(content, "data", dict), metadata, _read_version(metadata.version)
-    )
+    event_type, data, about = content.get("type"), content.get("data"), content.get("metadata")
+    if not (isinstance(event_type, str) and isinstance(data, dict) and isinstance(about, dict)):
+        raise Undecodable(_misshapen(content))
+    metadata = Metadata.read(about)
+    return Envelope(event_type, data, metadata, _read_version(metadata.version))
 
 
-def _member(content: dict[str, Any], name: str, kind: type[Any]) -> Any:
-    if name not in content:
-        raise Undecodable(f"{name}: missing")
-    value = content[name]
-    if not isinstance(value, kind):
-        wanted = "an object" if kind is dict else "a string"
-        raise Undecodable(f"{name}: not {wanted}")
-    return value
+def _misshapen(content: Data) -> str:
+    """Which member of the envelope is missing or of the wrong kind."""
+    for name, kind, wanted in (("type", str, "a string"), ("data", dict, "an object"), ("metadata", dict, "an object")):
+        if name not in content:
+            return f"{name}: missing"
+        if not isinstance(content[name], kind):
+            return f"{name}: not {wanted}"
+    return "event: misshapen"
 
 
 @lru_cache(maxsize=256)

@@ -59,9 +59,9 @@ def server_error(message: str) -> EventcoreError:
 class _Link(asyncio.Protocol):
     """One connection's life: from the moment it is ours until it is lost."""
 
-    def __init__(self, timeout: float) -> None:
-        self.timeout = timeout
-        self.lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+    def __init__(self, timeout: float, on_lost: Callable[[Exception | None], None]) -> None:
+        self.timeout, self._on_lost = timeout, on_lost
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._transport: asyncio.Transport | None = None
         self._keep: object = None
         self._reader = hiredis.Reader(replyError=server_error)
@@ -69,6 +69,7 @@ class _Link(asyncio.Protocol):
         self._awaited: deque[tuple[int, asyncio.Future[list[Reply]]]] = deque()
         self._replies: list[Reply] = []
         self._answered = 0
+        self._demoted = False
         self._watch: asyncio.TimerHandle | None = None
 
     def adopt(self, connection: AbstractConnection) -> None:
@@ -87,10 +88,11 @@ class _Link(asyncio.Protocol):
 
     def send(self, commands: Sequence[Command]) -> asyncio.Future[list[Reply]]:
         loop = asyncio.get_running_loop()
+        packed = [*map(_pack, commands)]  # before anything else: an argument that can't be packed must leave no trace
         future: asyncio.Future[list[Reply]] = loop.create_future()
         if not self._outgoing:
             loop.call_soon(self._flush)
-        self._outgoing.extend(map(_pack, commands))
+        self._outgoing += packed
         self._awaited.append((len(commands), future))
         if self._watch is None:
             self._watch = loop.call_later(self.timeout, self._check, self._answered)
@@ -108,10 +110,14 @@ class _Link(asyncio.Protocol):
                 self._take(reply)
         except hiredis.ProtocolError as error:
             self._abort(error)
+        if self._demoted:  # whoever is the master now is found by connecting again
+            self._abort(ConnectionError("the server became a replica"))
 
     def _take(self, reply: Reply) -> None:
         self._answered += 1
         self._replies.append(reply)
+        if isinstance(reply, Unavailable) and str(reply).startswith("READONLY"):
+            self._demoted = True
         count, future = self._awaited[0]
         if len(self._replies) == count:
             self._awaited.popleft()
@@ -146,7 +152,8 @@ class _Link(asyncio.Protocol):
             return
         if self._watch is not None:
             self._watch.cancel()
-        self.lost.set_result(exc)
+        self.lost.set_result(None)
+        self._on_lost(exc)
         for _, future in self._awaited:
             if not future.done():
                 future.set_exception(OutcomeUnknown(f"lost the connection to Redis: {exc or 'closed by the server'}"))
@@ -175,6 +182,7 @@ class Pipe:
         self._timeout, self._patience = timeout.total_seconds(), patience.total_seconds()
         self._link: _Link | None = None
         self._ready = asyncio.Event()
+        self._settled = asyncio.Event()  # connected, or refused for good
         self._keeper: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
 
@@ -185,13 +193,15 @@ class Pipe:
 
     async def close(self) -> None:
         """Drop the connection; commands under way get `OutcomeUnknown`."""
-        if self._keeper is not None:
+        while self._keeper is not None and not self._keeper.done():
+            # Again and again: before Python 3.12 `wait_for`, within redis-py, can swallow a cancellation (gh-86296).
             self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+            await asyncio.wait([self._keeper], timeout=0.1)
         if self._link is not None:
             self._link.close()
             self._link.connection_lost(None)
         self._ready.clear()
+        self._settled.clear()
 
     @property
     def connected(self) -> bool:
@@ -207,14 +217,14 @@ class Pipe:
         """Return once connected. Raises `Unavailable` after `timeout`, `WrongPassword` at once."""
         if self._ready.is_set():
             return
-        if isinstance(self._failure, WrongPassword):
-            raise self._failure
         try:
             async with asyncio.timeout(timeout.total_seconds() if timeout is not None else None):
-                await self._ready.wait()
+                await self._settled.wait()
         except TimeoutError:
             reason = self._failure or "still connecting"
             raise Unavailable(f"Redis is out of reach: {reason}", retry_after=timedelta(seconds=1)) from self._failure
+        if isinstance(self._failure, WrongPassword):
+            raise self._failure
 
     async def execute(self, *command: Argument) -> Reply:
         """Send one command; its reply. Raises what `server_error` makes of an error reply."""
@@ -230,12 +240,15 @@ class Pipe:
         """
         if not commands:
             return []
-        if not self._ready.is_set():
-            await self.wait_connected(timedelta(seconds=self._patience))
-        link = self._link
-        if link is None or not link.alive:
-            raise Unavailable("Redis is out of reach: just lost the connection", retry_after=timedelta(seconds=1))
-        return await link.send(commands)
+        for _ in range(2):
+            if not self._ready.is_set():
+                await self.wait_connected(timedelta(seconds=self._patience))
+            link = self._link
+            if link is not None and link.alive:
+                return await link.send(commands)
+            if link is not None:
+                link.connection_lost(None)  # the transport is about to say so
+        raise Unavailable("Redis is out of reach: just lost the connection", retry_after=timedelta(seconds=1))
 
     async def _keep_connected(self) -> None:
         attempt = 0
@@ -250,27 +263,38 @@ class Pipe:
             attempt, self._failure = 0, None
             self._link = link
             self._ready.set()
-            self._failure = await link.lost
-            self._ready.clear()
+            self._settled.set()
+            await asyncio.shield(link.lost)  # `close` cancels us, and the link has still to tell those who wait
             log.warning("lost the connection to Redis (%s): %s", self.name, self._failure or "closed by the server")
 
     async def _open(self) -> _Link:
         connection = await self._connect()
-        link = _Link(self._timeout)
+        link = _Link(self._timeout, self._note_loss)
         link.adopt(connection)
-        if self._on_connect:
-            replies = await link.send(self._on_connect)
+        try:
+            replies = await link.send(self._on_connect) if self._on_connect else []
             for reply in replies:
                 if isinstance(reply, Exception):
-                    link.close()
                     raise reply
-            self.greeting = replies
+        except BaseException:
+            link.close()
+            link.connection_lost(None)
+            raise
+        self.greeting = replies
         return link
+
+    def _note_loss(self, error: Exception | None) -> None:
+        self._failure = error
+        self._ready.clear()
+        self._settled.clear()
 
     def _note(self, error: Exception) -> None:
         message = str(error)
         if isinstance(error, AuthenticationError) or message.startswith(("WRONGPASS", "NOAUTH")):
             error = WrongPassword(f"Redis refuses our credentials: {message}")
+            self._settled.set()
+        else:
+            self._settled.clear()
         if str(error) != str(self._failure):
             log.warning("can't reach Redis (%s): %s", self.name, error)
         self._failure = error

@@ -23,6 +23,8 @@ def _redis_url(url: SecretStr) -> SecretStr:
         raise ValueError("names no host")
     if parts.path.strip("/") and not parts.path.strip("/").isdigit():
         raise ValueError("must end with a database number, as in redis://host:6379/0")
+    if parts.query or parts.fragment:
+        raise ValueError("takes no options after '?' or '#'")
     _ = parts.port  # raises ValueError for a port out of range
     return url
 
@@ -85,7 +87,7 @@ class Settings(BaseSettings):
     def _readable(cls, path: Path | None) -> Path | None:
         if path is not None:
             try:
-                path.read_bytes()
+                path.read_text(encoding="utf-8")
             except OSError as error:
                 raise ValueError(f"{path} can't be read: {error.strerror}") from error
         return path
@@ -104,7 +106,7 @@ class Settings(BaseSettings):
         if self.redis_password is not None:
             return self.redis_password.get_secret_value()
         if self.redis_password_file is not None:
-            return self.redis_password_file.read_text().rstrip("\r\n")
+            return self.redis_password_file.read_text(encoding="utf-8").rstrip("\r\n")
         return None
 
     @property

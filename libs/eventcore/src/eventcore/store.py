@@ -7,9 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Self
-
-from redis.asyncio import Redis
+from typing import Any, Self
 
 from .commit import Answer, Committed, Committer, GuardsFailed, Work
 from .connection import Connector
@@ -49,7 +47,8 @@ class Store:
         self.settings, self.source = settings, source
         self._origin = origin
         self._connector = Connector(settings, role=source)
-        self.redis: Redis = self._connector.client()
+        # Any: redis-py's hints are unions over all protocols and callbacks, which no caller can use.
+        self.redis: Any = self._connector.client()
         self.commands = Pipe(self._connector.connect)
         self.full_streams: set[str] = set()
         self.published_streams: set[str] = set()

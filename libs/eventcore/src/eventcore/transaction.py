@@ -25,6 +25,10 @@ class Guard:
     operator: Operator
     operand: str = ""
 
+    def __bool__(self) -> bool:
+        """Refused: `one and another` would be the other alone."""
+        raise TypeError(f"a guard is neither true nor false before it is committed: {self}")
+
     def __str__(self) -> str:
         return f"{self.place} {self.operator.replace('_', ' ')} {self.operand}".rstrip()
 

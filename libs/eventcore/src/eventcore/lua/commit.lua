@@ -5,7 +5,7 @@
 --       | {"duplicate"} | {"full", key} | {"conflict", key, field, value}
 
 local call, find = redis.call, string.find
-local LARGEST = 9007199254740992 -- 2^53: beyond it Lua's numbers lose integers
+local LARGEST = 9007199254740991 -- 2^53 - 1: beyond it Lua's numbers lose integers
 local CHUNK = 1000               -- arguments that `unpack` can surely put on Lua's stack
 
 local at = 0
@@ -74,7 +74,7 @@ for _ = 1, take_number() do -- hashes: what is read of each, and what is going t
       end
       if amount ~= '' then
         local sum = (value and tonumber(value) or 0) + tonumber(amount)
-        if sum < -LARGEST or sum > LARGEST then return {'conflict', key, names[i], value or ''} end
+        if not (math.abs(sum) <= LARGEST and math.abs(amount) <= LARGEST) then return {'conflict', key, names[i], value or ''} end
         updates[#updates + 1] = names[i]
         updates[#updates + 1] = string.format('%.0f', sum)
       end
@@ -107,6 +107,11 @@ for _ = 1, take_number() do -- streams, with their hard caps
   if cap ~= '' and length >= tonumber(cap) then full = key end
 end
 
+-- What was committed before is a duplicate, whatever its guards find now: a lost reply is no reason to decide again.
+if (failed or full) and fence_group ~= '' then
+  local held = redis.pcall('XPENDING', KEYS[1], fence_group, fence_entry, fence_entry, 1)
+  if #held == 0 then return {'duplicate'} end
+end
 if failed then return found end
 if full then return {'full', full} end
 

@@ -1,0 +1,95 @@
+"""The saga as an experienced hand writes it with aiohttp and redis-py alone: POST, reserve, confirm. At-least-once.
+
+`python -m benchmarks.saga_by_hand order URL PORT` serves and confirms; `… inventory URL` reserves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from typing import Any
+
+import uvloop
+from aiohttp import web
+from contracts import InventoryReserved, Line, OrderCreated
+from eventcore import Origin, encode, new_id
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+from pydantic_core import from_json
+from redis.asyncio import Redis
+
+from .handwritten import batch, reserve
+from .works import group
+
+_origin = Origin.new("handwritten")
+
+
+class NewOrder(BaseModel):
+    """What a customer sends."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    items: tuple[Line, ...]
+    customer_id: str | None = None
+
+
+async def serve(url: str, port: int) -> None:
+    """Accept orders: state and event in one MULTI, then 202. Confirm them beside it."""
+    redis = Redis.from_url(url, protocol=2, max_connections=200)
+
+    async def post(request: web.Request) -> web.Response:
+        body = NewOrder.model_validate_json(await request.read())
+        order = OrderCreated(order_id=new_id(), items=body.items, customer_id=body.customer_id)
+        pipeline = redis.pipeline(transaction=True)
+        pipeline.hset(f"order:{order.order_id}", mapping={"status": "processing", "order": order.model_dump_json()})
+        pipeline.xadd(OrderCreated.stream, {"event": encode(order, _origin)})
+        await pipeline.execute()
+        return web.json_response({"id": order.order_id, "status": "processing"}, status=202)
+
+    app = web.Application()
+    app.router.add_post("/orders", post)
+    app.router.add_get("/readyz", lambda _: _ready())
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    await consume(redis, InventoryReserved.stream, confirm)
+
+
+async def _ready() -> web.Response:
+    return web.Response()
+
+
+def confirm(pipeline: Any, data: dict[str, Any]) -> None:
+    """Note the outcome of an order."""
+    event = InventoryReserved.model_validate(data)
+    pipeline.hset(f"order:{event.order_id}", "status", "confirmed")
+
+
+async def consume(redis: Redis, stream: str, handle: Any) -> None:
+    """Read, handle and acknowledge in batches, for ever."""
+    await redis.xgroup_create(stream, group, id="0", mkstream=True)
+    while True:
+        answer: Any = await redis.xreadgroup(group, "c", {stream: ">"}, count=batch, block=1000)
+        for _, entries in answer:
+            pipeline = redis.pipeline(transaction=False)
+            for _, fields in entries:
+                handle(pipeline, from_json(fields[b"event"])["data"])
+            pipeline.xack(stream, group, *(entry_id for entry_id, _ in entries))
+            await pipeline.execute()
+
+
+async def main(role: str, url: str, port: str = "0") -> None:
+    """Run one of the two programs until killed."""
+    if role == "order":
+        await serve(url, int(port))
+    else:
+        redis = Redis.from_url(url, protocol=2)
+        await consume(
+            redis, OrderCreated.stream, lambda pipeline, data: reserve(pipeline, OrderCreated.model_validate(data))
+        )
+
+
+if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)
+    uvloop.run(main(*sys.argv[1:]))

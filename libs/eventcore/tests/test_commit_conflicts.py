@@ -1,0 +1,232 @@
+"""A commit that can not be made whole is not made at all: everything stays untouched and unacknowledged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from eventcore import (
+    Append,
+    Conflict,
+    Event,
+    Hash,
+    Origin,
+    SortedSet,
+    Store,
+    Text,
+    Transaction,
+    Unavailable,
+    Write,
+    delete,
+    publish,
+)
+from eventcore.commit import Committed, Work
+from eventcore.errors import StreamFull
+from eventcore.transaction import AddMember, Guard, SetField, SetText
+
+from .committing import ORIGIN, commit, delivered, picture
+from .samples import Shipped, pending
+
+GOOD = Hash("good")["count"].add(1)
+LARGEST = 2**53 - 1
+
+
+@pytest.fixture
+def permanent_keys() -> tuple[str, ...]:
+    return ("a-*", "good", "shipments_stream")
+
+
+@pytest.fixture
+async def mixed(store: Store) -> Store:
+    """A store with a key of each type, and one where `Shipped` wants its stream."""
+    redis = store.redis
+    await redis.hset("a-hash", mapping={"count": "5", "text": "five", "float": "5.5"})  # type: ignore[misc]
+    await redis.set("a-string", "hello")
+    await redis.zadd("a-set", {"x": 1})
+    await redis.xadd("a_stream", {"a": "b"})
+    await redis.set("shipments_stream", "not a stream")
+    return store
+
+
+async def stays_untouched(store: Store, when: Sequence[Guard], then: Sequence[Write]) -> Exception:
+    """Commit a delivery with this transaction, see that nothing has changed, and give back the error."""
+    [fence] = await delivered(store)
+    before = await picture(store.redis)
+    answer = await commit(store, Transaction(when, then), fence)
+    assert await picture(store.redis) == before
+    assert await pending(store) == 1
+    assert isinstance(answer, Exception)
+    return answer
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        Hash("a-string")["x"].set(1),
+        Hash("a-set")["x"].add(1),
+        Hash("a_stream")["x"].set(1),
+        Text("a-hash").set("x"),
+        Text("a-set").set("x", ttl=timedelta(hours=1)),
+        SortedSet("a-string").add("x"),
+        SortedSet("a-hash").remove("x"),
+        publish(Shipped(order_id="7")),
+        Append("a-hash", (("a", "b"),)),
+    ],
+    ids=str,
+)
+async def test_a_write_to_a_key_of_another_type_is_a_conflict(write: Write, mixed: Store) -> None:
+    assert isinstance(await stays_untouched(mixed, [], [GOOD, write, delete("a-hash")]), Conflict)
+
+
+@pytest.mark.parametrize(
+    "guard",
+    [Hash("a-string")["x"].absent(), Hash("a-set")["x"] >= 1, Text("a-hash").absent(), Text("a_stream").equals("x")],
+    ids=str,
+)
+async def test_a_guard_on_a_key_of_another_type_is_a_conflict(guard: Guard, mixed: Store) -> None:
+    assert isinstance(await stays_untouched(mixed, [guard], [GOOD]), Conflict)
+
+
+@pytest.mark.parametrize("value", ["", "five", "5.5", "5 ", " 5", "+5", "0x5", "1e3", "--5", "5\n", "nan", "-", "５"])
+async def test_what_is_no_integer_can_be_neither_added_to_nor_compared(value: str, store: Store) -> None:
+    await store.redis.hset("a-hash", "count", value)  # type: ignore[misc]
+    count = Hash("a-hash")["count"]
+    for transaction in (Transaction(then=[GOOD, count.add(1)]), Transaction(when=[count >= 0], then=[GOOD])):
+        answer = await commit(store, transaction)
+        assert isinstance(answer, Conflict)
+        assert "a-hash[count] holds" in str(answer)
+    assert not await store.redis.exists("good")
+
+
+@pytest.mark.parametrize(
+    ("value", "amount"),
+    [
+        (LARGEST, 1),
+        (-LARGEST, -1),
+        (LARGEST + 1, 0),
+        (LARGEST + 2, -1),
+        (-LARGEST - 1, 1),
+        (10**30, -1),
+        (0, LARGEST + 1),
+        (-LARGEST, 2**54),
+        (5, -(10**30)),
+    ],
+)
+async def test_a_counter_never_leaves_the_range_in_which_integers_are_exact(
+    value: int, amount: int, store: Store
+) -> None:
+    await store.redis.hset("a-hash", "count", value)  # type: ignore[misc]
+    answer = await stays_untouched(store, [], [GOOD, Hash("a-hash")["count"].add(amount)])
+    assert isinstance(answer, Conflict)
+
+
+@pytest.mark.parametrize(("value", "amount"), [(LARGEST - 1, 1), (1 - LARGEST, -1), (-LARGEST, LARGEST), (LARGEST, 0)])
+async def test_up_to_the_end_of_that_range_counters_are_exact(value: int, amount: int, store: Store) -> None:
+    await store.redis.hset("a-hash", "count", value)  # type: ignore[misc]
+    assert isinstance(await commit(store, Transaction(then=[Hash("a-hash")["count"].add(amount)])), Committed)
+    assert await store.redis.hget("a-hash", "count") == str(value + amount).encode()  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "writes",
+    [
+        [Hash("k")["a"].set(1), SortedSet("k").add("x")],
+        [Text("k").set("x"), Hash("k")["a"].add(1)],
+        [SortedSet("k").add("x"), Text("k").set("x")],
+        [Append("k", (("a", "b"),)), SortedSet("k").add("x")],
+        [publish(Shipped(order_id="7")), Text("shipments_stream").set("x")],
+    ],
+    ids=str,
+)
+async def test_one_key_can_not_hold_two_kinds_of_things(writes: list[Write], store: Store) -> None:
+    error = await stays_untouched(store, [], [GOOD, *writes])
+    assert isinstance(error, TypeError)
+    assert "in one transaction" in str(error)
+
+
+@pytest.mark.parametrize(
+    "writes",
+    [
+        [delete("a-hash"), Hash("a-hash")["count"].set(1)],
+        [Hash("a-hash")["count"].add(1), delete("a-hash")],
+        [Hash("a-hash")["count"].set(1), Hash("a-hash")["count"].add(1)],
+    ],
+    ids=str,
+)
+async def test_writes_whose_order_would_matter_but_is_not_kept_are_refused(writes: list[Write], mixed: Store) -> None:
+    assert isinstance(await stays_untouched(mixed, [], writes), TypeError)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        AddMember("a-set", "x", math.nan),
+        Append("a_stream", ()),
+        Append("a_stream", (("a", "b"),), max_length=-1),
+        Append("a_stream", tuple((str(n), "x") for n in range(5000))),
+        SetText(Text("a-string"), None, None),  # type: ignore[arg-type]
+        SetField(Hash("a-hash")["count"], "\ud800"),
+        "not a write",
+    ],
+    ids=str,
+)
+async def test_a_write_that_the_server_would_refuse_half_way_is_refused_before(write: Write, mixed: Store) -> None:
+    assert isinstance(await stays_untouched(mixed, [], [GOOD, write]), TypeError | ValueError)
+
+
+async def test_something_that_is_no_guard_is_refused(store: Store) -> None:
+    guard = Hash("good")["count"] == 5  # a comparison that Field doesn't have: False
+    answer = await stays_untouched(store, [guard], [GOOD])  # type: ignore[list-item]
+    assert isinstance(answer, AttributeError | TypeError)
+
+
+async def test_a_neighbour_that_can_not_be_sent_does_no_harm(store: Store) -> None:
+    class Odd(Event, type="sample.odd", stream="odd_stream"):
+        value: object
+
+    fences = await delivered(store, 4)
+    writes: list[Write] = [GOOD, publish(Odd(value=object())), Hash("a-hash")["x"].set("\ud800"), GOOD]
+    work = [Work(Transaction(then=[write]), ORIGIN, fence) for write, fence in zip(writes, fences, strict=True)]
+    answers = await store.committer.commit_all(work)
+
+    assert [type(answer) for answer in answers[::3]] == [Committed, Committed]
+    assert all(isinstance(answer, ValueError) for answer in answers[1:3])
+    assert await store.redis.hget("good", "count") == b"2"  # type: ignore[misc]
+    assert await pending(store) == 2
+
+
+async def test_a_full_stream_takes_nothing_more_and_nothing_is_half_done(store: Store) -> None:
+    store.committer._cap = "2"
+    [fence] = await delivered(store)
+    ship = Transaction(then=[GOOD, publish(Shipped(order_id="7"))])
+    for _ in range(2):
+        assert isinstance(await commit(store, ship), Committed)
+    before = await picture(store.redis)
+
+    for refused in (await commit(store, ship), await commit(store, ship, fence)):
+        assert isinstance(refused, StreamFull)
+        assert "shipments_stream is at its hard cap" in str(refused)
+    assert await picture(store.redis) == before
+
+
+async def test_a_stream_at_its_cap_still_takes_what_is_no_event(store: Store) -> None:
+    store.committer._cap = "1"
+    letter = Transaction(then=[Append("a_stream", (("a", "b"),))])
+    for _ in range(3):
+        assert isinstance(await commit(store, letter), Committed)
+
+
+async def test_an_append_keeps_about_as_many_entries_as_it_says(store: Store) -> None:
+    work = [Work(Transaction(then=[Append("a_stream", (("a", "b"),), 100)]), Origin.new("test"))] * 1000
+    await store.committer.commit_all(work)
+    assert 100 <= await store.redis.xlen("a_stream") < 300
+
+
+async def test_a_delivery_of_a_server_that_is_not_there_is_neither_committed_nor_refused(store: Store) -> None:
+    await store.commands.close()
+    store.commands._patience = 0.01
+    with pytest.raises(Unavailable):
+        await commit(store, Transaction(then=[GOOD]))

@@ -1,0 +1,87 @@
+"""Commits at the edges of what a server can take: many fields, large entries, a full memory."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from pydantic import SecretStr
+
+from eventcore import Event, Hash, Settings, Store, Transaction, Unavailable, publish
+from eventcore.commit import Committed, GuardsFailed
+from eventcore.testing.fixtures import Connect, StartServer
+
+from .committing import commit, delivered, picture
+from .samples import Ordered, pending
+
+WIDE = Hash("wide")
+
+
+class Large(Event, type="sample.large", stream="large_stream"):
+    text: str
+
+
+@pytest.fixture
+def permanent_keys() -> tuple[str, ...]:
+    return ("wide",)
+
+
+@pytest.mark.parametrize("number", [1000, 1001, 10_000])
+async def test_as_many_fields_as_one_likes_are_guarded_and_written(number: int, store: Store) -> None:
+    fields = [WIDE[str(n)] for n in range(number)]
+    await commit(store, Transaction(then=[field.set(n) for n, field in enumerate(fields)]))
+    writes = [*(field.add(1) for field in fields), *(WIDE[f"new {n}"].set(n) for n in range(number))]
+    answer = await commit(store, Transaction(when=[field >= n for n, field in enumerate(fields)], then=writes))
+
+    assert isinstance(answer, Committed)
+    values = await store.redis.hgetall("wide")  # type: ignore[misc]
+    assert values == {
+        **{str(n).encode(): str(n + 1).encode() for n in range(number)},
+        **{f"new {n}".encode(): str(n).encode() for n in range(number)},
+    }
+
+
+async def test_one_failing_guard_among_ten_thousand_is_found(store: Store) -> None:
+    fields = [WIDE[str(n)] for n in range(10_000)]
+    await commit(store, Transaction(then=[field.set(1) for field in fields]))
+    answer = await commit(store, Transaction(when=[field >= (2 if field.name == "7777" else 1) for field in fields]))
+    assert isinstance(answer, GuardsFailed)
+    assert answer.found.failed == (WIDE["7777"] >= 2,)
+    assert len(answer.found) == 10_000
+
+
+async def test_ten_thousand_keys_in_one_transaction(store: Store) -> None:
+    writes = [publish(Ordered(order_id="7")), *(Hash(f"wide:{n}")["x"].set(n) for n in range(10_000))]
+    expiring = [Hash(f"wide:{n}").expire(timedelta(hours=1)) for n in range(10_000)]
+    assert isinstance(await commit(store, Transaction(then=[*writes, *expiring])), Committed)
+    assert await store.redis.hget("wide:9999", "x") == b"9999"  # type: ignore[misc]
+
+
+async def test_an_event_of_a_few_megabytes_passes(store: Store) -> None:
+    text = "ö" * 2_000_000
+    assert isinstance(await commit(store, Transaction(then=[publish(Large(text=text))])), Committed)
+    [(_, fields)] = await store.redis.xrange("large_stream")
+    assert len(fields[b"event"]) > 4_000_000
+
+
+async def test_a_full_memory_refuses_producers_and_lets_consumers_drain(
+    start_server: StartServer, connect: Connect, settings: Settings
+) -> None:
+    server = start_server(maxmemory="8mb")
+    store = await connect(redis_url=SecretStr(server.url))
+    await store.commands.wait_connected()
+    [fence] = await delivered(store)
+    with pytest.raises(Unavailable):
+        while True:
+            await asyncio.gather(*(store.publish(Large(text="x" * 100_000)) for _ in range(10)))
+    before = await picture(store.redis)
+
+    transaction = Transaction(then=[Hash("a")["count"].add(1), publish(Ordered(order_id="8"))])
+    refused = await commit(store, transaction)
+    assert isinstance(refused, Unavailable)
+    assert refused.retry_after
+    assert await picture(store.redis) == before
+
+    assert isinstance(await commit(store, transaction, fence), Committed)
+    assert await pending(store) == 0

@@ -1,0 +1,140 @@
+"""Routers: what would go wrong with a handler later is found when it is registered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+from eventcore import Metadata, RetryPolicy, Router, Transaction
+
+from .samples import STREAM, Ordered, Shipped
+
+METADATA = Metadata(event_id="e-1", timestamp=datetime.now(UTC))
+ORDER = Ordered(order_id="7")
+
+
+def takes_the_event(order: Ordered) -> str:
+    return order.order_id
+
+
+def takes_both(order: Ordered, metadata: Metadata) -> str:
+    return f"{order.order_id} {metadata.event_id}"
+
+
+def takes_more_by_choice(order: Ordered, *, clock: str = "wall") -> str:
+    return f"{order.order_id} {clock}"
+
+
+def takes_a_default(order: Ordered, clock: str = "wall") -> str:
+    return f"{order.order_id} {clock}"
+
+
+def takes_anything(*arguments: object) -> str:
+    return f"{len(arguments)}"
+
+
+class Counter:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def handle(self, order: Ordered) -> str:
+        self.calls += 1
+        return f"{order.order_id} {self.calls}"
+
+    async def __call__(self, order: Ordered) -> Transaction:
+        return Transaction()
+
+
+def register(function: Callable[..., Any]) -> Router:
+    router = Router(group="g")
+    router.on(Ordered)(function)
+    return router
+
+
+@pytest.mark.parametrize(
+    ("function", "answer"),
+    [
+        (takes_the_event, "7"),
+        (takes_both, "7 e-1"),
+        (takes_more_by_choice, "7 wall"),
+        (takes_a_default, "7 wall"),
+        (takes_anything, "1"),
+        (Counter().handle, "7 1"),
+        (partial(takes_more_by_choice, clock="sun"), "7 sun"),
+        (lambda order: order.order_id, "7"),
+    ],
+)
+def test_a_handler_is_given_the_event_and_its_metadata_if_it_asks(function: Callable[..., Any], answer: str) -> None:
+    handler: Any = register(function).handlers["sample.ordered"]
+    assert handler(ORDER, METADATA) == answer
+
+
+def takes_nothing() -> None:
+    """Not a handler."""
+
+
+def takes_three(a: object, b: object, c: object) -> None:
+    """Not a handler."""
+
+
+def asks_by_name(order: Ordered, *, mailer: object) -> None:
+    """Not a handler."""
+
+
+@pytest.mark.parametrize("function", [takes_nothing, takes_three, asks_by_name, partial(takes_both, ORDER, METADATA)])
+def test_a_function_that_could_not_be_called_is_refused(function: Callable[..., Any]) -> None:
+    with pytest.raises(TypeError, match="must take the event, or the event and its metadata"):
+        register(function)
+
+
+def test_a_second_handler_for_one_event_is_refused() -> None:
+    router = register(takes_the_event)
+    with pytest.raises(TypeError, match=r"g already has a handler for sample\.ordered"):
+        router.on(Ordered)(takes_both)
+
+
+def test_the_decorated_function_stays_as_it_is() -> None:
+    assert Router(group="g").on(Ordered)(takes_the_event) is takes_the_event
+
+
+def test_coroutine_functions_and_objects_are_known_as_async() -> None:
+    async def handle(order: Ordered) -> Transaction:
+        return Transaction()
+
+    for function in (handle, partial(handle), Counter()):
+        assert register(function).is_async
+    for plain in (takes_the_event, Counter().handle):
+        assert not register(plain).is_async
+
+
+def test_a_router_reads_the_streams_of_its_events() -> None:
+    router = register(takes_the_event)
+    router.on(Shipped)(takes_the_event)
+    assert router.streams == (STREAM, "shipments_stream")
+
+
+def test_the_nearest_class_of_an_error_chooses_the_retry_policy() -> None:
+    general, lookups, keys = RetryPolicy(2), RetryPolicy(3), RetryPolicy(4)
+    router = Router(group="g", retry=general)
+    router.on(Ordered, retry_for={LookupError: lookups, KeyError: keys})(takes_the_event)
+    handler = router.handlers["sample.ordered"]
+
+    assert handler.policy(KeyError("x")) is keys
+    assert handler.policy(IndexError("x")) is lookups
+    assert handler.policy(ValueError("x")) is general
+    assert handler.most_attempts == 4
+
+
+def test_a_handler_has_its_own_policy_and_timeout_or_those_of_the_router() -> None:
+    router = Router(group="g", retry=RetryPolicy(2), timeout=timedelta(seconds=3))
+    router.on(Ordered)(takes_the_event)
+    router.on(Shipped, retry=RetryPolicy(9), timeout=timedelta(seconds=4))(takes_the_event)
+
+    assert router.handlers["sample.ordered"].retry == RetryPolicy(2)
+    assert router.handlers["sample.ordered"].timeout == timedelta(seconds=3)
+    assert router.handlers["sample.shipped"].retry == RetryPolicy(9)
+    assert router.handlers["sample.shipped"].timeout == timedelta(seconds=4)
