@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from redis.asyncio import ConnectionPool, Redis, Sentinel
@@ -69,7 +70,8 @@ def _options(settings: Settings, role: str) -> dict[str, Any]:
         "socket_keepalive": True,
         # redis-py would blindly send a write again whose reply was lost.
         "retry": Retry(NoBackoff(), 0),
-        "client_name": f"{role}:{settings.pod_name}",
+        # Redis takes printable ASCII only, and no spaces.
+        "client_name": re.sub(r"[^!-~]", "_", f"{role}:{settings.pod_name}"),
     }
     if settings.password is not None:
         options["password"] = settings.password

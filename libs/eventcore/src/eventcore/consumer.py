@@ -65,6 +65,7 @@ class Consumer:
         )
         self._stopping = asyncio.Event()
         self._work: set[asyncio.Task[None]] = set()
+        self._defect: BaseException | None = None
         self.joined = False
         self.turned_at = time.monotonic()
 
@@ -84,6 +85,7 @@ class Consumer:
 
     def stop(self) -> None:
         """Read no more; finish what is in hand; let `run` return."""
+        self._takeover.resting = True
         self._stopping.set()
         self.holding.changed()
 
@@ -95,7 +97,7 @@ class Consumer:
             self._loop(self._repeat(self._retry), "retry"),
             self._loop(self._repeat(self._retry_suspect), "suspects"),
         ]
-        beating = self._loop(self._repeat(self._takeover.beat), "heartbeat")
+        beating = self._loop(self._beat_loop(), "heartbeat")
         stopping = asyncio.create_task(self._stopping.wait())
         loops = (reading, *retrying, beating)
         try:
@@ -104,11 +106,13 @@ class Consumer:
             await self._drain(reading, retrying)
         finally:
             await _cancel([stopping, *loops, *self._work])
+            await self._reader.close()
         await self._leave()
-        await self._reader.close()
         for loop in loops:
             if not loop.cancelled() and (error := loop.exception()) is not None:
                 raise error
+        if self._defect is not None:
+            raise self._defect
 
     def _loop(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         return asyncio.create_task(coroutine, name=f"{self.router.group}-{name}")
@@ -122,7 +126,7 @@ class Consumer:
             try:
                 if not self.joined:
                     await self._join()
-                if self.holding.room and not self.holding.paused:
+                if self.holding.room and not self.holding.paused and not self._retries.recovering:
                     entries = await self.member.read(
                         min(self.holding.room, self._settings.consumer_batch), longest_block
                     )
@@ -159,7 +163,10 @@ class Consumer:
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._work.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.critical("a defect in eventcore: deliveries stay pending until a restart", exc_info=error)
+            # Its deliveries stay pending, and for good as long as we live: a restart or a peer takes them up.
+            log.critical("a defect in eventcore: stopping", exc_info=error)
+            self._defect = self._defect or error
+            self.stop()
 
     def _give_up(self, delivery: Delivery) -> None:
         """It is somebody else's now: forget it, and let its lane go on."""
@@ -177,15 +184,26 @@ class Consumer:
             await self.holding.change(1)
 
     async def _repeat(self, step: Callable[[], Awaitable[None]]) -> None:
-        """Take a step again and again, through whatever happens to Redis."""
+        """Take a step again and again until `stop`, through whatever happens to Redis."""
         attempt = 0
-        while True:
+        while not self.draining:
             try:
                 await step()
                 attempt = 0
             except _survivable as error:
                 attempt += 1
+                if isinstance(error, NoGroup):
+                    self.joined = False
                 await self._survive(error, attempt)
+
+    async def _beat_loop(self) -> None:
+        """Beat until the very end, and never less often: whatever keeps us silent makes us dead to our peers."""
+        while True:
+            try:
+                await self._takeover.beat_once()
+            except _survivable as error:
+                log.debug("no heartbeat: %s", error)
+            await asyncio.sleep(self._settings.heartbeat_seconds)
 
     async def _survive(self, error: Exception, attempt: int) -> None:
         """Wait a little longer each time, up to five seconds, but no longer than until `stop`.

@@ -49,11 +49,15 @@ class Metadata:
         event_id = content.get("eventId")
         if not (isinstance(event_id, str) and 1 <= len(event_id) <= _longest_id):
             raise Undecodable(f"metadata.eventId: {_wrong(event_id)}, not a string of 1 to {_longest_id} characters")
-        version, *others = values = [content.get(name) for name in _optional]
-        for value in values:
+        get = content.get
+        version, correlation_id, causation_id = get("version"), get("correlationId"), get("causationId")
+        source, traceparent, tracestate = get("source"), get("traceparent"), get("tracestate")
+        for value in (version, correlation_id, causation_id, source, traceparent, tracestate):
             if value is not None and value.__class__ is not str:
-                raise Undecodable(f"metadata.{_optional[values.index(value)]}: {_wrong(value)}, not a string")
-        return cls(event_id, _read_timestamp(content.get("timestamp")), version or "1.0", *others)
+                name = next(name for name in _optional if content.get(name) is value)
+                raise Undecodable(f"metadata.{name}: {_wrong(value)}, not a string")
+        time = _read_timestamp(get("timestamp"))
+        return cls(event_id, time, version or "1.0", correlation_id, causation_id, source, traceparent, tracestate)
 
 
 _longest_id = 200

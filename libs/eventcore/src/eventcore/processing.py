@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 from . import telemetry
 from .commit import Answer, Committed, Committer, Duplicate, Fence, GuardsFailed, Work
@@ -18,6 +18,7 @@ from .dead_letters import letter
 from .delivery import CrashLoop, DeadLetter, Delivery, TryAgain, judge
 from .envelope import Envelope, Origin, decode
 from .errors import GuardFailed, Unavailable
+from .event import Event
 from .lanes import Lanes
 from .pipe import WrongPassword
 from .retries import suspect_from
@@ -87,8 +88,7 @@ class Processor:
             decided: list[_Decided] = []
             undecided: list[_Undecided] = []
             for delivery in deliveries:
-                if not self._must_wait(delivery):
-                    self._begin(delivery, decided, undecided)
+                self._begin(delivery, decided, undecided)
             if undecided:
                 # Each goes on into its own lane's followers without waiting for the others.
                 await asyncio.gather(self._commit_on(decided), *map(self._handle, undecided))
@@ -104,38 +104,30 @@ class Processor:
         if decided is not None:
             await self._commit_on([decided])
 
-    def _must_wait(self, delivery: Delivery) -> bool:
-        """Decode as far as needed to know the lane; whether somebody is ahead in it."""
-        if delivery.event is None:
-            with _Caught():  # raised again in _decide, where it counts as this attempt's failure
-                delivery.envelope = decode(delivery.fields)
-                handler = self.router.handlers.get(delivery.envelope.type)
-                delivery.event = delivery.envelope.open(handler.event) if handler else None
-        if delivery.event is None or delivery.lane is not None:
-            return False
-        with _Caught():
-            delivery.lane = delivery.event.lane_key()
-        return delivery.lane is not None and not self._lanes.enter(delivery.lane, delivery)
-
     def _begin(self, delivery: Delivery, decided: list[_Decided], undecided: list[_Undecided]) -> None:
         """Decide at once where that can be; a failure is decided upon, too, unless it is going to be tried again."""
-        decision: _Decided | _Undecided | None = None
-        with _Caught() as caught:
+        try:
             decision = self._decide(delivery)
-        if caught.error is not None:
-            decision = self._failed(delivery, caught.error)
-        if isinstance(decision, _Undecided):
-            undecided.append(decision)
-        elif decision is not None:
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything
+            decision = self._failed(delivery, error)
+        if isinstance(decision, _Decided):
             decided.append(decision)
+        elif decision is not None:
+            undecided.append(decision)
 
-    def _decide(self, delivery: Delivery) -> _Decided | _Undecided:
-        """What becomes of a delivery, or how to find out where its handler is `async`."""
-        envelope = delivery.envelope = delivery.envelope or decode(delivery.fields)
+    def _decide(self, delivery: Delivery) -> _Decided | _Undecided | None:
+        """What becomes of a delivery, or how to find out (`async` handlers); `None` if it has to wait in its lane."""
+        envelope = delivery.envelope
+        if envelope is None:
+            envelope = delivery.envelope = decode(delivery.fields)
         handler = self.router.handlers.get(envelope.type)
         if handler is None:
-            return _Decided(delivery, Transaction(), outcome="ignored")
-        event = delivery.event = delivery.event or envelope.open(handler.event)
+            return _Decided(delivery, _nothing, "ignored")
+        event = delivery.event
+        if event is None:
+            event = delivery.event = envelope.open(handler.event)
+        if self._must_wait(delivery, event):
+            return None
         # Where fewer attempts are allowed, a few deaths of the process are still nobody's fault in particular.
         if delivery.recovered and delivery.attempt > max(handler.most_attempts, suspect_from):
             raise CrashLoop(f"{delivery.attempt - 1} attempts began and none of them reported back")
@@ -143,8 +135,17 @@ class Processor:
             self._begin_span(delivery, envelope)
         if handler.is_async:
             return _Undecided(delivery, partial(handler, event, envelope.metadata), handler.timeout.total_seconds())
-        with _within(delivery.span):
+        if delivery.span is None:
             return _Decided(delivery, _transaction(handler(event, envelope.metadata)))
+        with delivery.span.current():
+            return _Decided(delivery, _transaction(handler(event, envelope.metadata)))
+
+    def _must_wait(self, delivery: Delivery, event: Event) -> bool:
+        """Whether somebody is ahead in the delivery's lane, where it has one and is not in it already."""
+        if delivery.lane is not None:
+            return False
+        delivery.lane = event.lane_key()
+        return delivery.lane is not None and not self._lanes.enter(delivery.lane, delivery)
 
     def _begin_span(self, delivery: Delivery, envelope: Envelope) -> None:
         origin = Origin.caused_by(envelope.metadata, self.source)
@@ -163,11 +164,14 @@ class Processor:
     async def _await_handler(self, undecided: _Undecided) -> _Decided | None:
         """Run an `async` handler; `None` when the delivery will be tried again."""
         delivery, seconds = undecided.delivery, undecided.seconds
-        with _Caught() as caught, _within(delivery.span):
-            async with self._slots, asyncio.timeout(seconds) as limit:
-                return _Decided(delivery, _transaction(await undecided.handler()))
-        late = TimeoutError(f"the handler did not finish within {seconds:g} s")
-        return self._failed(delivery, late if limit.expired() else caught.error)
+        limit = asyncio.timeout(seconds)
+        try:
+            with _within(delivery.span):
+                async with self._slots, limit:
+                    return _Decided(delivery, _transaction(await undecided.handler()))
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything
+            late = TimeoutError(f"the handler did not finish within {seconds:g} s")
+            return self._failed(delivery, late if limit.expired() else error)
 
     async def _commit(self, decided: list[_Decided]) -> list[Delivery]:
         """Commit until each has its answer; the deliveries that were waiting in their lanes."""
@@ -179,8 +183,10 @@ class Processor:
             for each, answer in zip(decided, answers, strict=True):
                 if (next_step := self._settle(each, answer, followers)) is not None:
                     again.append(next_step)
-            if any(isinstance(answer, Unavailable) for answer in answers):
+            refused = next((answer for answer in answers if isinstance(answer, Unavailable)), None)
+            if refused is not None:
                 pauses += 1
+                log.warning("%d commits have to wait: %s", len(again), refused)
                 await self._pause(pauses)
             decided = again
         return followers
@@ -228,24 +234,20 @@ class Processor:
                 self._done(each.delivery, "duplicate", followers)
                 return None
             case Unavailable():
-                log.warning("the server does not take commits now: %s", answer)
                 return each
             case GuardsFailed(found):
                 return self._decide_again(each, found)
-            case error if (
-                each.outcome == "dead_lettered"
-            ):  # nothing is left but to wait until the letter can be written
+            case error if each.outcome == "dead_lettered":
+                # Nothing is left but to wait until the letter can be written.
                 return self._failed(each.delivery, Unavailable(f"can't dead-letter: {error}"))
             case error:
                 return self._failed(each.delivery, error)
 
     def _decide_again(self, each: _Decided, found: Found) -> _Decided | None:
-        transaction: Transaction | None = None
-        if each.decisions < _most_decisions:
-            with _Caught() as caught:
-                transaction = each.transaction.decide_again(found)
-            if caught.error is not None:
-                return self._failed(each.delivery, caught.error)
+        try:
+            transaction = each.transaction.decide_again(found) if each.decisions < _most_decisions else None
+        except Exception as error:  # noqa: BLE001 - `otherwise` is a handler's code
+            return self._failed(each.delivery, error)
         if transaction is None:
             failed = ", ".join(map(str, found.failed))
             return self._failed(each.delivery, GuardFailed(f"guard failed: {failed}", found))
@@ -267,10 +269,8 @@ class Processor:
         """Who may go now that this delivery has left its lane."""
         return None if delivery.lane is None else self._lanes.leave(delivery.lane)
 
-    def _failed(self, delivery: Delivery, error: Exception | None) -> _Decided | None:
+    def _failed(self, delivery: Delivery, error: Exception) -> _Decided | None:
         """Judge a failure: a dead letter to commit, or `None` when the delivery stays pending for another attempt."""
-        if error is None:
-            return None
         delivery.failures += 1
         handler = self.router.handlers.get(delivery.type)
         verdict = judge(
@@ -301,21 +301,6 @@ class Processor:
         return None
 
 
-class _Caught:
-    """Around code of handlers, which may raise anything: the one place where everything is caught."""
-
-    def __init__(self) -> None:
-        self.error: Exception | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
-        if isinstance(error, Exception):
-            self.error = error
-        return self.error is not None
-
-
 def _within(span: telemetry.ProcessingSpan | None) -> AbstractContextManager[None]:
     return _untraced if span is None else span.current()
 
@@ -328,11 +313,12 @@ def _end_span(delivery: Delivery, outcome: str, error: Exception | None = None) 
 
 _untraced = nullcontext()
 _nowhere = Origin("", "", "")
+_nothing = Transaction()
 
 
 def _transaction(decision: object) -> Transaction:
     if decision is None:
-        return Transaction()
+        return _nothing
     if not isinstance(decision, Transaction):
         raise TypeError(f"a handler returns a Transaction or None, not {type(decision).__name__}")
     return decision

@@ -58,6 +58,11 @@ class Retries:
         self._holding.changed()
 
     @property
+    def recovering(self) -> bool:
+        """Whether something older is still to be begun with before anything new is read; suspects don't count."""
+        return bool(self._recovered)
+
+    @property
     def next_due(self) -> float:
         """Seconds until the next attempt is due."""
         return max(0.0, self._clock[0][0] - time.monotonic()) if self._clock else float("inf")
@@ -113,6 +118,7 @@ class Retries:
         for each in pending:
             self._recovered.pop((stream, each.entry_id), None)
             self._suspects.pop((stream, each.entry_id), None)
+        self._holding.changed()
         batch = self._holding.take(entries, recovered=True)
         for _ in batch:
             telemetry.retried(stream, self._holding.group)

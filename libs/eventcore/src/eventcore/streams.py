@@ -115,10 +115,14 @@ class GroupMember:
         if self._reader.greeting:
             await self._commands.execute("CLIENT", "UNBLOCK", self._reader.greeting[0])
 
-    async def pending(self, stream: str, *, after: str = "", count: int = 1000) -> list[Pending]:
-        """What we hold on a stream, in order, beginning after the given entry id."""
+    async def pending(
+        self, stream: str, *, after: str = "", idle: timedelta = timedelta(0), count: int = 1000
+    ) -> list[Pending]:
+        """What we hold on a stream, for at least so long, in order, beginning after the given entry id."""
         start = f"({after}" if after else "-"
-        reply = await self._execute("XPENDING", self._prefix + stream, self.group, start, "+", count, self.consumer)
+        reply = await self._execute(
+            "XPENDING", self._prefix + stream, self.group, "IDLE", _milliseconds(idle), start, "+", count, self.consumer
+        )
         return [Pending(stream, entry_id.decode(), int(attempt)) for entry_id, _, _, attempt in reply]
 
     async def claim(self, stream: str, entry_ids: Sequence[str], *, counts: bool) -> list[Entry]:

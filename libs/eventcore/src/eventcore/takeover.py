@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from datetime import timedelta
@@ -15,32 +14,36 @@ from .streams import GroupMember
 
 log = logging.getLogger(__name__)
 
-_strangers_every = timedelta(seconds=30)
+# How often to look for what nobody would miss: strangers' deliveries, and our own whose reply never reached us.
+look_around_every = timedelta(seconds=30)
+# What is pending on us for so long without our holding it was read for us by a connection that we had given up.
+lost_after = timedelta(seconds=15)
 
 
 class Takeover:
     """Sends this consumer's heartbeats, and takes over from those whose heartbeats have stopped.
 
-    A wrong guess is harmless: a delivery is committed by whoever acknowledges it first, and by nobody else.
+    A wrong guess is harmless: a delivery is committed by whoever acknowledges it first, and by nobody else. While
+    `resting` it only beats.
     """
 
     def __init__(self, member: GroupMember, retries: Retries, holding: Holding, settings: Settings) -> None:
         self._member, self._retries, self._holding = member, retries, holding
-        self._every = settings.heartbeat_seconds
         self._dead_after = timedelta(seconds=settings.dead_after_seconds)
-        self._looked_for_strangers = time.monotonic()
-
-    async def beat(self) -> None:
-        """One heartbeat, and the takeovers that it shows to be due; then the pause until the next one."""
-        await self.beat_once()
-        await asyncio.sleep(self._every)
+        self._looked_around = self._mercy_until = time.monotonic()
+        self._beaten: float | None = None
+        self.resting = False
 
     async def beat_once(self) -> None:
         """Send a heartbeat; take over from the dead, as much as there is room for. Raises what Redis raises."""
         dead = await self._member.beat(self._dead_after)
-        if time.monotonic() - self._looked_for_strangers > _strangers_every.total_seconds():
-            self._looked_for_strangers = time.monotonic()
+        if self._must_rest():
+            return
+        if time.monotonic() - self._looked_around > look_around_every.total_seconds():
+            self._looked_around = time.monotonic()
             dead += await self._member.strangers()
+            for stream in self._member.streams:
+                self._retries.recover(await self._member.pending(stream, idle=lost_after))
         for stream, consumer in dead:
             # At least one, so that a dead consumer without anything pending is removed even by a busy peer.
             count = max(1, self._holding.room)
@@ -49,3 +52,11 @@ class Takeover:
                 log.warning("took over %d deliveries of %s from %s, which is silent", len(found), stream, consumer)
                 telemetry.took_over(stream, self._member.group, len(found))
                 self._retries.recover(found)
+
+    def _must_rest(self) -> bool:
+        """Whether to leave the others alone: what kept us from beating may have kept them, too, and be over only now."""
+        now, before = time.monotonic(), self._beaten
+        self._beaten = now
+        if before is not None and now - before > self._dead_after.total_seconds() / 2:
+            self._mercy_until = now + 2 * self._dead_after.total_seconds()
+        return self.resting or now < self._mercy_until

@@ -42,13 +42,14 @@ def _login(error: Exception) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """redis-py says "Error 111 connecting to localhost:6379. …"; the address was already said."""
-    message = str(error)
+    """The system's own words, where redis-py puts them after the address, which was already said."""
+    message = str(error) or type(error).__name__
+    if wrapped := re.search(r"\(\d+, '([^']+)'\)$", message):
+        return wrapped[1]
     number = re.match(r"Error (\d+) connecting to", message)
-    known = number is not None and int(number[1]) in errno.errorcode and "SSL" not in message
-    if number is not None and known:
+    if number is not None and int(number[1]) in errno.errorcode and "SSL" not in message:
         return os.strerror(int(number[1]))
-    return message.partition(". ")[2] or message if message.startswith("Error ") else message or type(error).__name__
+    return message.partition(". ")[2] or message if message.startswith("Error ") else message
 
 
 # The first that fits: redis-py's subclasses come before their bases.

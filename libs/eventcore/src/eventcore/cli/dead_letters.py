@@ -105,7 +105,7 @@ async def purge(
     choice = await choose(tool, stream, group, id, everything, explicit=True)
     if not yes and sys.stdin.isatty():
         what = counted(len(choice.ids), "dead letter") if choice.ids else "all dead letters"
-        if not typer.confirm(f"Delete {what} of {_place(choice)} for good?", err=True):
+        if not tool.ask(f"Delete {what} of {_place(choice)} for good?"):
             raise Failure("nothing was purged")
     met, done = 0, 0
     async for batch in choice.batches(tool):

@@ -105,6 +105,8 @@ async def pages(redis: Redis, key: str, start: str = "-", end: str = "+") -> Asy
     """All entries between two ids, oldest first."""
     while rows := await entries(redis, key, start, end, page_size):
         yield rows
+        if len(rows) < page_size:
+            return
         start = f"({rows[-1][0]}"
 
 

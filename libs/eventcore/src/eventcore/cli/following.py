@@ -18,6 +18,7 @@ from .complaints import Failure
 from .entries import Entry, last_id, pages
 from .letters import letter_in
 from .tool import Tool
+from .words import counted
 
 _most_steps = 10_000
 
@@ -62,7 +63,8 @@ async def follow(tool: Tool, wanted: str, *, order: bool) -> list[Step]:
     steps = [step for place in places async for step in _steps(tool, place, wanted, order)]
     if not steps:
         what = "order" if order else "correlation id"
-        raise Failure(f"nothing in {len(places)} streams has the {what} {wanted} (finished events are trimmed in time)")
+        where = counted(len(places), "stream")
+        raise Failure(f"nothing in {where} has the {what} {wanted} (finished events are trimmed in time)")
     found = sorted({step.entry.correlation_id for step in steps if step.entry.correlation_id})
     if not order and len(found) > 1:
         raise Failure(f"{wanted} fits {len(found)} correlation ids: {', '.join(found[:5])}")

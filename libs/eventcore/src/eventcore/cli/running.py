@@ -80,7 +80,7 @@ def run(redis_url: str | None, prefix: str | None, function: Command, arguments:
     tool = Tool(settings, Connector(settings, role="eventcore-cli"), output)
     try:
         asyncio.run(_use(tool, function, arguments))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(0 if tool.endless else 130) from None
     except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
         raise
@@ -91,6 +91,7 @@ def run(redis_url: str | None, prefix: str | None, function: Command, arguments:
 
 
 async def _use(tool: Tool, function: Command, arguments: dict[str, Any]) -> None:
+    tool.listen_for_ctrl_c()
     try:
         await function(tool, **arguments)
     finally:

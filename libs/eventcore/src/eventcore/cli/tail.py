@@ -60,7 +60,7 @@ async def _follow(tool: Tool, name: str, position: str, as_json: bool) -> None:
             raise
         except out_of_reach as error:
             if connected:
-                tool.output.complain(f"{explain(error, tool.settings.redis_address)}; trying again")
+                tool.output.complain(explain(error, tool.settings.redis_address))
             connected = False
             await asyncio.sleep(_pause_seconds)
             continue

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
+import signal
+from contextlib import suppress
 from datetime import timedelta
 
+import typer
 from redis.asyncio import Redis
 
 from eventcore.connection import Connector
@@ -14,6 +18,9 @@ from eventcore.settings import Settings
 
 from .complaints import Failure
 from .output import Output
+
+# Raised where there are no such signals, or outside the main thread.
+_no_signals = (NotImplementedError, RuntimeError, ValueError)
 
 
 class Tool:
@@ -32,6 +39,29 @@ class Tool:
         """Let go of the connections."""
         await self.redis.aclose()
         await self._connector.close()
+
+    def listen_for_ctrl_c(self) -> None:
+        """Let Ctrl-C cancel the current task, surely.
+
+        asyncio.run cancels it only once, and where redis-py waits for a write with `wait_for`, Python 3.11 may forget
+        that (python/cpython#86296).
+        """
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+
+        def interrupt() -> None:
+            if task is not None and task.cancel():
+                loop.call_later(0.1, interrupt)
+
+        with suppress(*_no_signals):
+            loop.add_signal_handler(signal.SIGINT, interrupt)
+
+    def ask(self, question: str) -> bool:
+        """Ask on the terminal; Ctrl-C there raises `typer.Abort`."""
+        with suppress(*_no_signals):
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+        answer: bool = typer.confirm(question, err=True)
+        self.listen_for_ctrl_c()
+        return answer
 
     def key(self, name: str) -> str:
         """The key as it stands in Redis."""

@@ -3,10 +3,12 @@
 Only `configure` knows the SDK.
 """
 
+from .durations import Durations
 from .measurements import dead_lettered, processed, retried, took_over, trimmed_unread
 from .spans import ProcessingSpan, chosen_trace_id, processing_span, remote_context, traceparent_of
 
 __all__ = [
+    "Durations",
     "ProcessingSpan",
     "chosen_trace_id",
     "dead_lettered",

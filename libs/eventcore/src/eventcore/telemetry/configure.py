@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from random import getrandbits
@@ -15,13 +17,25 @@ from urllib.parse import urlsplit
 from opentelemetry import metrics, trace
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Histogram,
+    HistogramDataPoint,
+    Metric,
+    MetricReader,
+    MetricsData,
+    PeriodicExportingMetricReader,
+    ScopeMetrics,
+)
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 import eventcore.telemetry as api
 from eventcore.errors import SettingsError
 from eventcore.settings import Settings
+
+from .durations import Durations, all_durations
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +78,10 @@ def start_metrics(name: str, settings: Settings, *, readers: Sequence[MetricRead
     """
     if _providers or _disabled():
         return lambda: None
-    scraped = PrometheusMetricReader(registry=_registry(), scope_info_enabled=False)
+    scraped = _Scraped(registry=_registry(), scope_info_enabled=False)
     provider = MeterProvider([scraped, *readers], _resource(name, settings), shutdown_on_exit=False)
     metrics.set_meter_provider(provider)
+    provider.get_meter("eventcore").create_observable_gauge("process.uptime", [_uptime], "s", "Time since the start")
     _providers.append(provider)
     return provider.shutdown
 
@@ -77,12 +92,55 @@ def scrape() -> bytes:
 
 
 _providers: list[MeterProvider] = []
+_began = time.time_ns()
 
 
 @cache
 def _registry() -> CollectorRegistry:
     """A registry of our own, so that nothing else gets into it."""
     return CollectorRegistry()
+
+
+class _Scraped(PrometheusMetricReader):
+    """What Prometheus asks for, our own histograms included."""
+
+    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
+        super()._receive_metrics(_with_durations(metrics_data), timeout_millis, **kwargs)
+
+
+class _Exported(PeriodicExportingMetricReader):
+    """What is sent every minute (`OTEL_METRIC_EXPORT_INTERVAL`), our own histograms included."""
+
+    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
+        super()._receive_metrics(_with_durations(metrics_data), timeout_millis, **kwargs)
+
+
+def _with_durations(collected: MetricsData) -> MetricsData:
+    """What the SDK collected, and `all_durations` as if it had (cumulative, whatever temporality is preferred)."""
+    now = time.time_ns()
+    ours = [
+        Metric(each.name, each.description, "s", Histogram(_points(each, now), AggregationTemporality.CUMULATIVE))
+        for each in all_durations
+        if each.cells
+    ]
+    scope = ScopeMetrics(InstrumentationScope("eventcore"), ours, "")
+    [*others, last] = collected.resource_metrics
+    return MetricsData([*others, replace(last, scope_metrics=[*last.scope_metrics, scope])])
+
+
+def _points(durations: Durations[Any], now: int) -> list[HistogramDataPoint]:
+    points = []
+    for key, cell in list(durations.cells.items()):
+        counts, total, least, most = list(cell.counts), cell.total, cell.lowest, cell.highest
+        attributes = durations.attributes(key)
+        points.append(
+            HistogramDataPoint(attributes, _began, now, sum(counts), total, counts, durations.bounds, least, most)
+        )
+    return points
+
+
+def _uptime(options: metrics.CallbackOptions) -> list[metrics.Observation]:
+    return [metrics.Observation((time.time_ns() - _began) / 1e9)]
 
 
 def _resource(name: str, settings: Settings) -> Resource:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from opentelemetry import metrics
 
+from .durations import Durations
+
 _meter = metrics.get_meter("eventcore")
 # Those of OpenTelemetry's conventions, and more at both ends: most handlers take less than a millisecond, mail doesn't.
 _seconds = (
@@ -11,11 +13,11 @@ _seconds = (
     *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
     *(30, 60),
 )
-_duration = _meter.create_histogram(
+_duration = Durations(
     "messaging.process.duration",
-    "s",
     "Time from a delivery's being handed out to its end, by event type and outcome",
-    explicit_bucket_boundaries_advisory=_seconds,
+    _seconds,
+    lambda key: {**_place(*key[:2]), "eventcore.event.type": key[2], "eventcore.outcome": key[3]},
 )
 _dead_letters = _meter.create_counter("eventcore.dead_letters", "{event}", "Deliveries dead-lettered, by reason")
 _retries = _meter.create_counter("eventcore.retries", "{attempt}", "Further attempts begun")
@@ -25,16 +27,7 @@ _trimmed = _meter.create_counter("eventcore.trimmed_unread", "{event}", "Events 
 
 def processed(stream: str, group: str, event_type: str, outcome: str, seconds: float) -> None:
     """One attempt has ended: `handled`, `ignored`, `duplicate`, `failed` or `dead_lettered`."""
-    _duration.record(
-        seconds,
-        {
-            "messaging.system": "redis",
-            "messaging.destination.name": stream,
-            "messaging.consumer.group.name": group,
-            "eventcore.event.type": event_type,
-            "eventcore.outcome": outcome,
-        },
-    )
+    _duration.record(seconds, (stream, group, event_type, outcome))
 
 
 def dead_lettered(stream: str, group: str, reason: str) -> None:

@@ -106,12 +106,12 @@ async def _look(store: Store, consumers: Sequence[Consumer]) -> list[_Group] | N
     try:
         replies = await look.execute()
         return [await _group(store, *place, reply) for place, reply in zip(places, replies, strict=True)]
-    except (RedisError, StopIteration):
+    except (RedisError, LookupError):
         return None
 
 
 async def _group(store: Store, stream: str, group: str, rows: Iterable[dict[str, Any]]) -> _Group:
-    row = next(row for row in rows if row["name"] == group.encode())
+    row = {row["name"]: row for row in rows}[group.encode()]
     lag = row["lag"]
     if lag is None:  # Redis has lost count (redis#13337): then we count
         unread = await store.redis.xrange(store.key(stream), f"({row['last-delivered-id'].decode()}", "+")

@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from multidict import CIMultiDictProxy
-from opentelemetry import context, metrics, trace
+from opentelemetry import context, trace
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags, TraceState
 
 from eventcore import telemetry
@@ -27,11 +27,11 @@ _traceparent = re.compile(
 _id = re.compile(r"([0-9a-f]{8})(-?)([0-9a-f]{4})\2([0-9a-f]{4})\2([0-9a-f]{4})\2([0-9a-f]{12})", re.ASCII)
 _methods = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 _tracer = trace.get_tracer("eventcore")
-_duration = metrics.get_meter("eventcore").create_histogram(
+_duration = telemetry.Durations(
     "http.server.request.duration",
-    "s",
     "Duration of HTTP server requests",
-    explicit_bucket_boundaries_advisory=(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
+    (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
+    lambda key: _labels(*key[:3]) | _outcome(key[3]),
 )
 
 
@@ -111,28 +111,28 @@ def _start_span(request: web.Request, caller: SpanContext) -> Span:
 
 
 def _finish(request: web.Request, span: Span, status: int, seconds: float) -> None:
-    outcome: dict[str, Any] = {"http.response.status_code": status}
-    if status >= 500:
-        outcome["error.type"] = str(status)
-    _duration.record(seconds, {**_labels(request), **outcome})
+    _duration.record(seconds, (_method(request), request.scheme, _route(request), status))
     if span.is_recording():
-        span.set_attributes(outcome)
+        span.set_attributes(_outcome(status))
         if status >= 500:
             span.set_status(StatusCode.ERROR)
         span.end()
 
 
-def _labels(request: web.Request) -> dict[str, Any]:
-    labels = {"http.request.method": _method(request), "url.scheme": request.scheme}
-    if route := _route(request):
-        labels["http.route"] = route
-    return labels
+def _labels(method: str, scheme: str, route: str | None) -> dict[str, str | int]:
+    labels: dict[str, str | int] = {"http.request.method": method, "url.scheme": scheme}
+    return labels | {"http.route": route} if route else labels
+
+
+def _outcome(status: int) -> dict[str, str | int]:
+    outcome: dict[str, str | int] = {"http.response.status_code": status}
+    return outcome | {"error.type": str(status)} if status >= 500 else outcome
 
 
 def _attributes(request: web.Request) -> dict[str, Any]:
     host, _, port = request.host.rpartition(":") if request.host[-1:] != "]" else (request.host, "", "")
     attributes: dict[str, Any] = {
-        **_labels(request),
+        **_labels(_method(request), request.scheme, _route(request)),
         "url.path": request.path,
         "server.address": host or request.host,
         "network.protocol.version": f"{request.version.major}.{request.version.minor}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 
 from aiohttp import web
@@ -50,7 +51,10 @@ def take_port(host: str, port: int) -> socket.socket:
         family, _, _, _, address = found[0]
         return socket.create_server((address[0], port), family=family, backlog=1024)
     except OSError as error:
-        raise CannotListen(f"HOST, PORT: can't listen on {host}:{port}: {error.strerror}") from error
+        # Names that can't be resolved have numbers of their own, below zero.
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else error.strerror
+        raise CannotListen(f"HOST, PORT: can't listen on {host}:{port}: {reason}") from error
 
 
 async def serve(runner: web.AppRunner, listening: socket.socket) -> asyncio.Server:

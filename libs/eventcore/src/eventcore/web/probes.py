@@ -81,6 +81,7 @@ def stuck(service: Service) -> str | None:
 
 
 async def not_ready(service: Service) -> str | None:
+    """Why this process can't do its work now; `None` when it can."""
     if service.draining:
         return "draining"
     if service.failure is not None:

@@ -29,7 +29,7 @@ S = TypeVar("S", bound=Settings)
 # Exit statuses.
 done, failed, wrong_settings = 0, 1, 2
 # How long clients with lasting connections are given to hear that they should go elsewhere.
-parting_seconds = 1.0
+parting_seconds = 0.5
 # How long requests in hand may take to finish once nothing new is accepted.
 requests_seconds = 5.0
 

@@ -103,6 +103,9 @@ def create_service(
     """
     store = store or Store(settings, source=name, origin=current_origin)
     chosen = routers(store) if callable(routers) else routers
+    for router in chosen:
+        if not router.handlers:
+            raise TypeError(f"{router.group} has no handlers (yet): register them before the service is created")
     service = Service(name, store, tuple(Consumer(store, router) for router in chosen))
     api = api or Api()
     largest = max((endpoint.max_body for endpoint in api.endpoints), default=body_limit)

@@ -1,0 +1,43 @@
+"""What the documents name exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+
+
+def named_tests() -> list[tuple[str, str]]:
+    """(file, test) as `docs/guarantees.md` names them; `::test` alone belongs to the file before it."""
+    found: list[tuple[str, str]] = []
+    file = ""
+    for path, test in re.findall(r"`([\w/.]*)::(test_\w+)`", (DOCS / "guarantees.md").read_text()):
+        file = path or file
+        found.append((file, test))
+    return found
+
+
+@pytest.mark.parametrize(("file", "test"), named_tests())
+def test_every_test_that_proves_a_guarantee_exists(file: str, test: str) -> None:
+    assert re.search(rf"def {test}\b", (ROOT / file).read_text())
+
+
+@pytest.mark.parametrize("document", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text())
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_every_setting_that_a_document_names_exists() -> None:
+    from order_service.settings import OrderSettings
+
+    known = {name.upper() for name in OrderSettings.model_fields}
+    text = "".join(document.read_text() for document in DOCS.glob("*.md"))
+    named = set(
+        re.findall(r"`((?:REDIS|DEAD|STREAM|DLQ|DROP|CONSUMER|DRAIN|ORDER|KEY|EVICTION)_[A-Z_]+)(?:=\w+)?`", text)
+    )
+    assert named - known == set()
