@@ -80,17 +80,17 @@ def _table(runs: dict[str, dict[str, list[dict[str, float]]]]) -> Table:
         table.add_column(heading, justify="left" if heading in ("work", "who") else "right")
     for work, by_whom in runs.items():
         base_rate = statistics.median(_rates(by_whom[theirs]))
-        base_cpu = statistics.median(_cpu(by_whom[theirs]))
+        base_cpu = _cpu(by_whom[theirs])
         for who, measured in by_whom.items():
-            rates, cpu = _rates(measured), statistics.median(_cpu(measured))
+            rates, cpu = _rates(measured), _cpu(measured)
             rate = statistics.median(rates)
             table.add_row(
                 work,
                 who,
                 f"{rate:,.0f} ({min(rates):,.0f} to {max(rates):,.0f})",
-                "" if cpu != cpu else f"{cpu:.1f}",  # noqa: PLR0124 - not a number where it can't be measured
+                "" if cpu is None else f"{cpu:.1f}",
                 "" if who == theirs else f"{rate / base_rate:.2f}",
-                "" if who == theirs or cpu != cpu else f"{cpu / base_cpu:.2f}",  # noqa: PLR0124
+                "" if who == theirs or cpu is None or base_cpu is None else f"{cpu / base_cpu:.2f}",
             )
     return table
 
@@ -99,8 +99,10 @@ def _rates(measured: list[dict[str, float]]) -> list[float]:
     return [run["count"] / run["wall"] for run in measured]
 
 
-def _cpu(measured: list[dict[str, float]]) -> list[float]:
-    return [run["cpu"] / run["count"] * 1_000_000 for run in measured]
+def _cpu(measured: list[dict[str, float]]) -> float | None:
+    """The median; `None` for the saga, whose work is spread over processes."""
+    used = [run["cpu"] / run["count"] * 1_000_000 for run in measured if "cpu" in run]
+    return statistics.median(used) if used else None
 
 
 def _facts(kind: str) -> dict[str, str]:

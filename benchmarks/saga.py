@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import aiohttp
@@ -42,13 +42,11 @@ def _free_port() -> int:
 
 
 @contextmanager
-def running(commands: Sequence[tuple[list[str], dict[str, str]]]):  # type: ignore[no-untyped-def]
+def running(commands: Sequence[tuple[list[str], dict[str, str]]]) -> Iterator[None]:
     """Run programs; stop them at the end, whatever happens."""
-    processes = [
-        subprocess.Popen([sys.executable, *command], env={**os.environ, **more}) for command, more in commands
-    ]
+    processes = [subprocess.Popen([sys.executable, *command], env={**os.environ, **more}) for command, more in commands]
     try:
-        yield processes
+        yield
     finally:
         for process in processes:
             process.send_signal(signal.SIGTERM)
@@ -72,7 +70,7 @@ async def measure(url: str, who: str, count: int) -> dict[str, float]:
             await _confirmed(redis, count)
             wall = time.perf_counter() - start
     answer = {"wall": wall, "posted": posted, "outcomes": float(await redis.xlen("inventory_stream"))}
-    answer |= {"published": float(await redis.xlen("orders_stream")), "cpu": float("nan"), "pending": 0.0}
+    answer |= {"published": float(await redis.xlen("orders_stream")), "pending": 0.0}
     await redis.aclose()
     return answer
 

@@ -5,19 +5,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 from typing import Any
 
 import uvloop
 from aiohttp import web
-from contracts import InventoryReserved, Line, OrderCreated
-from eventcore import Origin, encode, new_id
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
 from pydantic_core import from_json
 from redis.asyncio import Redis
+
+from contracts import InventoryReserved, Line, OrderCreated
+from eventcore import Origin, Value, encode, new_id
 
 from .handwritten import batch, reserve
 from .works import group
@@ -25,10 +23,8 @@ from .works import group
 _origin = Origin.new("handwritten")
 
 
-class NewOrder(BaseModel):
+class NewOrder(Value):
     """What a customer sends."""
-
-    model_config = ConfigDict(alias_generator=to_camel)
 
     items: tuple[Line, ...]
     customer_id: str | None = None
