@@ -41,16 +41,11 @@ class Interrupts:
 def main() -> int:
     """Do what was asked for; the exit status."""
     interrupts = Interrupts()
-    # Only now: importing takes a while, and Ctrl-C may come at any moment.
-    import asyncio
-
-    from rich.console import Console
-
+    # Importing takes a while, and Ctrl-C may come at any moment: only now, and only what is needed.
     from .files import BadFile
     from .options import UsageError, read, usage
-    from .run import Verdict, run
+    from .ports import PortTaken, choose_ports
     from .sources import workload
-    from .system import SystemFailure
 
     if sys.argv[1:] in (["-h"], ["--help"]):
         print(usage)
@@ -58,22 +53,26 @@ def main() -> int:
     try:
         options = read(sys.argv[1:], os.environ)
         work = workload(options) if options.replays else None
-    except (UsageError, BadFile) as error:
+        ports = choose_ports(options)
+    except (UsageError, BadFile, PortTaken) as error:
         print(f"demo: {error}", file=sys.stderr)
-        return WRONG_USAGE
+        return OFF if isinstance(error, PortTaken) else WRONG_USAGE
+
+    import asyncio
+
+    from rich.console import Console
+
+    from .run import Verdict, run
+
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
 
     async def live() -> Verdict:
         loop = asyncio.get_running_loop()
-        return await run(options, work, console, lambda act: interrupts.agree(lambda: loop.call_soon_threadsafe(act)))
+        agree = interrupts.agree
+        return await run(options, ports, work, console, lambda act: agree(lambda: loop.call_soon_threadsafe(act)))
 
-    try:
-        verdict = asyncio.run(live())
-    except SystemFailure as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return OFF
-    finally:
-        interrupts.agree(lambda: None)
+    verdict = asyncio.run(live())
+    interrupts.agree(lambda: None)
     return {Verdict.GOOD: GOOD, Verdict.OFF: OFF, Verdict.INTERRUPTED: interrupts.status}[verdict]
 
 

@@ -1,16 +1,42 @@
-"""TCP ports of this machine: which are free, and who holds one that is not."""
+"""TCP ports: which one each service gets, which are free, and who holds one that is not."""
 
 from __future__ import annotations
 
 import secrets
 import socket
+from collections.abc import Collection
 from pathlib import Path
+
+from .options import Options, services
 
 host = "127.0.0.1"
 
-# Below the range that outgoing connections get their ports from.
-_range = range(20_000, 32_000)
+# Below the range that outgoing connections get their ports from, and beside the one that embedded servers choose from:
+# a service takes seconds to listen on a port that was free when it was chosen.
+_range = range(10_000, 20_000)
+_defaults_of_up = {"order": 8001, "inventory": 8002, "notification": 8003}
 _listening = "0A"  # in /proc/net/tcp
+
+
+class PortTaken(Exception):
+    """Somebody else listens on a port that a service is to have; the message says who, and what to do about it."""
+
+
+def choose_ports(options: Options) -> dict[str, int]:
+    """A port for each service: what was asked for, else the defaults for `up` and free ones for the demo.
+
+    Raises `PortTaken`.
+    """
+    ports = {**(_defaults_of_up if options.command == "up" else {}), **options.ports}
+    for service, port in ports.items():
+        if not is_free(port):
+            raise PortTaken(
+                f"port {port} of the {service} service is taken by {holder(port)}: stop that, "
+                f"or choose another port: make {options.command} {service.upper()}_LISTEN={free_port()}"
+            )
+    for service in services:
+        ports.setdefault(service, free_port(ports.values()))
+    return ports
 
 
 def is_free(port: int) -> bool:
@@ -25,10 +51,11 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_port() -> int:
-    """A port that nobody listens on now."""
+def free_port(but: Collection[int] = ()) -> int:
+    """A port that nobody listens on now, and none of these."""
     while True:
-        if is_free(port := secrets.choice(_range)):
+        port = secrets.choice(_range)
+        if port not in but and is_free(port):
             return port
 
 

@@ -19,6 +19,7 @@ from .story import Step
 
 _shown_products = 8
 _shown_problems = 5
+_colours = {"confirmed": "green", "rejected": "yellow", "cancelled": "yellow", "processing": "red"}
 
 
 def show_orders(console: Console, evidence: Evidence) -> None:
@@ -27,16 +28,12 @@ def show_orders(console: Console, evidence: Evidence) -> None:
     counts = Counter(state.status for state in evidence.states)
     reasons = Counter(state.reason for state in evidence.states if state.reason)
     table = _table()
-    for status, colour in (
-        ("confirmed", "green"),
-        ("rejected", "yellow"),
-        ("cancelled", "yellow"),
-        ("processing", "red"),
-    ):
+    for status, colour in _colours.items():
         if counts[status] or status in ("confirmed", "rejected"):
             share = counts[status] / max(1, len(evidence.states))
             why = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items()) if status == "rejected" else ""
             table.add_row(f"[{colour}]{status}[/]", f"{counts[status]:,}", f"{share:.1%}", f"[dim]{why}[/]")
+    table.columns[1].justify = table.columns[2].justify = "right"
     _print(console, table)
 
 
@@ -100,15 +97,15 @@ def show_speed(console: Console, rates: Rates, latencies: Sequence[Latency], con
     """Throughput and latency."""
     _heading(console, "Throughput")
     table = _table()
-    table.add_row(
-        "accepted", f"{rates.accepted:,.0f} orders/s", f"[dim]all answered after {rates.posting_seconds:.1f} s[/]"
-    )
-    table.add_row(
-        "finished", f"{rates.finished:,.0f} orders/s", f"[dim]nothing pending after {rates.total_seconds:.1f} s[/]"
-    )
+    for what, rate, then, seconds in (
+        ("accepted", rates.accepted, "all answered", rates.posting_seconds),
+        ("finished", rates.finished, "nothing pending", rates.total_seconds),
+    ):
+        table.add_row(what, f"{rate:,.0f} orders/s", f"[dim]{then} after {seconds:.1f} s[/]")
+    table.columns[1].justify = "right"
     _print(console, table)
-    at_once = "one POST at a time" if connections == 1 else f"{connections} POSTs at a time"
-    _heading(console, "Latency", f"in ms, from just before the POST is sent; {at_once}, all clocks are this machine's")
+    at_once = "one" if connections == 1 else f"{connections}"
+    _heading(console, "Latency", f"ms since just before the POST, {at_once} at a time, by this machine's clock")
     table = _table("until", "p50", "p99", "longest", "measured by")
     table.columns[4].justify = "left"
     for each in latencies:
@@ -120,7 +117,7 @@ def show_story(console: Console, order: Posted, steps: Sequence[Step]) -> None:
     """One order from its POST to its notification."""
     items = ", ".join(f"{item.quantity:,} of {item.product_id}" for item in order.order.items)
     _heading(console, "One order's story", f"order {order.order.name}: {items}")
-    console.print(f"  id [cyan]{order.order_id}[/]   trace [cyan]{order.trace_id}[/]\n")
+    console.print(f"  id     [cyan]{order.order_id}[/]\n  trace  [cyan]{order.trace_id}[/]\n")
     table = _table("ms", "what", "where", left=3)
     table.columns[0].justify = "right"
     for step in steps:
@@ -133,10 +130,10 @@ def show_story(console: Console, order: Posted, steps: Sequence[Step]) -> None:
 def show_checks(console: Console, checks: Iterable[Check]) -> None:
     """What was checked; what does not hold is named."""
     _heading(console, "Checks")
-    table = _table(left=2)
+    table = _table()
     for check in checks:
         table.add_row("[green]✓[/]" if check.holds else "[red]✗[/]", check.claim, f"[dim]{escape(check.found)}[/]")
-    table.columns[2].justify = "left"
+    table.columns[1].no_wrap = True
     _print(console, table)
     for check in checks:
         for problem in check.problems[:_shown_problems]:
@@ -150,10 +147,14 @@ def _heading(console: Console, text: str, note: str = "") -> None:
 
 
 def _table(*headings: str, left: int = 1) -> Table:
-    """Columns without lines; the first `left` ones flush left, the others right, without headings all left."""
+    """Columns without lines; the first `left` ones flush left, the others right, without headings all left.
+
+    Where room is short, the last column gives way.
+    """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(headings), header_style="dim")
     for number, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if number < left else "right", no_wrap=True)
+        last = number == len(headings) - 1
+        table.add_column(heading, justify="left" if number < left else "right", no_wrap=not last)
     return table
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import aclosing
 from enum import Enum
 
@@ -42,21 +42,29 @@ _patience = aiohttp.ClientTimeout(total=30)
 
 
 async def run(
-    options: Options, work: Workload | None, console: Console, on_interrupt: Callable[[Callable[[], object]], None]
+    options: Options,
+    ports: Mapping[str, int],
+    work: Workload | None,
+    console: Console,
+    on_interrupt: Callable[[Callable[[], object]], None],
 ) -> Verdict:
     """Run the demo, or stay up until Ctrl-C; nothing is left running when it returns or raises.
 
-    `on_interrupt` is told what Ctrl-C is to do from now on. Raises `SystemFailure` if there is no use in beginning.
+    `ports` has one for each service. `on_interrupt` is told what Ctrl-C is to do from now on.
     """
     began = time.monotonic()
     interrupted = asyncio.Event()
     on_interrupt(interrupted.set)
-    system = System(options)
+    try:
+        system = System(options, ports)
+    except SystemFailure as error:
+        _cross(console, error)
+        return Verdict.OFF
     verdict = Verdict.OFF
     try:
         verdict = await _until(interrupted, _live(system, options, work, console))
     except _failures as error:
-        console.print(f"\n[red]✗[/] {escape(str(error) or type(error).__name__)}", soft_wrap=True)
+        _cross(console, error)
     finally:
         on_interrupt(system.kill)  # who asks again does not want to wait
         if verdict is Verdict.INTERRUPTED:
@@ -142,6 +150,10 @@ def _last_words(console: Console, system: System, verdict: Verdict, problems: li
         case Verdict.INTERRUPTED:
             console.print("[dim]Everything is stopped, data and logs are removed.[/]")
     return verdict
+
+
+def _cross(console: Console, error: Exception) -> None:
+    console.print(f"\n[red]✗[/] {escape(str(error) or type(error).__name__)}", soft_wrap=True)
 
 
 def _tick(console: Console, what: str, detail: str) -> None:

@@ -66,10 +66,9 @@ def split_note(baskets: Mapping[int, tuple[str, ...]], lines: Sequence[int]) -> 
     if not large:
         return f"{used}, none over {most_items} items: nothing split, nothing skipped"
     parts = sum(orders[line] for line in large)
-    shown = "; ".join(f"line {line}: {len(baskets[line]):,} items" for line in large[:3])
-    more = "; …" if len(large) > 3 else ""
-    split_up = f"{len(large):,} over {most_items} items split into {parts:,} orders"
-    return f"{used}, {split_up} ({shown}{more})"
+    shown = ", ".join(f"line {line} of {len(baskets[line]):,}" for line in large[:3])
+    more = ", …" if len(large) > 3 else ""
+    return f"{used}, {len(large):,} over {most_items} items split into {parts:,} orders: {shown}{more}"
 
 
 def _check_size(path: Path, orders: int) -> None:

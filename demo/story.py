@@ -52,10 +52,9 @@ def _steps(evidence: Evidence, order: Posted, reservation: str) -> Iterator[Step
     state = evidence.state_of[order.order_id]
     yield Step(_after(order, state.updated_at), f"order {state.status}", "order service")
     for note in evidence.notifications.get(order.order_id, []):
-        to = f", to {note.recipient}" if note.recipient else ""
-        yield Step(
-            _after(order, note.sent_at), f"{note.kind} {note.status}", f"notification, channel {note.channel}{to}"
-        )
+        to = f", to {note.recipient}" if note.recipient not in (None, note.channel) else ""
+        where = f"notification, channel {note.channel}{to}"
+        yield Step(_after(order, note.sent_at), f"{note.kind} {note.status}", where)
 
 
 def _event(order: Posted, event: Recorded, details: str) -> Step:

@@ -92,7 +92,7 @@ class Streams:
             ("Valkey", facts["valkey_version"]) if "valkey_version" in facts else ("Redis", facts["redis_version"])
         )
         settings = await self._redis.config_get("appendonly", "maxmemory-policy")
-        return f"{name} {version}", ", ".join(f"{key} {value}" for key, value in sorted(settings.items()))
+        return f"{name} {version}", f"appendonly {settings['appendonly']}, {settings['maxmemory-policy']}"
 
     async def snapshot(self) -> Snapshot:
         """How far everything is."""

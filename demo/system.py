@@ -19,14 +19,13 @@ from redis.exceptions import RedisError
 from eventcore.testing.server import Server, ServerError
 
 from .options import Options, services
-from .ports import free_port, holder, host, is_free
+from .ports import free_port, host
 from .processes import Child, how
 from .tasks import end
 
 T = TypeVar("T")
 
-default_ports = {"order": 8001, "inventory": 8002, "notification": 8003}
-ready_within = 30.0
+ready_within = 60.0
 stop_within = 25.0  # services finish what they have in hand; their own budget is 20 s
 _glance = 0.05
 
@@ -66,14 +65,17 @@ class System:
     `stop` removes that directory, unless it is told to keep it. Nothing outlives this process, even if it is killed.
     """
 
-    def __init__(self, options: Options) -> None:
-        """Raises `SystemFailure` if a port that was asked for is taken; nothing is left behind then."""
-        self._ports = choose_ports(options)
+    def __init__(self, options: Options, ports: Mapping[str, int]) -> None:
+        """Raises `SystemFailure` if there is no server to embed."""
+        self._options, self._ports = options, ports
         self.services: list[Service] = []
         self.killed = False
-        self._options = options
         self.directory = Path(tempfile.mkdtemp(prefix="demo-"))
-        self.server = Server(directory=self.directory / "redis", append_only=True, policy="noeviction")
+        try:
+            self.server = Server(directory=self.directory / "redis", append_only=True, policy="noeviction")
+        except ServerError as error:
+            self.directory.rmdir()
+            raise SystemFailure(str(error)) from error
 
     def url(self, kind: str) -> str:
         """The address of a service (of the first process of it)."""
@@ -91,7 +93,8 @@ class System:
         for kind in services:
             self._launch(kind, f"{kind} service", self._ports[kind])
         for number in range(2, self._options.inventory_replicas + 1):
-            self._launch("inventory", f"inventory service {number}", free_port())
+            taken = [service.port for service in self.services]
+            self._launch("inventory", f"inventory service {number}", free_port(taken))
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
             await self.guard(asyncio.gather(*(_ready(session, service) for service in self.services)))
 
@@ -148,22 +151,6 @@ class System:
                 log = "\n".join(f"    {line}" for line in self.server.log.splitlines()[-15:])
                 return f"the embedded server has died; the end of its log:\n{log}"
             await asyncio.sleep(_glance)
-
-
-def choose_ports(options: Options) -> dict[str, int]:
-    """A port for each service: what was asked for, else the defaults for `up` and free ones for the demo.
-
-    Raises `SystemFailure` for a port that is taken.
-    """
-    wanted = {**(default_ports if options.command == "up" else {}), **options.ports}
-    for service, port in wanted.items():
-        if not is_free(port):
-            variable = f"{service.upper()}_LISTEN"
-            raise SystemFailure(
-                f"port {port} of the {service} service is taken by {holder(port)}: "
-                f"stop that, or choose another port: make {options.command} {variable}={free_port()}"
-            )
-    return {service: wanted.get(service) or free_port() for service in services}
 
 
 def environment_for(

@@ -1,14 +1,16 @@
-"""A port that is taken is noticed, and who holds it is said."""
+"""Services get the ports that they are to have; one that is taken is noticed, and who holds it is said."""
 
 from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from demo.ports import free_port, holder, is_free
+from demo.options import Options
+from demo.ports import PortTaken, choose_ports, free_port, holder, is_free
 
 
 def test_a_port_is_free_until_somebody_listens_there() -> None:
@@ -32,3 +34,18 @@ def test_the_holder_of_a_port_is_named_with_its_process_id() -> None:
 
 def test_a_holder_that_cannot_be_found_is_another_program() -> None:
     assert holder(free_port()) == "another program"
+
+
+def test_a_port_that_is_taken_is_named_with_a_way_out() -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTaken, match=rf"port {port} of the order service .* make up ORDER_LISTEN=\d+$"):
+            choose_ports(Options("up", ports={"order": port}))
+
+
+def test_up_takes_the_default_ports_and_the_demo_free_ones() -> None:
+    defaults = {"order": 8001, "inventory": 8002, "notification": 8003}
+    with suppress(PortTaken):  # somebody is up on this machine
+        assert choose_ports(Options("up")) == defaults
+    assert not set(choose_ports(Options()).values()) & set(defaults.values())
+    assert choose_ports(Options(ports={"order": (port := free_port())}))["order"] == port

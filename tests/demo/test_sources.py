@@ -67,10 +67,10 @@ def test_a_basket_over_the_limit_becomes_several_orders() -> None:
 def test_which_baskets_were_split_is_said() -> None:
     baskets = {number: ("c",) * size for number, size in enumerate((3, 150, 101, 250, 999), start=1)}
     assert split_note(baskets, [1]) == "1 basket, none over 100 items: nothing split, nothing skipped"
-    assert split_note(baskets, [1, 2, 2]) == "2 baskets, 1 over 100 items split into 2 orders (line 2: 150 items)"
+    assert split_note(baskets, [1, 2, 2]) == "2 baskets, 1 over 100 items split into 2 orders: line 2 of 150"
     everything = [line for line, _ in split(baskets)]
     assert split_note(baskets, everything) == (
-        "5 baskets, 4 over 100 items split into 17 orders (line 2: 150 items; line 3: 101 items; line 4: 250 items; …)"
+        "5 baskets, 4 over 100 items split into 17 orders: line 2 of 150, line 3 of 101, line 4 of 250, …"
     )
 
 

@@ -18,6 +18,9 @@ from eventcore.web.service import SERVICE
 
 Client = TestClient[Request, Application]
 
+# Seconds that a busy machine may take; an idle one needs milliseconds.
+patience = 30.0
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -39,7 +42,7 @@ class Caller:
     async def of(cls, client: Client) -> Caller:
         """One that knows what the service promises, once the service is ready."""
         caller = cls(client, {})
-        await until(lambda: all(consumer.joined for consumer in caller.consumers))
+        await until(lambda: all(consumer.joined for consumer in caller.consumers), timeout=patience)
         async with client.get("/openapi.json") as response:
             return cls(client, await response.json())
 
@@ -58,7 +61,7 @@ class Caller:
 
     async def settled(self, store: Store) -> None:
         """Wait until the service has consumed everything there is."""
-        await until_idle(store, *self.consumers)
+        await until_idle(store, *self.consumers, timeout=patience)
 
     async def pages(self, path: str) -> list[Any]:
         """All pages of a list, from the first one on."""

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from eventcore import Settings
 from eventcore.cli import app
 from eventcore.cli.output import clean
-from eventcore.testing import Server, ServerError, TlsFiles
+from eventcore.testing import Kind, Server, ServerError, TlsFiles, available_kinds
 from eventcore.testing.fixtures import StartServer
 
 GROUP = "inventory-group"
@@ -116,7 +116,7 @@ def append(
     return added.decode(), event
 
 
-def append_letter(connected: redis.Redis, entry_id: str = "*", stream: str = "orders_dlq", **facts: str) -> str:
+def append_letter(connected: redis.Redis, entry_id: str = "*", key: str = "orders_dlq", /, **facts: str) -> str:
     """A dead letter as a consumer writes it, with other facts where given. Its id."""
     metadata = {"eventId": "e-1", "timestamp": "2026-11-23T10:00:00Z"}
     event = {"type": "order.created", "data": {"orderId": "o-1"}, "metadata": metadata}
@@ -139,7 +139,7 @@ def append_letter(connected: redis.Redis, entry_id: str = "*", stream: str = "or
         "traceparent": "",
         **facts,
     }
-    added: Any = connected.xadd(stream, {name: value for name, value in letter.items() if value}, id=entry_id)
+    added: Any = connected.xadd(key, {name: value for name, value in letter.items() if value}, id=entry_id)
     return bytes(added).decode()
 
 
@@ -158,6 +158,15 @@ def one_line(text: str) -> str:
     assert text.count("\n") == 1, text
     assert "Traceback" not in text
     return text.strip()
+
+
+@pytest.fixture
+def any_server(running_servers: Callable[[Kind], Server]) -> Server:
+    """A server of one kind, empty: for what does not depend on the kind, and takes a process."""
+    server = running_servers(available_kinds()[0])
+    with client(server) as connected:
+        connected.flushall()
+    return server
 
 
 # Connecting
@@ -181,8 +190,7 @@ def test_redis_out_of_reach_is_one_line_and_status_1() -> None:
 
 def test_a_wrong_password_is_one_line_and_status_1(start_server: StartServer) -> None:
     server = start_server(password="right")
-    wrong = run_program(server, "status", REDIS_PASSWORD="wrong")
-    assert wrong.status == 1
+    wrong = run(server, "status", env={"REDIS_PASSWORD": "wrong"}, status=1)
     assert (
         one_line(wrong.stderr) == f"eventcore: Redis at 127.0.0.1:{server.port} does not accept this user or password"
     )
@@ -235,8 +243,8 @@ def test_a_stream_may_be_named_with_its_prefix(redis_server: Server) -> None:
         assert letter["id"] == "2-0"
 
 
-def test_a_wrong_setting_is_wrong_usage(redis_server: Server) -> None:
-    result = run_program(redis_server, "status", REDIS_SENTINELS="nonsense")
+def test_a_wrong_setting_is_wrong_usage(any_server: Server) -> None:
+    result = run_program(any_server, "status", REDIS_SENTINELS="nonsense")
     assert result.status == 2
     assert "REDIS_SENTINELS" in one_line(result.stderr)
     assert "REDIS_URL" in one_line(run(None, "status", "--redis-url", "http://x", status=2).stderr)
@@ -385,10 +393,10 @@ def sentinel(master: Server, directory: Path) -> Iterator[int]:
             watching.kill()
 
 
-def test_it_connects_through_sentinel(redis_server: Server, tmp_path: Path) -> None:
-    with client(redis_server) as connected:
+def test_it_connects_through_sentinel(any_server: Server, tmp_path: Path) -> None:
+    with client(any_server) as connected:
         append(connected)
-    with sentinel(redis_server, tmp_path) as port:
+    with sentinel(any_server, tmp_path) as port:
         # Not with warnings as errors: the connector leaves its connection to Sentinel to the garbage collector.
         through = {"PYTHONWARNINGS": "", "REDIS_SENTINELS": f"127.0.0.1:{port}", "REDIS_SENTINEL_MASTER": "main"}
         document = run_program(None, "status", "--json", **through).json
@@ -432,24 +440,26 @@ def test_harmless_text_stays_as_it_is() -> None:
     assert clean("a\nb\x1b", keep="\n") == "a\nb\\u001b"
 
 
-def test_it_writes_to_terminals_that_know_only_ascii(redis_server: Server) -> None:
-    with client(redis_server) as connected:
+def test_it_writes_to_terminals_that_know_only_ascii(any_server: Server) -> None:
+    with client(any_server) as connected:
         append(connected, orderId="Zoë")
     plain = {"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
-    assert run_program(redis_server, "tail", STREAM, "--json", **plain).json["key"] == "Zoë"
-    shown = run_program(redis_server, "tail", STREAM, **plain)
+    assert run_program(any_server, "tail", STREAM, "--json", **plain).json["key"] == "Zoë"
+    shown = run_program(any_server, "tail", STREAM, **plain)
     assert (shown.status, shown.stderr) == (0, "")
     assert "Zo?" in shown.stdout
 
 
-def test_a_pipe_that_is_closed_early_is_no_accident(redis_server: Server) -> None:
-    with client(redis_server) as connected:
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_pipe_that_is_closed_early_is_no_accident(any_server: Server, form: list[str]) -> None:
+    with client(any_server) as connected:
+        many = connected.pipeline()
         for number in range(3000):
-            append(connected, orderId=str(number))
-    for arguments in (["tail", STREAM, "-n", "3000"], ["tail", STREAM, "-n", "3000", "--json"]):
-        with popen(redis_server, *arguments) as running:
-            assert running.stdout
-            assert running.stderr
-            assert running.stdout.readline()
-            running.stdout.close()
-            assert running.stderr.read() == ""
+            many.xadd(STREAM, {"event": f'{{"number": {number}}}'})
+        many.execute()
+    with popen(any_server, "tail", STREAM, "-n", "3000", *form) as running:
+        assert running.stdout
+        assert running.stderr
+        assert running.stdout.readline()
+        running.stdout.close()
+        assert running.stderr.read() == ""

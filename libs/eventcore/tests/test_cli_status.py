@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable
 from typing import Any
 
-from eventcore.testing import Server
-from eventcore.testing.fixtures import StartServer
+import pytest
 
-from .test_cli import GROUP, SECONDS, STREAM, append, append_letter, client, program, run
+from eventcore.testing import Kind, Server, available_kinds
+
+from .test_cli import GROUP, SECONDS, STREAM, append, append_letter, client, one_line, program, run
 
 RETRIES = f"{STREAM}:{GROUP}:retry"
 BEATS = f"{STREAM}:{GROUP}:beats"
+
+
+@pytest.fixture
+def any_server(running_servers: Callable[[Kind], Server]) -> Server:
+    """A server of one kind, empty: for what does not depend on the kind, and takes a process."""
+    server = running_servers(available_kinds()[0])
+    with client(server) as connected:
+        connected.flushall()
+    return server
 
 
 def now(connected: Any) -> int:
@@ -191,7 +202,7 @@ def test_many_consumers_in_good_order_are_summed_up(redis_server: Server) -> Non
     assert "and 12 more, alive and holding nothing" in shown
 
 
-def test_lag_that_was_not_counted_to_its_end_says_so(redis_server: Server, monkeypatch: Any) -> None:
+def test_lag_that_was_not_counted_to_its_end_says_so(redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eventcore.inspection.inspector.counted_lag", 3)
     with client(redis_server) as connected:
         for number in range(1, 10):
@@ -202,10 +213,10 @@ def test_lag_that_was_not_counted_to_its_end_says_so(redis_server: Server, monke
     assert "≥3" in run(redis_server, "status").stdout
 
 
-def test_watching_writes_a_document_a_line_until_ctrl_c(redis_server: Server) -> None:
+def test_watching_writes_a_document_a_line_until_ctrl_c(any_server: Server) -> None:
     with (
-        client(redis_server) as connected,
-        program(redis_server, "status", "-w", "--json", "--interval", "0.1") as looking,
+        client(any_server) as connected,
+        program(any_server, "status", "-w", "--json", "--interval", "0.1") as looking,
     ):
         assert looking.stdout
         assert json.loads(looking.stdout.readline())["streams"] == []
@@ -214,12 +225,13 @@ def test_watching_writes_a_document_a_line_until_ctrl_c(redis_server: Server) ->
         assert found[0]["length"] == 1
 
 
-def test_watching_notices_that_lag_is_rising(redis_server: Server) -> None:
-    with client(redis_server) as connected:
-        append(connected)
+def test_watching_notices_that_lag_is_rising(any_server: Server) -> None:
+    with client(any_server) as connected:
+        append(connected, STREAM, "1-0")
         connected.xgroup_create(STREAM, GROUP, "0")
-        connected.xgroup_createconsumer(STREAM, GROUP, "pod-1")
-        with program(redis_server, "status", "-w", "--json", "--interval", "0.1") as looking:
+        connected.zadd(BEATS, {"pod-1": now(connected) + 3_600_000})
+        assert kinds(status(any_server)) == {"behind"}
+        with program(any_server, "status", "-w", "--json", "--interval", "0.1") as looking:
             assert looking.stdout
             for line in looking.stdout:
                 append(connected)
@@ -227,28 +239,28 @@ def test_watching_notices_that_lag_is_rising(redis_server: Server) -> None:
                     break
 
 
-def test_watching_outlasts_a_server_that_is_away(start_server: StartServer) -> None:
-    server = start_server(append_only=True)
-    with client(server) as connected:
-        append(connected)
-    with program(server, "status", "--watch", "--interval", "0.1") as looking:
-        assert looking.stdout
-        assert looking.stderr
-        assert f"127.0.0.1:{server.port}" in looking.stdout.readline()
+def test_watching_outlasts_a_server_that_is_away() -> None:
+    with Server(append_only=True) as server:
+        with client(server) as connected:
+            append(connected)
+        with program(server, "status", "--watch", "--interval", "0.1") as looking:
+            assert looking.stdout
+            assert looking.stderr
+            assert any("1 entry" in line for line in looking.stdout)
+            server.kill()
+            assert "out of reach" in one_line(looking.stderr.readline())
+            server.restart()
+            assert any("1 entry" in line for line in looking.stdout)
+
+
+def test_watching_a_server_that_was_never_there_fails_at_once() -> None:
+    with Server() as server:
         server.kill()
-        assert "out of reach" in looking.stderr.readline()
-        server.restart()
-        assert any("1 entry" in line for line in looking.stdout)
+        assert "out of reach" in one_line(run(server, "status", "--watch", status=1).stderr)
 
 
-def test_watching_a_server_that_was_never_there_fails_at_once(start_server: StartServer) -> None:
-    server = start_server()
-    server.kill()
-    assert "out of reach" in run(server, "status", "--watch", status=1).stderr
-
-
-def test_ctrl_c_ends_watching_whatever_it_is_doing(redis_server: Server) -> None:
-    with program(redis_server, "status", "--watch", "--interval", "3600") as looking:
+def test_ctrl_c_ends_watching_whatever_it_is_doing(any_server: Server) -> None:
+    with program(any_server, "status", "--watch", "--interval", "3600") as looking:
         assert looking.stdout
         assert looking.stdout.readline()
         looking.send_signal(signal.SIGINT)

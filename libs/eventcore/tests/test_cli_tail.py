@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from eventcore.cli import entries
-from eventcore.testing import Server
-from eventcore.testing.fixtures import StartServer
+from eventcore.testing import Kind, Server, available_kinds
 
-from .test_cli import STREAM, append, append_letter, client, program, run
+from .test_cli import STREAM, append, append_letter, client, one_line, program, run
 
 CORRELATION = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.fixture
+def any_server(running_servers: Callable[[Kind], Server]) -> Server:
+    """A server of one kind, empty: for what does not depend on the kind, and takes a process."""
+    server = running_servers(available_kinds()[0])
+    with client(server) as connected:
+        connected.flushall()
+    return server
 
 
 def keys(server: Server, *arguments: str) -> list[str]:
@@ -111,11 +120,11 @@ def test_a_stream_that_is_not_there_is_named_with_what_there_is(redis_server: Se
     assert missing.stdout == ""
 
 
-def test_following_shows_what_comes_until_ctrl_c(redis_server: Server) -> None:
-    with client(redis_server) as connected:
+def test_following_shows_what_comes_until_ctrl_c(any_server: Server) -> None:
+    with client(any_server) as connected:
         append(connected, orderId="old")
         append(connected, orderId="last")
-        with program(redis_server, "tail", STREAM, "-f", "-n", "1", "--json") as following:
+        with program(any_server, "tail", STREAM, "-f", "-n", "1", "--json") as following:
             assert following.stdout
             assert json.loads(following.stdout.readline())["key"] == "last"
             for number in ("1", "2"):
@@ -123,27 +132,27 @@ def test_following_shows_what_comes_until_ctrl_c(redis_server: Server) -> None:
                 assert json.loads(following.stdout.readline())["key"] == number
 
 
-def test_following_an_emptied_stream_shows_what_comes(redis_server: Server) -> None:
-    with client(redis_server) as connected:
+def test_following_an_emptied_stream_shows_what_comes(any_server: Server) -> None:
+    with client(any_server) as connected:
         append(connected, orderId="old")
         connected.xtrim(STREAM, maxlen=0, approximate=False)
-        with program(redis_server, "tail", STREAM, "-f") as following:
+        with program(any_server, "tail", STREAM, "-f") as following:
             append(connected, orderId="new")
             assert following.stdout
             assert "new" in following.stdout.readline()
 
 
-def test_following_outlasts_a_restart_and_misses_nothing(start_server: StartServer) -> None:
-    server = start_server(append_only=True)
-    with client(server) as connected:
-        append(connected, orderId="before")
-    with program(server, "tail", STREAM, "--follow", "--json") as following:
-        assert following.stdout
-        assert following.stderr
-        assert json.loads(following.stdout.readline())["key"] == "before"
-        server.kill()
-        assert "trying again" in following.stderr.readline()
-        server.restart()
-        with client(server) as connected:
+def test_following_outlasts_a_restart_and_misses_nothing() -> None:
+    with Server(append_only=True) as server, client(server) as connected:
+        append(connected, orderId="old")
+        with program(server, "tail", STREAM, "--follow", "--json") as following:
+            assert following.stdout
+            assert following.stderr
+            assert json.loads(following.stdout.readline())["key"] == "old"
+            append(connected, orderId="before")
+            assert json.loads(following.stdout.readline())["key"] == "before"
+            server.kill()
+            assert "out of reach" in one_line(following.stderr.readline())
+            server.restart()
             append(connected, orderId="after")
-        assert json.loads(following.stdout.readline())["key"] == "after"
+            assert json.loads(following.stdout.readline())["key"] == "after"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eventcore import Append, Hash, Origin, SortedSet, Store, Text, Transaction, decode, delete, publish
+from eventcore import Append, Hash, Origin, SortedSet, Store, Text, Transaction, Write, decode, delete, publish
 from eventcore.commit import Committed, Committer, Duplicate, Fence, GuardsFailed, Work
 from eventcore.script import Script
 from eventcore.transaction import Guard
@@ -27,7 +27,7 @@ def permanent_keys() -> tuple[str, ...]:
 @pytest.fixture
 async def held(store: Store) -> Store:
     """A store in which `thing[count]` is 5, `thing[empty]` is empty and `note` is "hello"."""
-    await store.redis.hset("thing", mapping={"count": "5", "negative": "-5", "empty": ""})  # type: ignore[misc]
+    await store.redis.hset("thing", mapping={"count": "5", "negative": "-5", "empty": ""})
     await store.redis.set("note", "hello")
     return store
 
@@ -78,7 +78,13 @@ async def test_a_guard_that_fails_writes_nothing_and_tells_what_it_found(
     [fence] = await delivered(held)
     before = await picture(held.redis)
 
-    everything: list[Any] = [THING["x"].set(1), NOTE.set("x"), INDEX.add("x"), publish(Shipped(order_id="1")), delete("z")]
+    everything: list[Any] = [
+        THING["x"].set(1),
+        NOTE.set("x"),
+        INDEX.add("x"),
+        publish(Shipped(order_id="1")),
+        delete("z"),
+    ]
     answer = await commit(held, Transaction([guard], everything), fence)
 
     assert isinstance(answer, GuardsFailed)
@@ -125,7 +131,7 @@ async def test_every_kind_of_write_is_made(held: Store) -> None:
 
     redis = held.redis
     assert isinstance(answer, Committed)
-    fields = await redis.hgetall("thing")  # type: ignore[misc]
+    fields = await redis.hgetall("thing")
     assert fields == {
         b"count": b"3", b"negative": b"-5", b"empty": b"", b"status": b"open", b"lines": b"2", b"fresh": b"7"
     }  # fmt: skip
@@ -154,7 +160,7 @@ async def test_published_events_carry_the_origin(store: Store) -> None:
 async def test_additions_to_one_field_add_up(held: Store) -> None:
     writes = [THING["count"].add(3), THING["count"].add(-10), THING["count"].add(1)]
     await commit(held, Transaction(when=[THING["count"] >= 5], then=writes))
-    assert await held.redis.hget("thing", "count") == b"-1"  # type: ignore[misc]
+    assert await held.redis.hget("thing", "count") == b"-1"
 
 
 async def test_a_delivery_is_acknowledged_with_the_writes(held: Store) -> None:
@@ -185,7 +191,7 @@ async def test_of_two_commits_of_one_delivery_that_meet_in_one_pipeline_one_wins
     work = Work(Transaction(then=[THING["count"].add(1)]), ORIGIN, fence)
     answers = await held.committer.commit_all([work, work])
     assert [type(answer) for answer in answers] == [Committed, Duplicate]
-    assert await held.redis.hget("thing", "count") == b"6"  # type: ignore[misc]
+    assert await held.redis.hget("thing", "count") == b"6"
 
 
 @pytest.mark.parametrize("fence", [Fence("no_stream", GROUP, "1-1"), Fence(STREAM, "no-group", "1-1")], ids=str)
@@ -203,9 +209,10 @@ async def test_a_fence_holds_for_its_own_group_only(held: Store) -> None:
     await held.redis.xreadgroup("others", "reader", {STREAM: ">"})
     await commit(held, Transaction(then=[THING["count"].add(1)]), fence)
     assert isinstance(
-        await commit(held, Transaction(then=[THING["count"].add(1)]), Fence(STREAM, "others", fence.entry_id)), Committed
+        await commit(held, Transaction(then=[THING["count"].add(1)]), Fence(STREAM, "others", fence.entry_id)),
+        Committed,
     )
-    assert await held.redis.hget("thing", "count") == b"7"  # type: ignore[misc]
+    assert await held.redis.hget("thing", "count") == b"7"
 
 
 async def test_plain_acknowledgements_leave_together_beside_commits(held: Store) -> None:
@@ -217,7 +224,7 @@ async def test_plain_acknowledgements_leave_together_beside_commits(held: Store)
     answers = await held.committer.commit_all(work)
     assert {type(answer) for answer in answers} == {Committed}
     assert await pending(held) == 0
-    assert await held.redis.hget("thing", "count") == b"15"  # type: ignore[misc]
+    assert await held.redis.hget("thing", "count") == b"15"
 
 
 async def test_an_empty_transaction_of_nobody_is_nothing(store: Store) -> None:
@@ -235,7 +242,7 @@ async def test_a_flushed_script_cache_is_filled_again_and_every_commit_runs_once
         [Work(Transaction(then=[THING["count"].add(1)]), ORIGIN, fence) for fence in fences]
     )
     assert {type(answer) for answer in answers} == {Committed}
-    assert await held.redis.hget("thing", "count") == b"15"  # type: ignore[misc]
+    assert await held.redis.hget("thing", "count") == b"15"
 
 
 def test_a_script_is_known_by_the_hash_of_its_source_and_flags() -> None:
@@ -247,7 +254,13 @@ def test_a_script_is_known_by_the_hash_of_its_source_and_flags() -> None:
 
 async def test_the_key_prefix_stands_before_every_key(store: Store) -> None:
     prefixed = Committer(store.commands, prefix="{shop}:")
-    writes = [THING["a"].set(1), NOTE.set("x"), INDEX.add("y"), publish(Ordered(order_id="7")), Append("log", (("a", "b"),))]
+    writes: list[Write] = [
+        THING["a"].set(1),
+        NOTE.set("x"),
+        INDEX.add("y"),
+        publish(Ordered(order_id="7")),
+        Append("log", (("a", "b"),)),
+    ]
     guards = [THING["a"].absent(), NOTE.absent()]
     await prefixed.commit_all([Work(Transaction(guards, writes), ORIGIN)])
     names = {"{shop}:thing", "{shop}:note", "{shop}:index", f"{{shop}}:{STREAM}", "{shop}:log"}

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
-from eventcore import Event, Hash, Settings, Store, Transaction, Unavailable, publish
+from eventcore import Event, Hash, Settings, Store, Transaction, Unavailable, Write, publish
 from eventcore.commit import Committed, GuardsFailed
 from eventcore.testing.fixtures import Connect, StartServer
 
@@ -22,6 +22,11 @@ class Large(Event, type="sample.large", stream="large_stream"):
     text: str
 
 
+async def fill(store: Store) -> None:
+    while True:
+        await asyncio.gather(*(store.publish(Large(text="x" * 100_000)) for _ in range(10)))
+
+
 @pytest.fixture
 def permanent_keys() -> tuple[str, ...]:
     return ("wide",)
@@ -31,11 +36,12 @@ def permanent_keys() -> tuple[str, ...]:
 async def test_as_many_fields_as_one_likes_are_guarded_and_written(number: int, store: Store) -> None:
     fields = [WIDE[str(n)] for n in range(number)]
     await commit(store, Transaction(then=[field.set(n) for n, field in enumerate(fields)]))
-    writes = [*(field.add(1) for field in fields), *(WIDE[f"new {n}"].set(n) for n in range(number))]
+    writes: list[Write] = [field.add(1) for field in fields]
+    writes += [WIDE[f"new {n}"].set(n) for n in range(number)]
     answer = await commit(store, Transaction(when=[field >= n for n, field in enumerate(fields)], then=writes))
 
     assert isinstance(answer, Committed)
-    values = await store.redis.hgetall("wide")  # type: ignore[misc]
+    values = await store.redis.hgetall("wide")
     assert values == {
         **{str(n).encode(): str(n + 1).encode() for n in range(number)},
         **{f"new {n}".encode(): str(n).encode() for n in range(number)},
@@ -52,10 +58,11 @@ async def test_one_failing_guard_among_ten_thousand_is_found(store: Store) -> No
 
 
 async def test_ten_thousand_keys_in_one_transaction(store: Store) -> None:
-    writes = [publish(Ordered(order_id="7")), *(Hash(f"wide:{n}")["x"].set(n) for n in range(10_000))]
-    expiring = [Hash(f"wide:{n}").expire(timedelta(hours=1)) for n in range(10_000)]
-    assert isinstance(await commit(store, Transaction(then=[*writes, *expiring])), Committed)
-    assert await store.redis.hget("wide:9999", "x") == b"9999"  # type: ignore[misc]
+    writes: list[Write] = [publish(Ordered(order_id="7"))]
+    for n in range(10_000):
+        writes += [Hash(f"wide:{n}")["x"].set(n), Hash(f"wide:{n}").expire(timedelta(hours=1))]
+    assert isinstance(await commit(store, Transaction(then=writes)), Committed)
+    assert await store.redis.hget("wide:9999", "x") == b"9999"
 
 
 async def test_an_event_of_a_few_megabytes_passes(store: Store) -> None:
@@ -73,8 +80,7 @@ async def test_a_full_memory_refuses_producers_and_lets_consumers_drain(
     await store.commands.wait_connected()
     [fence] = await delivered(store)
     with pytest.raises(Unavailable):
-        while True:
-            await asyncio.gather(*(store.publish(Large(text="x" * 100_000)) for _ in range(10)))
+        await fill(store)
     before = await picture(store.redis)
 
     transaction = Transaction(then=[Hash("a")["count"].add(1), publish(Ordered(order_id="8"))])

@@ -57,7 +57,9 @@ class Model:
     def commit(self, transaction: Transaction) -> type:
         """What becomes of the transaction; writes only if that is `Committed`."""
         touched = [kind_of(each) for each in (*transaction.when, *transaction.then)]
-        if refused(transaction.then) or any(a[0] == b[0] and a[1] != b[1] for a in touched for b in touched if a[1] and b[1]):
+        if refused(transaction.then) or any(
+            a[0] == b[0] and a[1] != b[1] for a in touched for b in touched if a[1] and b[1]
+        ):
             return TypeError
         if any(kind and self.kinds.get(key, kind) != kind for key, kind in touched):
             return Conflict
@@ -73,10 +75,9 @@ class Model:
         return Committed
 
     def value(self, place: Any) -> str | None:
-        if isinstance(place, Text):
-            found: str | None = self.content.get(place.key)
-            return found
-        return self.content.get(place.key, {}).get(place.name)
+        content = self.content.get(place.key)
+        found: str | None = content if isinstance(place, Text) else (content or {}).get(place.name)
+        return found
 
     def holds(self, guard: Guard) -> bool:
         value = self.value(guard.place)
@@ -159,7 +160,7 @@ async def observe(store: Store) -> Model:
             model.expiring.add(key)
         match kind:
             case "hash":
-                pairs = await redis.hgetall(key)  # type: ignore[misc]
+                pairs = await redis.hgetall(key)
                 model.content[key] = {name.decode(): value.decode() for name, value in pairs.items()}
             case "string":
                 model.content[key] = (await redis.get(key) or b"").decode()
@@ -176,7 +177,9 @@ def permanent_keys() -> tuple[str, ...]:
 
 
 @given(st.lists(transactions, min_size=1, max_size=6))
-@example([Transaction(then=[Hash("k1")["a"].set("many")]), Transaction(then=[Hash("k1")["a"].add(1), Text("k2").set("x")])])
+@example(
+    [Transaction(then=[Hash("k1")["a"].set("many")]), Transaction(then=[Hash("k1")["a"].add(1), Text("k2").set("x")])]
+)
 @limits(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_the_server_does_what_the_model_does(store: Store, story: list[Transaction]) -> None:
     await store.redis.flushall()

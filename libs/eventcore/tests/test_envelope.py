@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -184,18 +185,18 @@ def test_any_json_is_read_or_undecodable(content: dict[str, Any]) -> None:
 
 
 def opens_or_refuses(raw: bytes) -> None:
-    try:
+    with suppress(Undecodable, UnsupportedVersion):
         found = decode({b"event": raw})
         Origin.caused_by(found.metadata, "test")
         found.open(Ordered).lane_key()
-    except (Undecodable, UnsupportedVersion) as refused:
-        assert str(refused)
 
 
 def test_ids_are_unique_and_sorted_by_time() -> None:
     ids = [new_id() for _ in range(10_000)]
     assert len(set(ids)) == len(ids)
-    assert all(re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", each) for each in ids)
+    assert all(
+        re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", each) for each in ids
+    )
     made = [each[:13] for each in ids]
     assert made == sorted(made)
 

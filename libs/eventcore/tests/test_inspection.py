@@ -167,6 +167,17 @@ async def test_counting_stops_somewhere_and_says_so(store: Store, monkeypatch: p
     assert found.age > timedelta(days=1)
 
 
+async def test_a_group_that_has_read_nothing_of_what_is_left_lags_by_all_of_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspector, "counted_lag", 4)
+    await append(store.redis, 20)
+    await store.redis.xgroup_create(STREAM, GROUP, "5-0")
+    await store.redis.xtrim(STREAM, maxlen=10, approximate=False)
+    found = (await inspect_group(store)).main.lag
+    assert (found.entries, found.capped) == (10, False)
+
+
 async def test_a_long_lag_is_taken_from_the_server(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspector, "verified_lag", 4)
     monkeypatch.setattr(inspector, "counted_lag", 4)

@@ -88,9 +88,11 @@ async def test_replies_of_every_shape_and_size(pipe: Pipe) -> None:
     large = random.randbytes(10_000_000)
     await pipe.pipeline([("SET", "large", large), ("RPUSH", "list", *range(50_000)), ("SET", "empty", b"")])
     replies = await pipe.pipeline(
-        [("GET", "large"), ("GET", "missing"), ("LRANGE", "list", 0, -1), ("STRLEN", "large"), ("GET", "empty")]
-        + [("EVAL", "return {1, {2, false}, {err = 'ERR inside'}}", 0), ("LRANGE", "missing", 0, -1)]
-    )
+        [
+            ("GET", "large"), ("GET", "missing"), ("LRANGE", "list", 0, -1), ("STRLEN", "large"), ("GET", "empty"),
+            ("EVAL", "return {1, {2, false}, {err = 'ERR inside'}}", 0), ("LRANGE", "missing", 0, -1),
+        ]
+    )  # fmt: skip
     *others, nested, none = replies
     assert others == [large, None, [str(n).encode() for n in range(50_000)], len(large), b""]
     assert nested[:2] == [1, [2, None]]

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from eventcore import Append, Field, Found, Hash, SortedSet, Text, Transaction, delete, publish
+from eventcore import Append, Field, Found, Hash, SortedSet, Text, Transaction, Write, delete, publish
 from eventcore.transaction import AddMember, AddToField, Delete, Expire, Guard, Publish, RemoveMember, SetField, SetText
 
 from .samples import Shipped
@@ -84,7 +84,12 @@ def test_otherwise_answers_with_writes_or_with_another_transaction() -> None:
 def test_otherwise_is_told_what_was_found() -> None:
     seen: list[Found] = []
     found = Found([(STOCK >= 3, "2")])
-    Transaction(otherwise=lambda told: seen.append(told) or []).decide_again(found)
+
+    def look(told: Found) -> list[Write]:
+        seen.append(told)
+        return []
+
+    Transaction(otherwise=look).decide_again(found)
     assert seen == [found]
 
 

@@ -15,7 +15,8 @@ from eventcore.testing.fixtures import Connect
 from inventory_service.domain.stock import available, put
 from inventory_service.handlers import inventory_router
 from inventory_service.settings import InventorySettings
-from libs.contracts.tests.calling import Caller
+from libs.contracts.tests.calling import Caller, patience
+from libs.contracts.tests.memory import Memory
 from libs.contracts.tests.streams import append, decided, entries, events
 from services.inventory.tests.orders import cancelled, created, ordered
 
@@ -155,7 +156,7 @@ async def test_replicas_together_never_sell_a_piece_twice(connect: Connect, stor
     async with running(*consumers):
         for number in range(0, 300, 10):
             await store.publish_all([ordered(f"{order_id}", tea=1) for order_id in range(number, number + 10)])
-        await until_idle(store, *consumers)
+        await until_idle(store, *consumers, timeout=patience)
     outcomes = Counter(event["type"] for event in await said(store))
     assert outcomes == {"inventory.reserved": 100, "inventory.rejected": 200}
     levels = await store.redis.hgetall(store.key("stock"))
@@ -186,6 +187,26 @@ async def test_committed_at_the_same_time_the_end_is_the_same(
         shared = zip(replicas, (*both, *both), strict=True)
         await asyncio.gather(*(replica.commit(decided(router, event)) for replica, event in shared))
         assert await store.redis.hmget(store.key("stock"), "tea:available", "tea:reserved") == [b"6", b"0"]
+
+
+async def test_the_server_does_what_the_tests_of_the_rules_believe_it_does(store: Store, settings: Settings) -> None:
+    """The rules are tested on `Memory`; here the same story is told to it and to a server."""
+    router, random, memory = inventory_router(InventorySettings(**dict(settings))), Random(2), Memory()
+    beginning = put({"tea": 9, "milk": 5})
+    memory.commit(beginning)
+    await store.commit(beginning)
+    for _ in range(200):
+        order_id = str(random.randrange(40))
+        event = random.choice([ordered(order_id, tea=random.randrange(1, 4), milk=1), cancelled(order_id)])
+        memory.commit(decided(router, event))
+        await store.commit(decided(router, event))
+    found = {key: await store.redis.hgetall(store.key(key)) for key in memory.hashes}
+    assert found == {
+        key: {name.encode(): value.encode() for name, value in fields.items()} for key, fields in memory.hashes.items()
+    }
+    assert [event["data"] for event in await said(store)] == [
+        event.model_dump(mode="json", by_alias=True, exclude_none=True) for event in memory.published
+    ]
 
 
 async def test_the_handler_alone_decides_what_is_to_be_committed() -> None:

@@ -35,6 +35,7 @@ class Fake:
     behave: Callable[[], None] = lambda: None
     reaches: Callable[[Notification], str | None] = lambda told: told.customer_id or "somebody"
     told: list[Notification] = field(default_factory=list)
+    closed: bool = False
 
     def recipient(self, n: Notification) -> str | None:
         return self.reaches(n)
@@ -43,4 +44,5 @@ class Fake:
         self.behave()
         self.told.append(n)
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        self.closed = True

@@ -10,6 +10,7 @@ import pytest
 
 from eventcore import Consumer, RetryPolicy, Router, Settings, Store, Unavailable
 from eventcore.testing import run_until_idle, running, until
+from libs.contracts.tests.calling import patience
 from libs.contracts.tests.streams import entries
 from notification_service.channels import Refused
 from notification_service.channels import Unavailable as Unreachable
@@ -136,9 +137,9 @@ async def test_an_outage_of_the_mail_server_delays_notifications_and_loses_none(
     events = [RESERVED.model_copy(update={"order_id": str(number)}) for number in range(10)]
     async with running(consumer):
         await store.publish_all(events)
-        await until(lambda: len(web.told) == 10 and consumer.holding.waiting > 0)
+        await until(lambda: len(web.told) == 10 and consumer.holding.waiting > 0, timeout=patience)
         weather.clear()
-    await run_until_idle(store, Consumer(store, router(Courier(store, (mail, web), KEEP))))
+    await run_until_idle(store, Consumer(store, router(Courier(store, (mail, web), KEEP))), timeout=patience)
     assert sorted(told.order_id for told in mail.told) == [str(number) for number in range(10)]
     assert len(web.told) == 10
     assert await entries(store, "inventory_dlq") == []
@@ -147,6 +148,6 @@ async def test_an_outage_of_the_mail_server_delays_notifications_and_loses_none(
 async def test_a_defect_becomes_a_dead_letter_when_its_attempts_are_spent(store: Store) -> None:
     broken = Fake("smtp", behave=Weather(KeyError("defect")))
     await store.publish(RESERVED)
-    await run_until_idle(store, Consumer(store, router(Courier(store, (broken,), KEEP))))
+    await run_until_idle(store, Consumer(store, router(Courier(store, (broken,), KEEP))), timeout=patience)
     [letter] = await entries(store, "inventory_dlq")
     assert (letter[b"reason"], letter[b"errorType"]) == (b"attempts_exhausted", b"KeyError")

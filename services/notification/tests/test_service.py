@@ -18,7 +18,7 @@ from eventcore.testing.fixtures import StartServer
 from libs.contracts.tests.calling import Caller
 from notification_service.app import create_app
 from notification_service.settings import NotificationSettings
-from services.notification.tests.outcomes import NEVER_TRIED, REJECTED, RELEASED, RESERVED
+from services.notification.tests.outcomes import NEVER_TRIED, REJECTED, RELEASED, RESERVED, Fake
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -124,6 +124,19 @@ async def test_a_webhook_is_posted_signed_and_with_the_event_id_as_its_key(setti
     assert (key, body["type"], body["data"]["reason"]) == ("event-1", "order_rejected", "out_of_stock")
     assert (notification["channel"], notification["status"]) == ("webhook", "sent")
     assert "secret" not in json.dumps(notification)
+
+
+async def test_channels_are_closed_when_the_service_ends(
+    settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = Fake("smtp")
+    monkeypatch.setattr(NotificationSettings, "channels", lambda self: (channel,))
+    async with TestClient(TestServer(create_app(NotificationSettings(**dict(settings))))) as client:
+        call = await Caller.of(client)
+        await store.publish(RESERVED)
+        await call.settled(store)
+        assert (len(channel.told), channel.closed) == (1, False)
+    assert channel.closed
 
 
 WRONG = {

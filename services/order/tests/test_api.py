@@ -200,6 +200,14 @@ async def test_expired_orders_leave_no_holes_in_a_page(call: Caller, store: Stor
     assert listed == [[placed[0], placed[2], placed[4]], [placed[5]]]
 
 
+async def test_an_order_on_its_way_to_another_status_is_not_listed_under_the_one_it_has_left(
+    call: Caller, store: Store
+) -> None:
+    order_id = await place(call)
+    await store.redis.zadd(store.key("orders:confirmed"), {order_id: 0})  # as if it had just been read there
+    assert (await call("GET", "/orders?status=confirmed"))["orders"] == []
+
+
 async def test_a_list_may_be_empty(call: Caller) -> None:
     assert await call("GET", "/orders") == {"orders": [], "nextCursor": None}
 

@@ -202,6 +202,8 @@ class Consumer:
             try:
                 await self._takeover.beat_once()
             except _survivable as error:
+                # What a takeover has claimed may be pending on us, its reply lost: joining again finds it.
+                self.joined = False
                 log.debug("no heartbeat: %s", error)
             await asyncio.sleep(self._settings.heartbeat_seconds)
 

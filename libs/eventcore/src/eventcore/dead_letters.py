@@ -78,7 +78,7 @@ class Letter:
         """For programs; the event is parsed where it can be."""
         try:
             event: Any = json.loads(self.event) if self.event is not None else None
-        except ValueError:
+        except (ValueError, RecursionError):
             event = None if self.event is None else self.event.decode("utf-8", "replace")
         return {"id": self.id, **self.facts, "event": event}
 

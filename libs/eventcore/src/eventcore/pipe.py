@@ -265,7 +265,7 @@ class Pipe:
             self._ready.set()
             self._settled.set()
             await asyncio.shield(link.lost)  # `close` cancels us, and the link has still to tell those who wait
-            log.warning("lost the connection to Redis (%s): %s", self.name, self._failure or "closed by the server")
+            log.warning("lost the connection to Redis (%s): %s", self.name, self.failure or "closed by the server")
 
     async def _open(self) -> _Link:
         connection = await self._connect()

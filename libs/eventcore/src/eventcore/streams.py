@@ -155,8 +155,13 @@ class GroupMember:
                     found.append((stream, consumer[b"name"].decode()))
         return found
 
-    async def take_over(self, stream: str, dead: str, *, dead_after: timedelta, count: int) -> list[Pending]:
-        """Claim what a dead consumer held, `count` at most, without counting an attempt; nothing if it lives."""
+    async def take_over(
+        self, stream: str, dead: str, *, dead_after: timedelta, count: int
+    ) -> tuple[list[Pending], list[Entry]]:
+        """Claim what a dead consumer held, `count` at most, without counting an attempt; nothing if it lives.
+
+        Beside that, the entries that are gone from the stream.
+        """
         keys = [self._prefix + stream, self._beats(stream)]
         arguments: list[Argument] = [
             self.group,
@@ -166,8 +171,11 @@ class GroupMember:
             _milliseconds(foreign_idle),
             count,
         ]
-        reply = await self._run(Call(_script("take_over"), keys, arguments))
-        return [Pending(stream, entry_id.decode(), int(attempt)) for entry_id, attempt in reply]
+        taken, lost = await self._run(Call(_script("take_over"), keys, arguments))
+        return (
+            [Pending(stream, entry_id.decode(), int(attempt)) for entry_id, attempt in taken],
+            [Entry(stream, entry_id.decode(), int(attempt), None) for entry_id, attempt in lost],
+        )
 
     async def leave(self) -> bool:
         """Leave the group on every stream; whether nothing was left for peers to take over."""

@@ -47,14 +47,15 @@ class Takeover:
         for stream, consumer in dead:
             # At least one, so that a dead consumer without anything pending is removed even by a busy peer.
             count = max(1, self._holding.room)
-            found = await self._member.take_over(stream, consumer, dead_after=self._dead_after, count=count)
+            found, lost = await self._member.take_over(stream, consumer, dead_after=self._dead_after, count=count)
+            self._holding.take(lost)
             if found:
                 log.warning("took over %d deliveries of %s from %s, which is silent", len(found), stream, consumer)
                 telemetry.took_over(stream, self._member.group, len(found))
                 self._retries.recover(found)
 
     def _must_rest(self) -> bool:
-        """Whether to leave the others alone: what kept us from beating may have kept them, too, and be over only now."""
+        """Whether to leave the others alone: what kept us from beating may have kept them too, and be over only now."""
         now, before = time.monotonic(), self._beaten
         self._beaten = now
         if before is not None and now - before > self._dead_after.total_seconds() / 2:

@@ -12,15 +12,15 @@ from contracts import ProductId
 from eventcore import Value
 from eventcore.web import Api, Page, Problem
 
-from .domain.stock import HIGHEST, Level
+from .domain.stock import Level, highest
 from .inventory import Inventory, Reservation
 
 INVENTORY: web.AppKey[Inventory] = web.AppKey("INVENTORY", Inventory)
-MOST_LEVELS = 10_000
+most_levels = 10_000
 # 10,000 levels do not fit into what other bodies may have; these do, with the longest ids.
-LARGEST_BODY = 4 * 1024 * 1024
+largest_body = 4 * 1024 * 1024
 
-Available = Annotated[int, Field(ge=0, le=HIGHEST, description="May be ordered from now on.")]
+Available = Annotated[int, Field(ge=0, le=highest, description="May be ordered from now on.")]
 
 api = Api()
 
@@ -40,7 +40,7 @@ class NewLevel(PutLevel):
 class PutLevels(Value):
     """New levels of many products, each named once."""
 
-    levels: Annotated[list[NewLevel], Field(min_length=1, max_length=MOST_LEVELS)]
+    levels: Annotated[list[NewLevel], Field(min_length=1, max_length=most_levels)]
 
     @field_validator("levels")
     @classmethod
@@ -75,7 +75,7 @@ async def put_level(request: web.Request, product_id: ProductId, body: PutLevel)
     return _known(await inventory.level(product_id), product_id)
 
 
-@api.put("/stock", body=PutLevels, answers={200: Updated}, max_body=LARGEST_BODY)
+@api.put("/stock", body=PutLevels, answers={200: Updated}, max_body=largest_body)
 async def put_levels(request: web.Request, body: PutLevels) -> Updated:
     """Set what is available of many products, all of them or none.
 

@@ -82,22 +82,10 @@ async def place_order(request: web.Request, body: PlaceOrder, headers: PlacingHe
     The answer is given once the order and its event are both committed. What becomes of it is decided soon after.
     An `Idempotency-Key` that was used for another body is answered 422.
     """
-    now = timestamp()
-    new = Order(
-        id=new_id(),
-        status=Status.PROCESSING,
-        items=tuple(body.items),
-        customer_id=body.customer_id,
-        email=body.email,
-        correlation_id=correlation_id(request),
-        created_at=now,
-        updated_at=now,
-    )
-    once: Once | None = None
-    if (key := headers.idempotency_key) is not None:
-        once = Once(key, fingerprint(body), request.app[SETTINGS].remember)
+    key, remember = headers.idempotency_key, request.app[SETTINGS].remember
+    once = None if key is None else Once(key, fingerprint(body), remember)
     try:
-        order_id = await request.app[ORDERS].place(new, once)
+        order_id = await request.app[ORDERS].place(_new_order(body, correlation_id(request)), once)
     except KeyReused:
         error = FieldError(field="Idempotency-Key", message="was already used for another order")
         raise Problem(422, detail=f"{error['field']}: {error['message']}", errors=[error]) from None
@@ -132,6 +120,20 @@ async def cancel_order(request: web.Request, id: str) -> Accepted:
     except NotCancellable:
         raise Problem(409, detail="The order was rejected: there is nothing to cancel.") from None
     return Accepted(id=id, status=Status.CANCELLED)
+
+
+def _new_order(body: PlaceOrder, correlation_id: str) -> Order:
+    now = timestamp()
+    return Order(
+        id=new_id(),
+        status=Status.PROCESSING,
+        items=tuple(body.items),
+        customer_id=body.customer_id,
+        email=body.email,
+        correlation_id=correlation_id,
+        created_at=now,
+        updated_at=now,
+    )
 
 
 def _unknown(order_id: str) -> Problem:

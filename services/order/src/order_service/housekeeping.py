@@ -1,4 +1,4 @@
-"""Housekeeping: the indexes must not grow for ever, although the orders in them expire by themselves."""
+"""Housekeeping: orders expire by themselves, their places in the indexes do not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .orders import Orders
 
 log = logging.getLogger(__name__)
 
-every = timedelta(hours=1)
+every = timedelta(minutes=10)
 
 
 async def keep_house(orders: Orders) -> None:

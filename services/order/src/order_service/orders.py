@@ -16,6 +16,9 @@ from .domain.order import Order, index, order
 from .domain.placing import Once, place, placed_before
 from .domain.status import Status
 
+# How many ids housekeeping looks at in one go.
+page = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Orders:
@@ -59,10 +62,16 @@ class Orders:
         return found
 
     async def forget(self) -> None:
-        """Take orders out of the indexes that have certainly expired: no order changes more than twice."""
-        oldest = int((time.time() - 3 * self.keep.total_seconds()) * 1000)
-        end = f"({oldest >> 16:08x}-{oldest & 0xFFFF:04x}"  # how the id of an order placed then begins
-        await self._ask([("ZREMRANGEBYLEX", self.store.key(index(status).key), "-", end) for status in Status])
+        """Take orders out of the indexes that have expired; only those placed long enough ago are looked at."""
+        latest = int((time.time() - self.keep.total_seconds()) * 1000)
+        end = f"({latest >> 16:08x}-{latest & 0xFFFF:04x}"  # as the id of an order begins that was placed then
+        for status in Status:
+            key, start = self.store.key(index(status).key), "-"
+            while ids := await self._execute("ZRANGE", key, start, end, "BYLEX", "LIMIT", 0, page):
+                exist = await self._ask([("EXISTS", self.store.key(order(each.decode()).key)) for each in ids])
+                if gone := [each for each, exists in zip(ids, exist, strict=True) if not exists]:
+                    await self._execute("ZREM", key, *gone)
+                start = f"({ids[-1].decode()}"
 
     async def _newest_ids(self, statuses: Sequence[Status], *, before: str | None, count: int) -> list[str]:
         """All indexes are read at one moment, so that an order on its way from one to another is in one of them."""
@@ -80,6 +89,9 @@ class Orders:
         return [
             Order.read(order_id, _fields(reply)) for order_id, reply in zip(order_ids, replies, strict=True) if reply
         ]
+
+    async def _execute(self, *command: str | bytes | int) -> Any:
+        return await self.store.commands.execute(*command)
 
     async def _ask(self, commands: Sequence[tuple[str | int, ...]]) -> list[Any]:
         replies = await self.store.commands.pipeline(commands)

@@ -77,16 +77,21 @@ async def redrive(
     choice = await choose(tool, stream, group, id, everything, explicit=True)
     met, done = 0, 0
     staying: list[str] = []
+    receivers: set[str] = set()
     async for batch in choice.batches(tool):
         met += len(batch)
         staying += [letter.id for letter in batch if not is_redrivable(letter)]
-        done += await choice.dead_letters.redrive([letter for letter in batch if is_redrivable(letter)])
+        redrivable = [letter for letter in batch if is_redrivable(letter)]
+        receivers |= {letter.group for letter in redrivable}
+        done += await choice.dead_letters.redrive(redrivable)
     asked = met + len(choice.unknown)
     if as_json:
         counts = {"asked": asked, "redriven": done}
         tool.output.document({**_head(choice), **counts, "unknownIds": choice.unknown, "notRedrivableIds": staying})
     else:
         tool.output.say(f"{done:,} of {asked:,} redriven")
+    for each in sorted(receivers - await choice.groups(tool)):
+        tool.output.note(f"{each} does not read {choice.dead_letters.stream} now: its events wait for it")
     if staying:
         tool.output.complain(f"these hold no event or name no group, and stay: {_some(staying)}")
     _finish(tool, choice, failed=bool(staying))

@@ -11,7 +11,7 @@ import typer
 
 from eventcore.dead_letters import DeadLetters, Letter
 from eventcore.inspection.ids import parse_id, text
-from eventcore.inspection.replies import Fields, newest_entries
+from eventcore.inspection.replies import Fields, groups, newest_entries
 from eventcore.streams import dead_letter_stream
 
 from .entries import last_id, page_size
@@ -55,6 +55,11 @@ class Choice:
             end = f"({rows[-1][0]}"
         for each in list(letters)[-count:]:
             yield each
+
+    async def groups(self, tool: Tool) -> set[str]:
+        """The groups that read the stream."""
+        stream = self.dead_letters.stream
+        return set(await groups(tool.redis, tool.key(stream))) if await tool.is_stream(stream) else set()
 
     async def batches(self, tool: Tool) -> AsyncIterator[list[Letter]]:
         """The same, some at a time."""

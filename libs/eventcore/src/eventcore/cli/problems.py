@@ -13,6 +13,8 @@ from .words import age, at_least, counted
 
 # Longer than the retries of a delivery at default settings.
 stuck_after = timedelta(minutes=5)
+# Less is what lies between an event and its reading.
+behind_after = timedelta(seconds=1)
 # Of the hard cap, at which services refuse new events.
 nearly_full = 0.9
 
@@ -59,11 +61,10 @@ def _of_group(state: StreamState, group: GroupState, trends: Trends) -> Iterator
             yield problem("dead_consumer_holds", f"{consumer.name} {how} and holds {held}")
     if lag.entries + group.unfinished_retries and not any(consumer.alive for consumer in group.consumers):
         yield problem("no_consumer", "nobody reads: no consumer is alive")
-    if trends.rising(state.name, group.name):
-        waiting = counted(lag.entries, "entry waits", "entries wait")
-        yield problem("lag_rising", f"lag is rising: {waiting}, {age(lag.age)} behind")
-    if lag.age >= stuck_after and any(consumer.alive for consumer in group.consumers):
-        text = f"{at_least(lag.entries, lag.capped)} undelivered, the oldest for {age(lag.age)}"
+    text = f"{at_least(lag.entries, lag.capped)} undelivered, the first for {age(lag.age)}"
+    if trends.rising(state.name, group.name) and lag.age >= behind_after:
+        yield problem("lag_rising", f"lag is rising: {text}")
+    elif lag.age >= stuck_after and any(consumer.alive for consumer in group.consumers):
         yield problem("behind", text, grave=False)
     for progress in (group.main, group.retry):
         oldest = progress.oldest_pending if progress else None

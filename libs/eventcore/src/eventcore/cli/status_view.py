@@ -76,7 +76,11 @@ def _stream(state: StreamState, trends: Trends) -> Iterator[RenderableType]:
         for group in state.groups:
             table.add_row(*_group(state, group, trends))
         yield Padding(table, (0, 0, 0, 2), expand=False)
-        yield Padding(_consumers(state.groups), (0, 0, 0, 4 if len(state.groups) > 1 else 2), expand=False)
+    for group in state.groups:
+        heading = len(state.groups) > 1
+        if heading:
+            yield Text(f"  {clean(group.name)}", "dim")
+        yield Padding(_consumers(group), (0, 0, 0, 4), expand=False)
 
 
 def _facts(state: StreamState) -> Iterator[str]:
@@ -115,25 +119,20 @@ def _arrow(rate: float) -> str:
     return f" {'↑' if rate > 0 else '↓'}{abs(rate):,.0f}/s" if abs(rate) >= 1 else f" {'↑' if rate > 0 else '↓'}"
 
 
-def _consumers(groups: Sequence[GroupState]) -> Table:
-    """Who reads for each group: the dead first, then who holds most."""
+def _consumers(group: GroupState) -> Table:
+    """Who reads for a group: the dead first, then who holds most."""
     table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, overflow="ellipsis")
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    for group in groups:
-        name = Text(clean(group.name) if len(groups) > 1 else "", "dim")
-        if not group.consumers:
-            table.add_row(name, Text("no consumers", "yellow"))
-        notable = sorted(group.consumers, key=lambda each: (each.alive, -each.holds, each.name))
-        hidden = [each for each in notable if each.alive and not each.holds][_shown_consumers:]
-        for each in notable:
-            if each not in hidden:
-                table.add_row(name, *_consumer(each))
-                name = Text()
-        if hidden:
-            table.add_row(name, Text(f"and {len(hidden):,} more, alive and holding nothing", "dim"))
+    for _ in range(3):
+        table.add_column(no_wrap=True, overflow="ellipsis")
+    if not group.consumers:
+        table.add_row(Text("no consumers", "yellow"))
+    notable = sorted(group.consumers, key=lambda each: (each.alive, -each.holds, each.name))
+    hidden = [each for each in notable if each.alive and not each.holds][_shown_consumers:]
+    for each in notable:
+        if each not in hidden:
+            table.add_row(*_consumer(each))
+    if hidden:
+        table.add_row(Text(f"and {len(hidden):,} more, alive and holding nothing", "dim"))
     return table
 
 

@@ -11,12 +11,10 @@ def main_streams(names: Iterable[str]) -> list[str]:
     A dead-letter stream stands for its main stream even where that is gone.
     """
     present = set(names)
-    retries = {name for name in present if name.endswith(":retry")}
     streams = {name for name in present if name.endswith("_stream")}
-    for retry in retries:
-        parts = retry.split(":")
-        behind = {":".join(parts[:length]) for length in range(1, len(parts) - 1)}
-        streams |= (behind & present) - retries
+    for retries in {name for name in present if name.endswith(":retry")}:
+        parts = retries.split(":")
+        streams |= present & {":".join(parts[:length]) for length in range(1, len(parts) - 1)}
     for letters in {name for name in present if name.endswith("_dlq")} - streams:
         base = letters.removesuffix("_dlq")
         streams.add(base if base in present else f"{base}_stream")

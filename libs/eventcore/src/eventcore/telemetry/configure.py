@@ -63,9 +63,7 @@ def configure(name: str, settings: Settings) -> Callable[[], None]:
     """
     if _disabled():
         return lambda: None
-    stops = [
-        start_metrics(name, settings, readers=[PeriodicExportingMetricReader(each) for each in _chosen("metrics")])
-    ]
+    stops = [start_metrics(name, settings, readers=[_Exported(each) for each in _chosen("metrics")])]
     if exporters := _chosen("traces"):
         stops.append(_start_traces(_resource(name, settings), exporters))
     return lambda: _stop_all(stops)
@@ -123,7 +121,8 @@ def _with_durations(collected: MetricsData) -> MetricsData:
         for each in all_durations
         if each.cells
     ]
-    scope = ScopeMetrics(InstrumentationScope("eventcore"), ours, "")
+    # Exporters take it that no scope comes twice.
+    scope = ScopeMetrics(InstrumentationScope("eventcore.durations"), ours, "")
     [*others, last] = collected.resource_metrics
     return MetricsData([*others, replace(last, scope_metrics=[*last.scope_metrics, scope])])
 

@@ -13,7 +13,8 @@ _seconds = (
     *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
     *(30, 60),
 )
-_duration = Durations(
+# Keys are stream, group, event type, outcome.
+_duration: Durations[tuple[str, str, str, str]] = Durations(
     "messaging.process.duration",
     "Time from a delivery's being handed out to its end, by event type and outcome",
     _seconds,

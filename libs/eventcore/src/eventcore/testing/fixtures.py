@@ -1,4 +1,4 @@
-"""Fixtures for pytest: a real server, emptied before each test; settings; stores. Each test runs on every kind of server.
+"""Fixtures for pytest: a real server, emptied before each test; settings; stores. Tests run on every kind of server.
 
 In the topmost `conftest.py`:
 
@@ -21,12 +21,22 @@ import pytest_asyncio
 import redis
 from pydantic import SecretStr
 
-from ..settings import Settings
-from ..store import Store
+from eventcore.settings import Settings
+from eventcore.store import Store
+
 from .leaks import leaked_keys
 from .server import Kind, Server, available_kinds
 
-__all__ = ["connect", "permanent_keys", "redis_server", "running_servers", "server_kind", "settings", "start_server", "store"]
+__all__ = [
+    "connect",
+    "permanent_keys",
+    "redis_server",
+    "running_servers",
+    "server_kind",
+    "settings",
+    "start_server",
+    "store",
+]
 
 VARIABLE = "EVENTCORE_TEST_SERVERS"
 
@@ -104,7 +114,7 @@ def permanent_keys() -> tuple[str, ...]:
 
 @pytest_asyncio.fixture
 async def connect(settings: Settings) -> AsyncIterator[Connect]:
-    """Open another store: `await connect(pod_name="pod-2")` is a second pod. All are closed after the test."""
+    """A function that opens another store: with `pod_name="pod-2"`, a second pod. All are closed after the test."""
     async with AsyncExitStack() as stack:
 
         async def open_store(*, source: str = "test", **changed: Any) -> Store:

@@ -8,28 +8,31 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from inspect import isawaitable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from redis.exceptions import RedisError
 
-from ..consumer import Consumer
-from ..store import Store
+from eventcore.consumer import Consumer
+from eventcore.store import Store
 
 T = TypeVar("T")
 
 _between_looks = 0.005
 
 
-async def until(condition: Callable[[], T | Awaitable[T]], *, timeout: float = 10.0, what: str = "") -> T:
-    """Wait until `condition()` is true, and return what it gave. `AssertionError` naming `what` after `timeout` seconds.
+@overload
+async def until(condition: Callable[[], Awaitable[T]], *, timeout: float = ..., what: str = ...) -> T: ...
+@overload
+async def until(condition: Callable[[], T], *, timeout: float = ..., what: str = ...) -> T: ...
+async def until(condition: Callable[[], Any], *, timeout: float = 10.0, what: str = "") -> Any:
+    """Wait until `condition()` is true, and return what it gave; a coroutine function will do as well.
 
-    A coroutine function will do as well.
+    Raises `AssertionError` naming `what` after `timeout` seconds.
     """
     deadline = time.monotonic() + timeout
     while True:
-        answer: Any = condition()
-        found: T = await answer if isawaitable(answer) else answer
-        if found:
+        answer = condition()
+        if found := await answer if isawaitable(answer) else answer:
             return found
         if time.monotonic() > deadline:
             raise AssertionError(f"within {timeout:g} s this did not come true: {what or condition}")
@@ -127,10 +130,8 @@ async def _report(store: Store, groups: Iterable[_Group] | None, consumers: Iter
         if not group.idle:
             lines.append(f"{group.stream} / {group.group}: lag {group.lag}, {group.pending} pending")
             for row in await store.redis.xpending_range(store.key(group.stream), group.group, "-", "+", 10):
-                entry, consumer = row["message_id"].decode(), row["consumer"].decode()
-                lines.append(
-                    f"  {entry} held by {consumer} for {row['time_since_delivered']} ms, attempt {row['times_delivered']}"
-                )
+                holder, idle, attempt = row["consumer"].decode(), row["time_since_delivered"], row["times_delivered"]
+                lines.append(f"  {row['message_id'].decode()} held by {holder} for {idle} ms, attempt {attempt}")
     for each in consumers:
         held, waiting = len(each.holding), each.holding.waiting
         if held or each.problem:

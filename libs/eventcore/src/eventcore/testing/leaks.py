@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from fnmatch import fnmatchcase
 
-from ..store import Store
+from eventcore.store import Store
 
 # Heartbeats stay for as long as a group has consumers.
 _permanent = ("*:beats",)

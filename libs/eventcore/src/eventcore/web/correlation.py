@@ -27,7 +27,8 @@ _traceparent = re.compile(
 _id = re.compile(r"([0-9a-f]{8})(-?)([0-9a-f]{4})\2([0-9a-f]{4})\2([0-9a-f]{4})\2([0-9a-f]{12})", re.ASCII)
 _methods = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 _tracer = trace.get_tracer("eventcore")
-_duration = telemetry.Durations(
+# Keys are method, scheme, route, status.
+_duration: telemetry.Durations[tuple[str, str, str | None, int]] = telemetry.Durations(
     "http.server.request.duration",
     "Duration of HTTP server requests",
     (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),

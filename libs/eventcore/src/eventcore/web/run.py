@@ -49,6 +49,9 @@ def run(create: Callable[[S], web.Application], settings: type[S], **defaults: A
     except (SettingsError, WrongPassword, CannotListen) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         status = failed if isinstance(error, CannotListen) else wrong_settings
+    except Exception:  # a defect of the service's own wiring: it belongs into the log like any other
+        log.critical("ended by a defect", exc_info=True)
+        status = failed
     sys.exit(status)
 
 

@@ -13,7 +13,7 @@ from pydantic import Field as Limits
 from contracts import ProductId
 from eventcore import Field, Hash, SortedSet, Transaction, Value, Write
 
-HIGHEST = 1_000_000_000
+highest = 1_000_000_000
 
 stock = Hash("stock")
 index = SortedSet("stock:index")
@@ -33,7 +33,7 @@ def available(product_id: str) -> Field:
 
 
 def reserved(product_id: str) -> Field:
-    """Where it stands how much is put aside."""
+    """Where it stands how much is put aside; absent as long as nothing ever was."""
     return stock[f"{product_id}:reserved"]
 
 
@@ -56,5 +56,4 @@ def give_back(quantities: Mapping[str, int]) -> Iterator[Write]:
 
 def _put(product_id: str, level: int) -> Iterator[Write]:
     yield available(product_id).set(level)
-    yield reserved(product_id).add(0)  # so that it is there
     yield index.add(product_id)

@@ -1,0 +1,61 @@
+"""A pod in a process of its own, started again when it dies: `python -m libs.eventcore.tests.crashing URL KIND NAMES`.
+
+It ships orders until nothing is left to do, and says on standard output how often it died. An order whose id begins
+with "killer" kills it; one that begins with "slow" takes half a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import traceback
+
+from pydantic import SecretStr
+
+from eventcore import Consumer, Router, Settings, Store, Transaction, publish
+from eventcore.testing import run_until_idle
+
+from .samples import EAGER, GROUP, Ordered, Shipped
+
+most_lives = 20
+
+
+def ship(order: Ordered) -> Transaction:
+    if order.order_id.startswith("killer"):
+        os._exit(9)
+    return Transaction(then=[publish(Shipped(order_id=order.order_id))])
+
+
+async def ship_later(order: Ordered) -> Transaction:
+    await asyncio.sleep(0.5 if order.order_id.startswith("slow") else 0.01)
+    return ship(order)
+
+
+async def live(url: str, kind: str, name: str) -> None:
+    router = Router(group=GROUP, retry=EAGER)
+    router.on(Ordered)(ship_later if kind == "async" else ship)
+    settings = Settings(redis_url=SecretStr(url), pod_name=name, heartbeat_seconds=0.1, dead_after_seconds=0.5)
+    async with Store(settings, source="crashing") as store:
+        await run_until_idle(store, Consumer(store, router), timeout=20)
+
+
+def main(url: str, kind: str, names: str) -> None:
+    """Forked, not started anew, because importing everything takes longer than a life."""
+    for life in range(most_lives):
+        child = os.fork()
+        if child == 0:
+            try:
+                asyncio.run(live(url, kind, "pod-1" if names == "same" else f"pod-{life}"))
+                os._exit(0)
+            finally:
+                traceback.print_exc()
+                os._exit(1)
+        _, status = os.waitpid(child, 0)
+        if (code := os.waitstatus_to_exitcode(status)) != 9:
+            print(life)
+            sys.exit(code)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

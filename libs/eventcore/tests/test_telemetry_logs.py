@@ -1,0 +1,83 @@
+"""Logs: one line of JSON each, with the ids of the trace; nothing in them is a secret."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.trace import NonRecordingSpan, SpanContext
+
+from eventcore.telemetry.logs import ConsoleFormatter, JsonFormatter, without_passwords
+
+json_lines = JsonFormatter(service="notes", pod="pod-1")
+
+
+def record(message: str = "it happened", *arguments: object, **facts: Any) -> logging.LogRecord:
+    made = logging.getLogger("tests").makeRecord(
+        "tests", logging.WARNING, __file__, 1, message, arguments, facts.pop("exc_info", None), extra=facts
+    )
+    made.created = 1_795_428_000.1234
+    return made
+
+
+def line(made: logging.LogRecord) -> dict[str, Any]:
+    text = json_lines.format(made)
+    assert "\n" not in text
+    content: dict[str, Any] = json.loads(text)
+    return content
+
+
+def failure() -> Any:
+    try:
+        raise ValueError("at redis://user:secret@host/0")
+    except ValueError:
+        return sys.exc_info()
+
+
+def test_a_line_says_when_what_where() -> None:
+    assert line(record("it happened %d times", 3)) == {
+        "timestamp": "2026-11-23T10:00:00.123Z",
+        "level": "WARNING",
+        "logger": "tests",
+        "message": "it happened 3 times",
+        "service": "notes",
+        "pod": "pod-1",
+    }
+
+
+def test_extras_become_fields_but_replace_none() -> None:
+    content = line(record(eventId="e-1", nothing=None, service="another", path=object))
+    assert content["eventId"] == "e-1"
+    assert content["service"] == "notes"
+    assert "nothing" not in content
+    assert content["path"] == "<class 'object'>"
+
+
+def test_the_current_span_is_named() -> None:
+    span = NonRecordingSpan(SpanContext(trace_id=0xABC, span_id=0xDEF, is_remote=False))
+    with trace.use_span(span):
+        content = line(record())
+    assert (content["traceId"], content["spanId"]) == (f"{0xABC:032x}", f"{0xDEF:016x}")
+
+
+def test_an_exception_is_one_field_without_its_passwords() -> None:
+    content = line(record(exc_info=failure()))
+    assert content["exception"].startswith("Traceback (most recent call last):\n")
+    assert "ValueError: at redis://user:***@host/0" in content["exception"]
+
+
+def test_lines_for_people_are_short() -> None:
+    text = ConsoleFormatter().format(record("to redis://:secret@host", eventId="e-1"))
+    assert text.endswith(" WARNING  tests: to redis://:***@host eventId=e-1")
+    assert ConsoleFormatter().format(record(exc_info=failure())).splitlines()[1] == "Traceback (most recent call last):"
+
+
+def test_only_passwords_are_blotted_out() -> None:
+    assert (
+        without_passwords("rediss://u:p%40ss@h:6379/0 and smtp://a:b@c") == "rediss://u:***@h:6379/0 and smtp://a:***@c"
+    )
+    for harmless in ("http://host:80/path@x", "mail a@b.c", "redis://host:6379/0", "a:b@c"):
+        assert without_passwords(harmless) == harmless

@@ -1,0 +1,97 @@
+"""The span of one attempt at a delivery, as OpenTelemetry's conventions for messaging have it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+
+from eventcore.telemetry import ProcessingSpan, processing_span, spans
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+SAMPLED, UNSAMPLED = f"00-{TRACE}-{SPAN}-01", f"00-{TRACE}-{SPAN}-00"
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
+    """Where spans go that have ended."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(spans, "_tracer", provider.get_tracer("tests"))
+    yield exporter
+    provider.shutdown()
+
+
+def begin(traceparent: str = SAMPLED, tracestate: str | None = None) -> ProcessingSpan | None:
+    return processing_span(
+        traceparent,
+        tracestate,
+        stream="notes_stream",
+        group="notes-group",
+        consumer="pod-1",
+        event_type="note.put",
+        event_id="e-1",
+        entry_id="1-0",
+        attempt=2,
+    )
+
+
+def test_it_continues_the_trace_of_the_event(recorded: InMemorySpanExporter) -> None:
+    span = begin(tracestate="a=1")
+    assert span is not None
+    span.end("handled")
+    [ended] = recorded.get_finished_spans()
+    assert (ended.name, ended.kind) == ("process notes_stream", SpanKind.CONSUMER)
+    assert ended.parent is not None
+    assert f"{ended.parent.trace_id:032x}-{ended.parent.span_id:016x}" == f"{TRACE}-{SPAN}"
+    assert ended.context is not None
+    assert ended.context.trace_state.to_header() == "a=1"
+    assert dict(ended.attributes or {}) == {
+        "messaging.system": "redis",
+        "messaging.operation.name": "process",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": "notes_stream",
+        "messaging.consumer.group.name": "notes-group",
+        "messaging.client.id": "pod-1",
+        "messaging.message.id": "e-1",
+        "eventcore.event.type": "note.put",
+        "eventcore.entry.id": "1-0",
+        "eventcore.attempt": 2,
+        "eventcore.outcome": "handled",
+    }
+    assert ended.status.status_code is StatusCode.UNSET
+
+
+def test_what_happens_within_it_is_its_child_and_it_is_not_ended_by_that(recorded: InMemorySpanExporter) -> None:
+    span = begin()
+    assert span is not None
+    with span.current():
+        current = trace.get_current_span().get_span_context()
+    assert span.traceparent == f"00-{TRACE}-{current.span_id:016x}-01"
+    assert not trace.get_current_span().get_span_context().is_valid
+    assert recorded.get_finished_spans() == ()
+
+
+def test_a_failed_attempt_says_why(recorded: InMemorySpanExporter) -> None:
+    span = begin()
+    assert span is not None
+    span.end("failed", ValueError("no"))
+    [ended] = recorded.get_finished_spans()
+    attributes: Any = ended.attributes
+    assert (ended.status.status_code, ended.status.description) == (StatusCode.ERROR, "no")
+    assert (attributes["error.type"], attributes["eventcore.outcome"]) == ("ValueError", "failed")
+    assert [event.name for event in ended.events] == ["exception"]
+
+
+def test_a_trace_that_is_not_sampled_has_no_span(recorded: InMemorySpanExporter) -> None:
+    assert begin(UNSAMPLED) is None
+
+
+def test_without_an_sdk_there_is_no_span() -> None:
+    assert begin() is None

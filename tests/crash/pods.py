@@ -1,0 +1,111 @@
+"""The services as programs of their own: started, killed, replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from demo.ports import free_port
+from demo.processes import Child
+from eventcore.testing import until
+
+host = "127.0.0.1"
+_start_within = 30.0
+_end_within = 10.0
+_service_of = {"order-group": "order", "inventory-group": "inventory", "notification-group": "notification"}
+
+
+@dataclass(frozen=True)
+class Pod:
+    """One process of one service."""
+
+    name: str
+    service: str
+    child: Child
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Where it serves HTTP."""
+        return f"http://{host}:{self.port}"
+
+
+class Pods:
+    """All processes of the shop. The dead are replaced by new ones, under the old name or a new one."""
+
+    def __init__(self, session: aiohttp.ClientSession, directory: Path, settings: Mapping[str, str]) -> None:
+        self._session, self._directory = session, directory
+        self._settings = {"PATH": os.environ["PATH"], "HOST": host, "LOG_FORMAT": "console", **settings}
+        self._numbers = itertools.count(1)
+        self._pods: dict[str, Pod] = {}
+
+    def __getitem__(self, name: str) -> Pod:
+        return self._pods[name]
+
+    def start(self, service: str, name: str | None = None) -> Pod:
+        """Start one, without waiting for it."""
+        name = name or f"{service}-{next(self._numbers)}"
+        port = free_port()
+        environment = {**self._settings, "PORT": str(port), "POD_NAME": name}
+        child = Child(name, f"{service}_service", environment, self._directory / f"{name}.log")
+        pod = self._pods[name] = Pod(name, service, child, port)
+        return pod
+
+    def living(self, service: str) -> list[Pod]:
+        """Those that should be there, whether they are ready yet or not."""
+        return [pod for pod in self._pods.values() if pod.service == service]
+
+    def of_group(self, group: str) -> list[Pod]:
+        """Those that consume as members of this group."""
+        return self.living(_service_of[group])
+
+    def kill(self, name: str) -> Pod:
+        """End one with SIGKILL."""
+        pod = self._pods.pop(name)
+        pod.child.kill()
+        return pod
+
+    async def end(self, name: str) -> int:
+        """Wait until one that was told to end has ended; its exit status."""
+        pod = self._pods.pop(name)
+        try:
+            await until(lambda: pod.child.status is not None, timeout=_end_within, what=f"{name} ends")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{pod.child.obituary()}") from None
+        finally:
+            pod.child.kill()
+        assert pod.child.status is not None
+        return pod.child.status
+
+    async def ready(self, service: str | None = None) -> None:
+        """Wait until all (of one service) can do their work."""
+        await asyncio.gather(*(self._ready(pod) for pod in self._pods.values() if service in (None, pod.service)))
+
+    async def _ready(self, pod: Pod) -> None:
+        async def is_ready() -> bool:
+            if pod.child.status is not None:
+                raise AssertionError(pod.child.obituary())
+            with suppress(aiohttp.ClientError, TimeoutError):
+                async with self._session.get(f"{pod.url}/readyz") as response:
+                    return response.status == 200
+            return False
+
+        await until(is_ready, timeout=_start_within, what=f"{pod.name} is ready")
+
+    def check(self) -> None:
+        """Nobody ends by itself. Raises with the end of the log of whoever did."""
+        for pod in self._pods.values():
+            if pod.child.status is not None:
+                raise AssertionError(pod.child.obituary())
+
+    def kill_all(self) -> None:
+        """End them all."""
+        for name in list(self._pods):
+            self.kill(name)

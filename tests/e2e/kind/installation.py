@@ -1,0 +1,77 @@
+"""The release in its namespace, and the suite's own agent beside it: installed once, upgraded, taken away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+
+from tests.e2e.asking import services
+from tests.e2e.driver import Version
+from tests.e2e.receiver import secret
+
+from . import manifests
+from .settings import chart, release, work
+from .tools import Tools
+from .values import values
+
+patience = 240.0
+
+
+class Installation:
+    """Remembers which version each service has, and what is ours to remove."""
+
+    def __init__(self, tools: Tools) -> None:
+        self.versions: dict[str, Version] = dict.fromkeys(services, "today")
+        self.present = False
+        self._begun = False
+        self._tools = tools
+        self._settings = tools.settings
+        self._made_namespace = False
+
+    async def install(self) -> None:
+        """Make the namespace unless it is there; install the chart, then the agent, which needs Redis's password."""
+        namespace = self._settings.namespace
+        there = await self._tools.kubectl("get", "namespace", namespace, "--ignore-not-found")
+        self._made_namespace = not there.strip()
+        self._begun = True
+        await self._tools.apply("namespace", manifests.namespace(namespace, "restricted"))
+        await self._tools.apply("code", *manifests.code(), manifests.webhook_secret(secret))
+        await self.upgrade()
+        await self._tools.apply("agent", *manifests.agent_pod(self._settings))
+        await self.ready(f"pod/{manifests.agent_name}")
+        self.present = True
+
+    async def upgrade(self, *, mark: str = "") -> None:
+        """Bring the release to `versions`, and install it where it isn't there; return when everything is ready."""
+        path = work / "values.json"
+        content = json.dumps(values(self._settings, self.versions, mark=mark), indent=2)
+        await asyncio.to_thread(path.write_text, content)
+        await self._tools.helm(
+            "upgrade", "--install", release, str(chart), "-f", str(path), "--wait", "--timeout", "5m"
+        )
+
+    async def ready(self, what: str) -> None:
+        """Return when it is."""
+        await self._tools.kubectl("wait", "--for=condition=Ready", what, f"--timeout={patience:g}s")
+
+    async def rolled_out(self, service: str) -> None:
+        """Return when all pods of a service that there shall be are ready."""
+        await self._tools.kubectl("rollout", "status", f"deployment/{release}-{service}", f"--timeout={patience:g}s")
+
+    async def remove(self) -> None:
+        """Take everything away: with the namespace, or, where that was there before, piece by piece."""
+        if self._made_namespace:
+            await self._tools.kubectl("delete", "namespace", self._settings.namespace, "--ignore-not-found")
+        elif self._begun:
+            await self._tools.helm("uninstall", release)
+            await self._tools.kubectl("delete", _kinds, *_names(), "--ignore-not-found")
+            await self._tools.kubectl("delete", "pvc", "-l", f"app.kubernetes.io/instance={release}")
+
+
+_kinds = "pod,service,configmap,secret"
+
+
+def _names() -> Sequence[str]:
+    own = [manifests.agent_name, manifests.stranger_name, manifests.code_name]
+    return [*own, manifests.next_version_name, manifests.webhook_secret_name]

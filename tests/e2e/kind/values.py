@@ -1,0 +1,55 @@
+"""The chart's values for a system under test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tests.e2e.asking import services
+from tests.e2e.driver import Version
+
+from . import agent, manifests
+from .settings import Settings
+
+_mounted_at = "/next-version"
+
+
+def values(settings: Settings, versions: Mapping[str, Version], *, mark: str = "") -> dict[str, Any]:
+    """Defaults wherever possible, so that the chart is tested as it is installed.
+
+    Redis syncs every write before it answers, because S5 demands that nothing acknowledged is lost when it is killed;
+    the agent may ask Redis; customers are told by a webhook to the agent. `mark` changes the pods of inventory.
+    """
+    own: dict[str, dict[str, Any]] = {service: _next_version(versions[service]) for service in services}
+    own["notification"] |= {
+        "settings": {"WEBHOOK_URL": f"http://{manifests.agent_name}:{agent.port}/webhooks"},
+        "secretSettings": {"WEBHOOK_SECRET": {"name": manifests.webhook_secret_name, "key": "secret"}},
+        "egress": [
+            {
+                "to": [{"podSelector": {"matchLabels": manifests.agent_labels}}],
+                "ports": [{"protocol": "TCP", "port": agent.port}],
+            }
+        ],
+    }
+    if mark:
+        own["inventory"]["podAnnotations"] = {"e2e/mark": mark}
+    return {
+        "image": {"prefix": settings.image_prefix, "tag": settings.image_tag},
+        "redis": {"appendfsync": "always"} | ({"image": settings.redis_image} if settings.redis_image else {}),
+        "networkPolicy": {"redisFrom": [{"podSelector": {"matchLabels": manifests.agent_labels}}]},
+        "services": {service: each for service, each in own.items() if each},
+    }
+
+
+def _next_version(version: Version) -> dict[str, Any]:
+    """Python imports `sitecustomize` from there before it runs the service; see `next_version`."""
+    if version == "today":
+        return {}
+    return {
+        "extraEnv": [
+            {"name": "PYTHONPATH", "value": _mounted_at},
+            {"name": "E2E_VERSION", "value": version},
+        ],
+        "volumes": [{"name": "next-version", "configMap": {"name": manifests.next_version_name}}],
+        "volumeMounts": [{"name": "next-version", "mountPath": _mounted_at, "readOnly": True}],
+    }

@@ -1,0 +1,50 @@
+"""Crashes: consumers and Redis are killed with work in hand."""
+
+from __future__ import annotations
+
+from tests.e2e.stage import Stage, until
+from tests.e2e.streams import group_of
+
+# A handler that takes so long is in the middle of its work when its process is killed.
+slow_handler = 1.0
+
+
+async def kill_consumers(stage: Stage) -> None:
+    """S2. A notification replica dies while its webhooks are being answered, an inventory one with deliveries in hand.
+
+    A poisoned entry is among them: it becomes a dead letter, and the only one.
+    """
+    driver = stage.driver
+    stage.late_after = slow_handler + 1.0
+    await driver.slow_webhooks(slow_handler)
+    async with stage.under_load() as load:
+        stage.poisoned.append(await stage.streams.poison())
+        victim = (await driver.replicas("notification"))[0]
+        await stage.kill_holding("notification", victim, what="killed in mid-handler", least=3, frozen=False)
+        await load.more(60)
+        victim = (await driver.replicas("inventory"))[0]
+        await stage.kill_holding("inventory", victim, what="killed with deliveries in hand")
+        await load.more(20)
+
+
+async def kill_redis(stage: Stage) -> None:
+    """S5. Redis dies twice under load, once for as long as clients notice: what was answered 202 is still there."""
+    driver = stage.driver
+    async with stage.under_load() as load:
+        stage.poisoned.append(await stage.streams.poison())
+        await driver.kill_redis()
+        await load.felt(5)  # where something starts it at once, perhaps nobody notices
+        await driver.start_redis()
+        stage.mark("Redis answers again")
+        await load.more(50)
+        await driver.kill_redis()
+        await driver.start_redis()
+        stage.mark("Redis answers once more")
+        await load.more(50)
+
+        async def all_consume() -> bool:
+            names = {service: await driver.replicas(service) for service in group_of}
+            held = {service: await stage.streams.consumers(service) for service in group_of}
+            return all(held[service].keys() >= set(names[service]) for service in group_of)
+
+        await until(all_consume, what="every replica is a consumer of its group again")
