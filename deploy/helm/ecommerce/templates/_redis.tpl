@@ -1,0 +1,115 @@
+{{/* Where Redis is and how to get in. */}}
+
+{{/* The Secret with the password; empty when there is none. */}}
+{{- define "ecommerce.redisSecret" -}}
+{{- if not .Values.redis.enabled -}}
+{{- .Values.externalRedis.existingSecret -}}
+{{- else if .Values.redis.auth.enabled -}}
+{{- .Values.redis.auth.existingSecret | default (printf "%s-redis" (include "ecommerce.fullname" .)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "ecommerce.redisSecretKey" -}}
+{{- ternary .Values.redis.auth.secretKey .Values.externalRedis.secretKey .Values.redis.enabled -}}
+{{- end -}}
+
+{{/*
+The password for the Secret that the chart makes: the value, or the one that is there already, or a new one. Empty without
+a cluster (`helm template`): a made-up one would differ each time, and one derived from names could be guessed.
+*/}}
+{{- define "ecommerce.redisPassword" -}}
+{{- $secret := lookup "v1" "Secret" .Release.Namespace (printf "%s-redis" (include "ecommerce.fullname" .)) -}}
+{{- $known := dig "data" .Values.redis.auth.secretKey "" $secret -}}
+{{- if .Values.redis.auth.password -}}
+{{- .Values.redis.auth.password -}}
+{{- else if $known -}}
+{{- b64dec $known -}}
+{{- else if lookup "apps/v1" "Deployment" .Release.Namespace "" -}}
+{{- randAlphaNum 32 -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Changes when pods must start anew to see another password. It stands in the open, so it is too short to tell one. */}}
+{{- define "ecommerce.redisAuthChecksum" -}}
+{{- $password := ternary .Values.redis.auth.password "" .Values.redis.enabled -}}
+{{- list .Release.Namespace .Release.Name (include "ecommerce.redisSecret" .) (include "ecommerce.redisSecretKey" .) $password | toJson | sha256sum | trunc 8 -}}
+{{- end -}}
+
+{{- define "ecommerce.redisUrl" -}}
+{{- $external := .Values.externalRedis -}}
+{{- if .Values.redis.enabled -}}
+{{- printf "redis://%s-redis:%d/0" (include "ecommerce.fullname" .) (int64 .Values.redis.port) -}}
+{{- else -}}
+{{- $external.url | default (printf "redis://%s:6379/0" $external.sentinel.master) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "ecommerce.redisEnv" -}}
+- name: REDIS_URL
+  value: {{ include "ecommerce.redisUrl" . | quote }}
+{{- if include "ecommerce.redisSecret" . }}
+- name: REDIS_PASSWORD_FILE
+  value: /run/secrets/redis/password
+{{- end }}
+{{- if not .Values.redis.enabled }}
+{{- with .Values.externalRedis.tls.caSecret }}
+- name: REDIS_CA_FILE
+  value: /run/secrets/redis-ca/ca.crt
+{{- end }}
+{{- with .Values.externalRedis.sentinel }}
+{{- if .addresses }}
+- name: REDIS_SENTINELS
+  value: {{ join "," .addresses | quote }}
+- name: REDIS_SENTINEL_MASTER
+  value: {{ .master | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Where the password is mounted; in Redis's own pod too. */}}
+{{- define "ecommerce.redisVolumeMounts" -}}
+{{- if include "ecommerce.redisSecret" . -}}
+- name: redis-password
+  mountPath: /run/secrets/redis
+  readOnly: true
+{{- end }}
+{{- if and (not .Values.redis.enabled) .Values.externalRedis.tls.caSecret }}
+- name: redis-ca
+  mountPath: /run/secrets/redis-ca
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{- define "ecommerce.redisVolumes" -}}
+{{- with include "ecommerce.redisSecret" . -}}
+- name: redis-password
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+    items:
+      - key: {{ include "ecommerce.redisSecretKey" $ }}
+        path: password
+{{- end }}
+{{- if and (not .Values.redis.enabled) .Values.externalRedis.tls.caSecret }}
+- name: redis-ca
+  secret:
+    secretName: {{ .Values.externalRedis.tls.caSecret }}
+    defaultMode: 0444
+    items:
+      - key: {{ .Values.externalRedis.tls.caKey }}
+        path: ca.crt
+{{- end }}
+{{- end -}}
+
+{{/* A quantity of memory (512Mi, 2Gi, 1G, 512mb) in MiB; 0 when it is written in another way. */}}
+{{- define "ecommerce.mebibytes" -}}
+{{- $units := dict "Ki" 0.0009765625 "Mi" 1 "Gi" 1024 "Ti" 1048576 "M" 0.95367431640625 "G" 953.67431640625 "mb" 1 "gb" 1024 -}}
+{{- $text := toString . -}}
+{{- $unit := regexReplaceAll "^[0-9]+" $text "" -}}
+{{- if and (regexMatch "^[0-9]+[A-Za-z]+$" $text) (hasKey $units $unit) -}}
+{{- mulf (trimSuffix $unit $text | float64) (get $units $unit) | floor | int64 -}}
+{{- else -}}
+0
+{{- end -}}
+{{- end -}}
