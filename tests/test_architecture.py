@@ -30,7 +30,7 @@ class Layer(NamedTuple):
 # `__init__` is the face of eventcore, which its own modules don't look at.
 EVENTCORE_LAYERS = (
     Layer("face", frozenset({"__init__"})),
-    Layer("edges", frozenset({"__main__", "cli", "configure", "telemetry_sdk", "testing", "web"})),
+    Layer("edges", frozenset({"__main__", "cli", "testing", "web"})),
     Layer(
         "runtime",
         frozenset(
@@ -38,8 +38,7 @@ EVENTCORE_LAYERS = (
                 "consumer",
                 "dead_letters",
                 "holding",
-                "maintenance",
-                "membership",
+                "inspection",
                 "processing",
                 "retention",
                 "retries",
@@ -70,7 +69,7 @@ CONTRACTS_MAY_IMPORT = frozenset({"contracts", "eventcore", "pydantic"})
 
 # Only these know how telemetry is exported; all else knows OpenTelemetry's API.
 SDK = ("opentelemetry.sdk", "opentelemetry.exporter")
-MAY_IMPORT_SDK = frozenset({"eventcore.configure", "eventcore.telemetry_sdk"})
+MAY_IMPORT_SDK = frozenset({"eventcore.telemetry.configure"})
 
 
 @dataclass(frozen=True)
@@ -319,10 +318,10 @@ RULES: Mapping[Rule, tuple[Mapping[str, str], str]] = {
     ),
     only_configure_knows_the_sdk: (
         {
-            "libs/eventcore/src/eventcore/configure.py": "from opentelemetry.sdk.trace import TracerProvider\n",
-            "libs/eventcore/src/eventcore/telemetry.py": "from opentelemetry import sdk, trace\n",
+            "libs/eventcore/src/eventcore/telemetry/configure.py": "from opentelemetry.sdk.trace import TracerProvider\n",
+            "libs/eventcore/src/eventcore/telemetry/__init__.py": "from opentelemetry import sdk, trace\n",
         },
-        "telemetry.py:1: eventcore.telemetry imports opentelemetry.sdk; only ",
+        "telemetry/__init__.py:1: eventcore.telemetry imports opentelemetry.sdk; only ",
     ),
 }
 

@@ -126,6 +126,7 @@ class Consumer:
             try:
                 if not self.joined:
                     await self._join()
+                    continue
                 if self.holding.room and not self.holding.paused and not self._retries.recovering:
                     entries = await self.member.read(
                         min(self.holding.room, self._settings.consumer_batch), longest_block

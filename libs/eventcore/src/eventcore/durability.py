@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from .commit import Answer, Committed, Committer, Work
+from .commit import Answer, Committed, Committer, GuardsFailed, Work
 from .errors import EventcoreError, OutcomeUnknown, SettingsError
 from .pipe import Command, Pipe, ServerError
 
@@ -76,7 +76,7 @@ class DurableCommitter:
     async def _answers(self, work: list[Work]) -> list[Answer]:
         try:
             answers = await self._committer.commit_all(work)
-            if not any(isinstance(answer, Committed) for answer in answers):
+            if not any(map(_has_to_wait, answers)):
                 return answers
             reached = await self.pipe.execute(*self._wait, int(patience.total_seconds() * 1000))
         except EventcoreError as error:
@@ -85,4 +85,9 @@ class DurableCommitter:
         if count >= self._enough:
             return answers
         late = OutcomeUnknown("committed, but not durable in time", retry_after=timedelta(seconds=1))
-        return [late if isinstance(answer, Committed) else answer for answer in answers]
+        return [late if _has_to_wait(answer) else answer for answer in answers]
+
+
+def _has_to_wait(answer: Answer) -> bool:
+    """A guard may fail because of a commit of ours that is not durable yet: the same request, repeated."""
+    return isinstance(answer, Committed | GuardsFailed)

@@ -122,9 +122,10 @@ def trace_ids_for(metadata: Metadata) -> tuple[str, str]:
 
 
 def new_id() -> str:
-    """A UUID version 7 (RFC 9562): unique everywhere, and sorted by the millisecond in which it was made."""
-    made = time.time_ns() // 1_000_000
-    value = (made << 80) | (0x7 << 76) | (random.getrandbits(12) << 64) | (0b10 << 62) | random.getrandbits(62)
+    """A UUID version 7 (RFC 9562): unique everywhere, and sorted by time, to a quarter of a microsecond."""
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    fraction = rest * 4096 // 1_000_000  # RFC 9562, section 6.2, method 3: more of the clock in place of random bits
+    value = (milliseconds << 80) | (0x7 << 76) | (fraction << 64) | (0b10 << 62) | random.getrandbits(62)
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 

@@ -68,14 +68,17 @@ def server_kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture(scope="session")
 def running_servers() -> Iterator[Callable[[Kind], Server]]:
-    """The server of each kind that all tests share, started when it is first asked for."""
-    servers: dict[Kind, Server] = {}
+    """The server of each kind that all tests share: started when it is first asked for, emptied whenever it is."""
+    servers: dict[Kind, tuple[Server, redis.Redis]] = {}
     with ExitStack() as stack:
 
         def of_kind(kind: Kind) -> Server:
             if kind not in servers:
-                servers[kind] = stack.enter_context(Server(kind=kind))
-            return servers[kind]
+                server = stack.enter_context(Server(kind=kind))
+                servers[kind] = server, stack.enter_context(redis.Redis.from_url(server.url))
+            server, client = servers[kind]
+            client.flushall()
+            return server
 
         yield of_kind
 
@@ -83,10 +86,7 @@ def running_servers() -> Iterator[Callable[[Kind], Server]]:
 @pytest.fixture
 def redis_server(server_kind: Kind, running_servers: Callable[[Kind], Server]) -> Server:
     """The shared server, empty. Don't stop, fill or configure it: `start_server` gives you one that you may."""
-    server = running_servers(server_kind)
-    with redis.Redis.from_url(server.url) as client:
-        client.flushall()
-    return server
+    return running_servers(server_kind)
 
 
 @pytest.fixture

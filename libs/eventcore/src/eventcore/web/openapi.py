@@ -152,6 +152,8 @@ def _errors(endpoint: Endpoint) -> list[int]:
         statuses |= {400, 413, 415, 422}
     if any(can_fail(rule) for rule in all_parameters(endpoint)):
         statuses.add(422)
+    if endpoint.path_parameters is not None:
+        statuses.add(404)  # a parameter such as `..` leads elsewhere
     return sorted(statuses - endpoint.answers.keys())
 
 
