@@ -123,6 +123,11 @@ def test_within_a_millisecond_causes_come_before_what_they_have_caused() -> None
     assert [each.entry.stream for each in in_order(steps)] == ["d", "a", "b", "c"]
 
 
+def test_within_a_millisecond_an_event_comes_before_its_dead_letter() -> None:
+    steps = [step("dlq", "5-0", "1", letter=Letter("5-0", "s", None, {})), step("s", "5-1", "1")]
+    assert [each.entry.stream for each in in_order(steps)] == ["s", "dlq"]
+
+
 def test_events_that_cause_each_other_are_put_in_some_order() -> None:
     steps = [step("a", "5-0", "1", "2"), step("b", "5-0", "2", "1"), step("c", "5-0", "3", "3")]
     assert len(in_order(steps)) == 3
@@ -132,9 +137,7 @@ def test_only_what_its_group_has_dead_lettered_is_marked() -> None:
     letter = Letter("9-0", "s", None, {"stream": "s", "entryId": "1-0", "group": "g"})
     deliveries = [Delivery("g", "done"), Delivery("h", "done")]
     event, other = (replace(step("s", entry_id, "1"), deliveries=deliveries) for entry_id in ("1-0", "2-0"))
-    marked = mark_dead_lettered([event, other, step("d", "9-0", "1", letter=letter)])
-    assert [[each.state for each in one.deliveries] for one in marked] == [
-        ["dead_lettered", "done"],
-        ["done", "done"],
-        [],
-    ]
+    held = replace(event, deliveries=[Delivery("g", "pending", "pod-1", 1)])
+    marked = mark_dead_lettered([event, other, held, step("d", "9-0", "1", letter=letter)])
+    states = [[each.state for each in one.deliveries] for one in marked]
+    assert states == [["dead_lettered", "done"], ["done", "done"], ["pending"], []]
