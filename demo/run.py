@@ -94,7 +94,7 @@ async def _live(system: System, options: Options, work: Workload | None, console
         good = work is None or await system.guard(_replay(shop, streams, work, options, console))
         if options.command == "up":
             await show_addresses(console, system, session)
-            await system.guard(asyncio.Event().wait())
+            await system.keep_up(lambda what: console.print(f"\n[yellow]![/] {escape(what)}", soft_wrap=True))
         return Verdict.GOOD if good else Verdict.OFF
 
 

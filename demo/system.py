@@ -7,11 +7,11 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Never, TypeVar
 
 import aiohttp
 from redis.exceptions import RedisError
@@ -91,10 +91,10 @@ class System:
     async def start_services(self) -> None:
         """Start all of them and wait until each says that it is ready. Raises `SystemFailure`."""
         for kind in services:
-            self._launch(kind, f"{kind} service", self._ports[kind])
+            self.services.append(self._launch(kind, f"{kind} service", self._ports[kind]))
         for number in range(2, self._options.inventory_replicas + 1):
             taken = [service.port for service in self.services]
-            self._launch("inventory", f"inventory service {number}", free_port(taken))
+            self.services.append(self._launch("inventory", f"inventory service {number}", free_port(taken)))
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
             await self.guard(asyncio.gather(*(_ready(session, service) for service in self.services)))
 
@@ -112,6 +112,21 @@ class System:
             return task.result()
         finally:
             await end(task, watch)
+
+    async def keep_up(self, say: Callable[[str], object]) -> Never:
+        """Start again what dies, as a cluster would, and say so. Raises `SystemFailure` if the server can't be."""
+        while True:
+            if not self.server.running:
+                say("the embedded server has died; it is started again on its data")
+                try:
+                    await asyncio.to_thread(self.server.restart)
+                except ServerError as error:
+                    raise SystemFailure(f"the embedded server does not start again: {error}") from error
+            for place, service in enumerate(self.services):
+                if service.child.status is not None:
+                    say(f"{service.child.obituary()}\n    it is started again")
+                    self.services[place] = self._launch(service.kind, service.name, service.port)
+            await asyncio.sleep(_glance)
 
     def kill(self) -> None:
         """End everything at once."""
@@ -136,10 +151,10 @@ class System:
             shutil.rmtree(self.directory, ignore_errors=True)
         return problems
 
-    def _launch(self, kind: str, name: str, port: int) -> None:
+    def _launch(self, kind: str, name: str, port: int) -> Service:
         environment = environment_for(self._options, self.server.url, port, name, os.environ)
         log = self.directory / f"{name.replace(' ', '-')}.log"
-        self.services.append(Service(kind, Child(name, f"{kind}_service", environment, log), port))
+        return Service(kind, Child(name, f"{kind}_service", environment, log), port)
 
     async def _watch(self) -> str:
         """Return when something has died, with what is to be said about it."""

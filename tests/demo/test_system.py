@@ -73,6 +73,22 @@ async def test_a_server_that_dies_ends_the_wait_and_its_log_is_shown(empty: Syst
         await waiting
 
 
+async def test_what_dies_is_started_again_where_it_shall_stay_up(system: System) -> None:
+    said: list[str] = []
+    keeping = asyncio.create_task(system.keep_up(said.append))
+    dead = next(service for service in system.services if service.kind == "inventory")
+    dead.child.kill()
+    system.server.kill()
+    async with asyncio.timeout(60):
+        while len(said) < 2 or refuses(dead.port) or not system.server.running:  # noqa: ASYNC110 - nobody tells us
+            await asyncio.sleep(0.05)
+    assert {line.partition(" has ")[0].partition(" was ")[0] for line in said} == {
+        "the embedded server",
+        "the inventory service",
+    }
+    keeping.cancel()
+
+
 async def test_what_work_returns_or_raises_is_passed_on_while_everything_lives(empty: System) -> None:
     async def broken() -> None:
         raise LookupError("lost")

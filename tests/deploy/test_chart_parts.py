@@ -480,6 +480,7 @@ def test_keda_reaches_sentinels_and_tls() -> None:
         assert "address" not in trigger["metadata"]
     [scaler] = scalers("keda-tls")
     for trigger in scaler["spec"]["triggers"]:
+        assert trigger["type"] == "redis-streams"
         assert trigger["metadata"]["address"] == "redis.example.com:6379"
         assert trigger["metadata"]["enableTLS"] == "true"
     assert only(rendered("keda-tls"), "TriggerAuthentication")["spec"]["secretTargetRef"] == [

@@ -92,6 +92,15 @@ def test_redis_does_not_start_with_an_empty_password(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "the password is empty\n")
 
 
+def test_redis_does_not_start_without_its_list_of_users(tmp_path: Path) -> None:
+    files = Files(tmp_path, "default")
+    files.program("redis-server", "echo started")
+    (tmp_path / "run/redis").rmdir()
+    done = files.run("start.sh")
+    assert done.returncode != 0
+    assert done.stdout == ""
+
+
 def test_redis_without_a_password_just_starts(tmp_path: Path) -> None:
     files = Files(tmp_path, "everything")
     files.program("redis-server", "echo started")

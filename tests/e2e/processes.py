@@ -108,8 +108,7 @@ class Processes:
         replica = candidates[next(self._turn) % len(candidates)]
         replica.under_way += 1
         try:
-            url = f"http://{host}:{replica.port}{path}"
-            return await send(self._session, method, url, json=json, headers=dict(headers))
+            return await send(self._session, method, f"{replica.url}{path}", json=json, headers=dict(headers))
         finally:
             replica.under_way -= 1
 

@@ -27,26 +27,35 @@ _next_version = Path(__file__).parent / "next_version"
 class Replica:
     """A service process with nothing in its environment but what it is told; it dies with us."""
 
-    def __init__(self, service: str, name: str, version: Version, settings: dict[str, str], directory: Path) -> None:
+    def __init__(
+        self,
+        service: str,
+        name: str,
+        version: Version,
+        settings: dict[str, str],
+        directory: Path,
+        *,
+        address: tuple[str, int] | None = None,
+    ) -> None:
         self.service, self.name, self.version = service, name, version
         self.under_way = 0
-        self._settings, self._log = settings, directory / f"{name}.log"
-        self.port, self.child = self._launch()
+        self._settings, self._log, self._address = settings, directory / f"{name}.log", address
+        self.url, self.child = self._launch()
 
-    def _launch(self) -> tuple[int, Child]:
-        port = free_port()
+    def _launch(self) -> tuple[str, Child]:
+        at, port = self._address or (host, free_port())
         environment = {
             **{name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ},
             "PYTHONUNBUFFERED": "1",
             "LOG_FORMAT": "json",
-            "HOST": host,
+            "HOST": at,
             "PORT": str(port),
             "POD_NAME": self.name,
             **self._settings,
         }
         if self.version != "today":
             environment |= {"PYTHONPATH": str(_next_version), "E2E_VERSION": self.version}
-        return port, Child(self.name, f"{self.service}_service", environment, self._log)
+        return f"http://{at}:{port}", Child(self.name, f"{self.service}_service", environment, self._log)
 
     @property
     def log(self) -> str:
@@ -68,13 +77,13 @@ class Replica:
             if not self.child.lives:
                 if "can't listen" not in self.log.splitlines()[-1]:
                     raise Broken(self.child.obituary())
-                self.port, self.child = self._launch()  # somebody else was quicker to take the port
+                self.url, self.child = self._launch()  # somebody else was quicker to take the port
             await asyncio.sleep(_glance)
         raise Broken(f"{self.name} is not ready after {_ready_within:g} s: {said}\n{self.child.obituary()}")
 
     async def ask(self, session: aiohttp.ClientSession, path: str) -> Answer:
         """Ask this one. Raises `NoAnswer`."""
-        return await send(session, "GET", f"http://{host}:{self.port}{path}")
+        return await send(session, "GET", f"{self.url}{path}")
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; harmless when it has ended."""

@@ -150,7 +150,7 @@ async def test_a_handler_that_returns_something_else_is_at_fault(answer: Any, st
         (Transaction(then=["not a write"]), "TypeError"),  # type: ignore[list-item]
         (Transaction(when=[Hash("h")["a"].present()], otherwise=lambda found: 1 / 0), "ZeroDivisionError"),  # type: ignore[arg-type, return-value]
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 async def test_a_decision_that_can_not_be_committed_hurts_nobody_else(
     transaction: Transaction, error: str, store: Store

@@ -1,6 +1,6 @@
 """The suite's own hands and ears inside the cluster; stands alone, on what a service's image has.
 
-serve               receives webhooks, and tells which; the pod's main program
+[serve]             receives webhooks, and tells which; the pod's main program
 relay               does what comes on standard input, a JSON object a line, and answers on standard output
 knock HOST PORT     says whether a TCP connection can be made
 """
@@ -108,7 +108,7 @@ async def relay() -> None:
     reader = asyncio.StreamReader(limit=_longest_line)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     # Every connection is a new one: a kept one would tell nothing of where a Service sends its clients.
-    connector = aiohttp.TCPConnector(force_close=True, limit=0)
+    connector = aiohttp.TCPConnector(force_close=True, limit=0, use_dns_cache=False)
     timeout = aiohttp.ClientTimeout(total=10)
     jobs: set[asyncio.Task[None]] = set()
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
@@ -139,7 +139,7 @@ async def knock(host: str, at: str) -> None:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["serve"]:
+        case [] | ["serve"]:
             serve()
         case ["relay"]:
             asyncio.run(relay())

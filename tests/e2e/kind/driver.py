@@ -48,8 +48,7 @@ class Cluster:
         if not self.installation.present:
             await self.installation.install()
             self.pods.start()
-            before = time.time()
-            self._ahead = await self._relay.ask("time") - (before + time.time()) / 2
+            self._ahead = await self._clock_ahead()
         if self.installation.versions != dict.fromkeys(services, layout.version):
             await self.upgrade(services, layout.version)
         for service in services:
@@ -106,6 +105,16 @@ class Cluster:
     async def replicas(self, service: str) -> list[str]:
         """The pods that are to stay."""
         return [pod.name for pod in self.pods.of(service)]
+
+    async def _clock_ahead(self) -> float:
+        """How far the agent's clock is ahead of ours: as the quickest of some answers has it."""
+        best = (float("inf"), 0.0)
+        for _ in range(5):
+            before = time.time()
+            there = await self._relay.ask("time")
+            after = time.time()
+            best = min(best, (after - before, there - (before + after) / 2))
+        return best[1]
 
     async def _http(self, method: str, url: str, **details: Any) -> Answer:
         try:

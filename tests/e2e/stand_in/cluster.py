@@ -24,7 +24,7 @@ from eventcore.testing import Server
 from tests.e2e.asking import services
 from tests.e2e.driver import Version
 from tests.e2e.kind import agent
-from tests.e2e.kind.settings import release
+from tests.e2e.kind.settings import release, root
 from tests.e2e.proxy import Proxy
 from tests.e2e.receiver import secret
 from tests.e2e.replica import Replica
@@ -32,7 +32,6 @@ from tests.e2e.replica import Replica
 ports = {"order": 8001, "inventory": 8002, "notification": 8003, "redis": 6379}
 nodes = ("worker-1", "worker-2")
 _grace = 30
-_here = Path(__file__).parent
 
 
 class StandInPod:
@@ -120,8 +119,8 @@ class StandIn:
 
     def start_agent(self) -> None:
         """The receiver of webhooks."""
-        environment = {"PATH": os.environ["PATH"], "HOST": self.agent_ip}
-        self.agent = Child("agent", "tests.e2e.stand_in.serve", environment, self.directory / "agent.log")
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(root), "HOST": self.agent_ip}
+        self.agent = Child("agent", "tests.e2e.kind.agent", environment, self.directory / "agent.log")
 
     def of(self, component: str) -> list[StandInPod]:
         """The pods that are to stay."""
@@ -157,6 +156,12 @@ class StandIn:
         self.pods.remove(pod)
         self.on_event("DELETED", pod)
 
+    async def evict(self, pod: StandInPod, *, onto: str) -> None:
+        """Have another one elsewhere once this one has gone: its budget allows one to be missing."""
+        gone = asyncio.create_task(self.delete(pod))
+        await self._add(pod.component, onto)
+        await gone
+
     async def signal(self, container: str, number: int) -> bool:
         """To a container's first process; false if there is none. What is killed is started again."""
         pod = next((pod for pod in self.pods if pod.container == container), None)
@@ -172,7 +177,7 @@ class StandIn:
                 pod.replica.signal(signal.Signals(number))
         if number == signal.SIGKILL:
             pod.container, pod.ready = secrets.token_hex(32), False
-            self._begin(self._again(pod))
+            self.begin(self._again(pod))
         return True
 
     def route(self, container: str, *, cut: bool) -> None:
@@ -192,10 +197,10 @@ class StandIn:
         self.tell_names()
         self.on_event("MODIFIED", pod)
 
-    async def _add(self, service: str) -> None:
+    async def _add(self, service: str, node: str = "") -> None:
         name = f"{release}-{service}-{self.marks.get(service, '')}{secrets.token_hex(4)}"
         spread = nodes[len(self.of(service)) % len(nodes)]
-        pod = StandInPod(service, name, next(self._addresses), spread, self.versions[service])
+        pod = StandInPod(service, name, next(self._addresses), node or spread, self.versions[service])
         self._proxies[name] = await Proxy("127.0.0.1", self.server.port).start()
         self.pods.append(pod)
         self.on_event("ADDED", pod)
@@ -206,17 +211,17 @@ class StandIn:
 
     async def _run(self, pod: StandInPod) -> None:
         settings = {
-            "HOST": pod.ip,
-            "PORT": str(ports[pod.component]),
             "REDIS_URL": f"redis://127.0.0.1:{self._proxies[pod.name].port}/0",
             "REDIS_PASSWORD": "pass word",
         }
         if pod.component == "notification":
             settings |= {"WEBHOOK_URL": f"http://{self.agent_ip}:{agent.port}/webhooks", "WEBHOOK_SECRET": secret}
-        pod.replica = Replica(pod.component, pod.name, pod.version, settings, self.directory)
+        address = (pod.ip, ports[pod.component])
+        pod.replica = Replica(pod.component, pod.name, pod.version, settings, self.directory, address=address)
         await pod.replica.ready(self.session)
 
-    def _begin(self, work: Any) -> None:
+    def begin(self, work: Any) -> None:
+        """Do it beside."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -231,5 +236,3 @@ def _write(path: Path, text: str) -> None:
     fresh = path.with_suffix(".new")
     fresh.write_text(text, encoding="utf-8")
     fresh.replace(path)
-
-

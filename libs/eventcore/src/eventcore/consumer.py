@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -230,11 +231,12 @@ class Consumer:
 
     async def _drain(self, reading: asyncio.Task[None], retrying: Sequence[asyncio.Task[None]]) -> None:
         """Let the read under way end, then what is in hand, within the budget. Heartbeats go on meanwhile."""
-        try:
-            await self.member.unblock()
-        except EventcoreError:
-            log.debug("the read under way ends by itself")
-        await asyncio.wait([reading], timeout=longest_block.total_seconds() + 1)
+        deadline = time.monotonic() + longest_block.total_seconds() + 1
+        while not reading.done() and time.monotonic() < deadline:
+            # More than once: the first may have come before the read that it was meant for.
+            with suppress(EventcoreError):
+                await self.member.unblock()
+            await asyncio.wait([reading], timeout=0.2)
         await _cancel(retrying)
         deadline = time.monotonic() + self._settings.drain_seconds
         while self._work and (left := deadline - time.monotonic()) > 0:

@@ -91,7 +91,7 @@ def show_letter(output: Output, letter: Letter) -> None:
     _section(output, "event", pretty(letter))
     if trace := letter.facts.get("traceback"):
         _section(output, "traceback", clean(trace.rstrip(), keep="\n"))
-    output.show("")
+    output.show(Text())
 
 
 def _section(output: Output, title: str, body: str) -> None:

@@ -38,7 +38,10 @@ class Output:
 
     def show(self, renderable: RenderableType) -> None:
         """Print for people."""
-        self.console.print(renderable)
+        if isinstance(renderable, Text) and not self.is_terminal:
+            print(renderable.plain)  # many times as fast
+        else:
+            self.console.print(renderable)
 
     def say(self, message: str) -> None:
         """Print one plain sentence, however long."""
@@ -46,10 +49,8 @@ class Output:
 
     def line(self, text: Text) -> None:
         """Print one line, cut at the terminal's edge."""
-        if self.is_terminal:
-            self.console.print(text, no_wrap=True, overflow="ellipsis")
-        else:
-            print(text.plain)  # many times as fast
+        text.no_wrap, text.overflow = True, "ellipsis"
+        self.show(text)
 
     def document(self, document: Any) -> None:
         """Print a JSON document."""

@@ -1,0 +1,199 @@
+"""What the server should hold and answer, as a model: it is told of each command that ran, and of the reply.
+
+Where an entry is: unread, pending on somebody after so many attempts, or at its end: done, ignored, or a dead letter
+(which may be redriven: then it is unread again, as another entry).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from eventcore.commit import commit_script
+from eventcore.pipe import Command, Reply, ServerError
+from eventcore.script import Script
+from eventcore.streams import beats_key
+
+from .happenings import GROUP, LETTERS, MOST_ATTEMPTS, RETRIES, STREAM, Mode
+
+STREAMS = (STREAM, RETRIES)
+Place = tuple[str, str]
+"""Stream and entry id."""
+
+# From here on a delivery that was taken over is not tried any more.
+_crash_loop_from = MOST_ATTEMPTS + 1
+
+
+@cache
+def script(name: str) -> Script:
+    """One of the scripts that consumers call."""
+    return Script.named(name, allow_oom=name != "redrive")
+
+
+@dataclass
+class Held:
+    """A pending entry."""
+
+    by: str
+    attempts: int
+
+
+def order(entry_id: str) -> tuple[int, int]:
+    """Entry ids in the order in which they were given."""
+    time, _, number = entry_id.partition("-")
+    return int(time), int(number)
+
+
+@dataclass
+class Model:
+    """Everything about one group."""
+
+    modes: dict[str, Mode] = field(default_factory=dict)
+    names: dict[Place, str] = field(default_factory=dict)
+    unread: dict[str, list[str]] = field(default_factory=lambda: {stream: [] for stream in STREAMS})
+    pending: dict[Place, Held] = field(default_factory=dict)
+    letters: dict[str, str] = field(default_factory=dict)
+    done: set[str] = field(default_factory=set)
+    ignored: set[str] = field(default_factory=set)
+    stock: int = 0
+    living: dict[Place, bool] = field(default_factory=dict)
+    """Of consumers with a heartbeat, by stream and name: whether it is recent."""
+    begun: Counter[str] = field(default_factory=Counter)
+    """How many attempts at each event have begun, those included that count for nothing."""
+    strangers_are_dead: bool = False
+
+    # What happens beside the consumers
+
+    def published(self, stream: str, entry_id: str, name: str, mode: Mode) -> None:
+        """There is a new entry."""
+        self.modes[name] = mode
+        self.names[stream, entry_id] = name
+        self.unread[stream].append(entry_id)
+
+    def silenced(self, consumer: str) -> None:
+        """The consumer's last heartbeat is long ago."""
+        for stream in STREAMS:
+            if (stream, consumer) in self.living:
+                self.living[stream, consumer] = False
+
+    def redriven(self, letter: str, entry_id: str) -> None:
+        """The letter's event is an entry of the retry stream now."""
+        name = self.letters.pop(letter)
+        self.published(RETRIES, entry_id, name, self.modes[name])
+
+    # What consumers do
+
+    def ran(self, command: Command, reply: Reply) -> None:
+        """A command has run. `AssertionError` where the reply is not what it should have been."""
+        words = [word.decode() if isinstance(word, bytes) else str(word) for word in command]
+        if isinstance(reply, ServerError) and reply.code == "NOSCRIPT":
+            return
+        match words:
+            case ["XREADGROUP", "GROUP", _, consumer, "COUNT", count, "STREAMS", *_]:
+                self._read(consumer, int(count), reply)
+            case ["XACK", stream, _, *entry_ids]:
+                self._acknowledged(stream, entry_ids, reply)
+            case ["EVALSHA", sha, keys, *rest]:
+                self._called(sha, rest[: int(keys)], rest[int(keys) :], reply)
+
+    def _called(self, sha: str, keys: list[str], arguments: list[str], reply: Reply) -> None:
+        if sha == commit_script(allow_oom=True).sha:
+            self._committed(keys, arguments, reply)
+        elif sha == script("claim").sha:
+            self._claimed(keys[0], arguments[1], int(arguments[2]), arguments[3:], reply)
+        elif sha == script("take_over").sha:
+            self._taken_over(keys[0], arguments[1], arguments[2], int(arguments[5]), reply)
+        elif sha == script("beat").sha:
+            self._beaten(keys[0], arguments[0], reply)
+        elif sha == script("leave").sha:
+            self._left(keys[0], arguments[1], reply)
+        else:
+            raise AssertionError(f"an unknown script was called: {sha}")
+
+    def _read(self, consumer: str, count: int, reply: Reply) -> None:
+        expected = {stream: unread[:count] for stream, unread in self.unread.items() if unread}
+        assert {name.decode(): [row[0].decode() for row in rows] for name, rows in reply or ()} == expected
+        for stream, entry_ids in expected.items():
+            del self.unread[stream][: len(entry_ids)]
+            for entry_id in entry_ids:
+                self.pending[stream, entry_id] = Held(consumer, 1)
+                self.begun[self.names[stream, entry_id]] += 1
+
+    def _claimed(self, stream: str, consumer: str, step: int, entry_ids: list[str], reply: Reply) -> None:
+        expected = []
+        for entry_id in entry_ids:
+            held = self.pending.get((stream, entry_id))
+            if held and held.by == consumer:
+                held.attempts += step
+                self.begun[self.names[stream, entry_id]] += 1
+                expected.append((entry_id, held.attempts))
+        assert [(row[0].decode(), row[1]) for row in reply] == expected
+        assert all(len(row) == 3 for row in reply), "an entry is gone that nobody has finished with"
+
+    def _taken_over(self, stream: str, consumer: str, dead: str, count: int, reply: Reply) -> None:
+        is_dead = not self.living.get((stream, dead), not self.strangers_are_dead)
+        held = sorted((place for place, held in self.pending.items() if held.by == dead), key=lambda p: order(p[1]))
+        taken = [place for place in held if place[0] == stream][:count] if is_dead else []
+        assert [row[0].decode() for row in reply[0]] == [entry_id for _, entry_id in taken]
+        assert reply[1] == [], "an entry is gone that nobody has finished with"
+        for place in taken:
+            self.pending[place].by = consumer
+        if is_dead and not self._holds(stream, dead):
+            self.living.pop((stream, dead), None)
+
+    def _beaten(self, beats: str, consumer: str, reply: Reply) -> None:
+        stream = next(each for each in STREAMS if beats_key(each, GROUP) == beats)
+        self.living[stream, consumer] = True
+        silent = {name for (where, name), lives in self.living.items() if where == stream and not lives}
+        assert {name.decode() for name in reply} == silent
+
+    def _left(self, stream: str, consumer: str, reply: Reply) -> None:
+        holds = self._holds(stream, consumer)
+        assert reply == int(holds)
+        if holds:
+            self.living[stream, consumer] = False
+        else:
+            self.living.pop((stream, consumer), None)
+
+    def _holds(self, stream: str, consumer: str) -> bool:
+        return any(held.by == consumer for place, held in self.pending.items() if place[0] == stream)
+
+    # Ends
+
+    def _acknowledged(self, stream: str, entry_ids: list[str], reply: Reply) -> None:
+        ended = [place for entry_id in entry_ids if (place := (stream, entry_id)) in self.pending]
+        assert reply == len(ended)
+        for place in ended:
+            del self.pending[place]
+            name = self.names[place]
+            assert self.modes[name] is Mode.UNKNOWN, f"{name} was acknowledged without effect"
+            self.ignored.add(name)
+
+    def _committed(self, keys: list[str], arguments: list[str], reply: Reply) -> None:
+        place = keys[0], arguments[1]
+        short = "stock" in keys and self.stock < 1
+        expected = "duplicate" if place not in self.pending else "guards" if short else "ok"
+        assert reply[0].decode() == expected, f"a commit was answered {reply}, not {expected}"
+        if expected != "ok":
+            return
+        held, name = self.pending.pop(place), self.names[place]
+        if LETTERS in keys:
+            self._dead_lettered(name, held, arguments, reply)
+        else:
+            assert name not in self.done, f"{name} was done twice"
+            self.done.add(name)
+            self.stock -= "stock" in keys
+
+    def _dead_lettered(self, name: str, held: Held, arguments: list[str], reply: Any) -> None:
+        reason, attempts = (arguments[arguments.index(fact) + 1] for fact in ("reason", "attempts"))
+        assert int(attempts) <= held.attempts
+        mode = self.modes[name]
+        assert {
+            "undecodable": mode is Mode.UNREADABLE,
+            "rejected": mode is Mode.REJECTED,
+            "attempts_exhausted": mode in (Mode.FAILS, Mode.SLOWLY) and int(attempts) >= MOST_ATTEMPTS,
+            "crash_loop": mode is not Mode.UNREADABLE and int(attempts) >= _crash_loop_from,
+        }[reason], f"{name}, which goes {mode}, was dead-lettered after {attempts} attempts: {reason}"
+        self.letters[reply[1].decode()] = name

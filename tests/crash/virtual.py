@@ -1,0 +1,81 @@
+"""An event loop whose time is made up: nothing waits, and time passes only when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+from eventcore import consumer, holding, processing, retries, takeover
+
+
+def _nothing() -> None:
+    pass
+
+
+class _Clock(selectors.SelectSelector):
+    """Where a loop waits for something to happen: instead, its next timer's time comes, or the loop stops."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.until = 0.0
+        self.stop: Callable[[], None] = _nothing
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        if timeout is None or self.now + timeout > self.until:
+            self.now = self.until
+            self.stop()
+        else:
+            self.now += timeout
+        return []
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """Runs what is ready, and then stops; no file descriptor is ever ready here."""
+
+    def __init__(self) -> None:
+        self._clock = _Clock()
+        super().__init__(self._clock)
+        self._clock.stop = self.stop
+
+    def time(self) -> float:
+        return self._clock.now
+
+    def settle(self, seconds: float = 0.0) -> None:
+        """Let so much time pass; return when there is nothing left to run before more time passes."""
+        self._clock.until = self._clock.now + seconds
+        self.run_forever()
+
+    def monotonic(self) -> float:
+        """Stands in for `time.monotonic`."""
+        return self._clock.now
+
+
+class _Time:
+    """Stands in for the module `time`."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self.monotonic = loop.monotonic
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+
+@contextmanager
+def virtual_time(loop: VirtualLoop) -> Iterator[None]:
+    """Have the consumer's modules tell the time by this loop, within the block."""
+    modules: tuple[ModuleType, ...] = (consumer, holding, processing, retries, takeover)
+    patches = [mock.patch.object(module, "time", _Time(loop)) for module in modules]
+    for patch in patches:
+        patch.start()
+    try:
+        yield
+    finally:
+        for patch in patches:
+            patch.stop()

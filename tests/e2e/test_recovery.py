@@ -1,0 +1,49 @@
+"""Recovery is the time from a disturbance until nobody is late any more."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.recovery import Flow, Moment, recovery, slowest
+
+AT = 1000.0
+KILLED = Moment("killed", AT)
+
+
+def steady(start: float, end: float, *, took: float = 0.05) -> list[Flow]:
+    """An order every 100 ms."""
+    return [Flow(start + tenth / 10, start + tenth / 10 + took) for tenth in range(int((end - start) * 10))]
+
+
+def test_a_disturbance_that_nobody_notices_takes_no_time() -> None:
+    assert recovery(KILLED, steady(AT - 5, AT + 20), late_after=1) == 0
+
+
+def test_it_counts_until_the_last_order_in_the_dead_hands_is_done() -> None:
+    flows = [*steady(AT - 5, AT + 20), Flow(AT - 0.3, AT + 6.5), Flow(AT - 0.1, AT + 6)]
+    assert recovery(KILLED, flows, late_after=1) == pytest.approx(6.5)
+
+
+def test_a_backlog_that_drains_slowly_counts_to_its_end() -> None:
+    waiting = [Flow(AT + tenth / 10, AT + 10 + tenth / 20) for tenth in range(100)]
+    assert recovery(KILLED, waiting, late_after=1) == pytest.approx(AT + 10 + 99 / 20 - AT)
+
+
+def test_lateness_before_the_disturbance_or_long_after_it_is_not_its_doing() -> None:
+    flows = [*steady(AT - 5, AT + 30), Flow(AT - 9, AT - 5), Flow(AT - 0.1, AT + 4), Flow(AT + 15, AT + 19)]
+    assert recovery(KILLED, flows, late_after=1) == pytest.approx(4)
+
+
+def test_a_second_disturbance_does_not_prolong_the_first() -> None:
+    flows = [Flow(AT - 0.1, AT + 6), Flow(AT + 8, AT + 14)]
+    assert recovery(KILLED, flows, late_after=2) == pytest.approx(6)
+    assert recovery(Moment("killed again", AT + 8), flows, late_after=2) == pytest.approx(6)
+
+
+def test_handlers_that_are_slow_by_themselves_are_not_late() -> None:
+    assert recovery(KILLED, steady(AT - 5, AT + 5, took=1.4), late_after=2) == 0
+
+
+def test_the_slowest_order_is_the_one_that_took_longest() -> None:
+    assert slowest([]) == 0
+    assert slowest([Flow(1, 2), Flow(5, 8), Flow(8, 9)]) == 3
