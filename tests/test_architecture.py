@@ -318,7 +318,7 @@ RULES: Mapping[Rule, tuple[Mapping[str, str], str]] = {
     ),
     only_configure_knows_the_sdk: (
         {
-            "libs/eventcore/src/eventcore/telemetry/configure.py": "from opentelemetry.sdk.trace import TracerProvider\n",
+            "libs/eventcore/src/eventcore/telemetry/configure.py": "from opentelemetry.sdk import trace\n",
             "libs/eventcore/src/eventcore/telemetry/__init__.py": "from opentelemetry import sdk, trace\n",
         },
         "telemetry/__init__.py:1: eventcore.telemetry imports opentelemetry.sdk; only ",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -76,6 +77,7 @@ async def _main(create: Callable[[S], web.Application], settings: S) -> int:
         runner = web.AppRunner(app, shutdown_timeout=requests_seconds)
         try:
             await runner.setup()
+            relieve_collector()
             server = await serve(runner, listening)
             log.info("%s serves on %s:%d", service.name, settings.host, settings.port)
             await _first(stop, service.failed)
@@ -90,6 +92,17 @@ async def _main(create: Callable[[S], web.Application], settings: S) -> int:
         raise service.failure
     log.info("stopped")
     return done if service.failure is None else failed
+
+
+def relieve_collector() -> None:
+    """Look for garbage less often, and never among what lives as long as the process.
+
+    Deliveries are thousands of objects that no cycle keeps alive: at Python's own thresholds the search for cycles
+    takes a third of a consumer's time and finds nothing.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 async def _first(*events: asyncio.Event) -> None:
