@@ -115,6 +115,7 @@ async def test_what_is_no_integer_can_be_neither_added_to_nor_compared(value: st
         (10**30, -1),
         (0, LARGEST + 1),
         (-LARGEST, 2**54),
+        (-LARGEST, 2**53 + 2**52 + 1),
         (5, -(10**30)),
     ],
 )

@@ -276,6 +276,6 @@ async def test_a_letter_that_can_not_be_written_is_written_later_and_nothing_spi
 
 async def test_dead_letters_are_capped(connect: Connect) -> None:
     store = await connect(dlq_keep_entries=100)
-    await publish_orders(store, *range(1000))
-    await run_until_idle(store, Consumer(store, router_for(Script(Reject("no") for _ in range(1000)))))
+    await publish_orders(store, *range(500))
+    await run_until_idle(store, Consumer(store, router_for(Script(Reject("no") for _ in range(500)))))
     assert 100 <= await store.redis.xlen(DEAD_LETTERS) < 300

@@ -35,8 +35,11 @@ class Connector:
         return Redis(connection_pool=self._pool)
 
     async def close(self) -> None:
-        """Close what the pool holds."""
+        """Close what the pool holds, and the connections to Sentinel, of which redis-py leaves the care to us."""
         await self._pool.aclose()
+        if isinstance(self._pool, SentinelConnectionPool):
+            for sentinel in self._pool.sentinel_manager.sentinels:
+                await sentinel.aclose()
 
 
 def _pool(settings: Settings, role: str) -> ConnectionPool:
