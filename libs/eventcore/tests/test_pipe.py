@@ -30,6 +30,7 @@ async def test_many_awaiters_get_their_own_replies(pipe: Pipe) -> None:
         replies = await pipe.pipeline([("ECHO", f"{number} {n}") for n in range(number % 5 + 1)])
         return replies == [f"{number} {n}".encode() for n in range(number % 5 + 1)]
 
+    await pipe.wait_connected(timedelta(seconds=30))
     assert all(await asyncio.gather(*map(ask, range(1000))))
 
 
