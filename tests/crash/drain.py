@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-from eventcore import streams
-
 from .happenings import GROUP, Mode
 from .model import STREAMS
 from .simulation import Simulation
 
-_most_rounds = 400
+_most_rounds = 150
 
 
 def drain(simulation: Simulation) -> None:
@@ -20,8 +16,7 @@ def drain(simulation: Simulation) -> None:
     """
     model, world = simulation.model, simulation.world
     world.healed |= {name for name, mode in model.modes.items() if mode is Mode.NOT_NOW}
-    streams.foreign_idle = timedelta(0)
-    model.strangers_are_dead = True
+    simulation.grow_old()
     for _ in range(_most_rounds):
         if not simulation.pods:
             simulation.start()
@@ -49,7 +44,7 @@ def _one_round(simulation: Simulation) -> None:
         if not call.answer.done():
             call.answer.set_result(None)
     simulation.settle()
-    simulation.one_round()
+    simulation.one_round(2.0)
 
 
 def _all_is_done(simulation: Simulation) -> bool:

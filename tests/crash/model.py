@@ -62,6 +62,8 @@ class Model:
     """Of consumers with a heartbeat, by stream and name: whether it is recent."""
     begun: Counter[str] = field(default_factory=Counter)
     """How many attempts at each event have begun, those included that count for nothing."""
+    created: set[str] = field(default_factory=set)
+    """The streams that have the group."""
     strangers_are_dead: bool = False
 
     # What happens beside the consumers
@@ -91,6 +93,8 @@ class Model:
         if isinstance(reply, ServerError) and reply.code == "NOSCRIPT":
             return
         match words:
+            case ["XGROUP", "CREATE", stream, *_]:
+                self.created.add(stream)
             case ["XREADGROUP", "GROUP", _, consumer, "COUNT", count, "STREAMS", *_]:
                 self._read(consumer, int(count), reply)
             case ["XACK", stream, _, *entry_ids]:
@@ -150,6 +154,9 @@ class Model:
         assert {name.decode() for name in reply} == silent
 
     def _left(self, stream: str, consumer: str, reply: Reply) -> None:
+        if stream not in self.created:
+            assert isinstance(reply, ServerError)  # there is nothing to leave
+            return
         holds = self._holds(stream, consumer)
         assert reply == int(holds)
         if holds:

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 from unittest import mock
 
-from eventcore import Consumer, Settings, Store, streams
+from eventcore import Consumer, Settings, Store, streams, takeover
 from eventcore.commit import Committer
 from eventcore.pipe import Command, Reply
 from eventcore.streams import beats_key
@@ -57,6 +58,8 @@ class Simulation:
         self.pods: list[Pod] = []
         self.in_flight: list[tuple[Command, ...]] = []
         """What dead pods had sent and the server has not yet received."""
+        self.sound = True
+        """Whether nothing has been found yet that should not be."""
         self._named = 0
         wire.ask([("FLUSHALL",), ("SCRIPT", "FLUSH")])
 
@@ -131,12 +134,12 @@ class Simulation:
         gate.answer(self.run(gate.waiting[0].commands))
         self.settle()
 
-    def one_round(self) -> None:
-        """Whatever was sent arrives; then half a second passes."""
+    def one_round(self, seconds: float = 0.5) -> None:
+        """Whatever was sent arrives; then time passes."""
         for gate in self.waiting:
             if gate.waiting:
                 self.carry(gate)
-        self.settle(0.5)
+        self.settle(seconds)
 
     def lose(self, gate: Gate, ran: int) -> None:
         """The connection dies; `ran` says how many commands of the oldest request had reached the server."""
@@ -148,8 +151,10 @@ class Simulation:
         """Let commands run, and compare what the server answers with what the model does."""
         sent = [_unblocked(command) for command in commands]
         replies = self.wire.ask(sent)
+        self.sound = False
         for command, reply in zip(sent, replies, strict=True):
             self.model.ran(command, reply)
+        self.sound = True
         return replies
 
     # The rest of the world
@@ -226,8 +231,17 @@ class Simulation:
     @contextmanager
     def going_on(self) -> Iterator[None]:
         """Time and loop are ours within the block."""
-        with virtual_time(self.loop), mock.patch.object(streams, "foreign_idle", streams.foreign_idle):
+        with (
+            virtual_time(self.loop),
+            mock.patch.object(streams, "foreign_idle", streams.foreign_idle),
+            mock.patch.object(takeover, "lost_after", takeover.lost_after),
+        ):
             yield
+
+    def grow_old(self) -> None:
+        """From now on everything on the server has been as it is for a long time."""
+        streams.foreign_idle = takeover.lost_after = timedelta(0)
+        self.model.strangers_are_dead = True
 
 
 def _unblocked(command: Command) -> Command:

@@ -28,7 +28,7 @@ from .simulation import Pod, Simulation
 from .wire import Wire
 
 VARIABLE = "RANDOM_HISTORIES"
-_in_a_hurry = {"valkey": 300, "redis": 100}
+_in_a_hurry = {"valkey": 60, "redis": 25}
 _most_pods = 3
 which = st.integers(0, 5)
 _often = [Mode.WELL] * 4 + [Mode.IF_IN_STOCK] * 4 + [Mode.SLOWLY] * 3 + [Mode.FAILS] * 2
@@ -48,11 +48,13 @@ class History(RuleBasedStateMachine):
         self.former: list[str] = []
         self.letters: list[str] = []
         self.simulation.restock(2)
-        self.simulation.start()
+        for _ in range(2):
+            self.simulation.flow(self.simulation.start(), 6)
 
     def teardown(self) -> None:
         try:
-            drain(self.simulation)
+            if self.simulation.sound:
+                drain(self.simulation)
         finally:
             self.telling.__exit__(None, None, None)
             self.simulation.close()
@@ -87,11 +89,21 @@ class History(RuleBasedStateMachine):
     def redrive(self, which: int) -> None:
         self.simulation.redrive(self.letters[which % len(self.letters)])
 
-    @rule(which=which)
-    def heal_and_restock(self, which: int) -> None:
-        names = sorted(self.simulation.model.modes)
-        self.simulation.world.healed |= set(names[which::3])
-        self.simulation.restock(which)
+    @rule(what=st.sampled_from(["time passes", "much time passes", "heal", "restock", "trim", "forget scripts"]))
+    def meanwhile(self, what: str) -> None:
+        match what:
+            case "time passes":
+                self.simulation.settle(1)
+            case "much time passes":
+                self.simulation.settle(6)
+            case "heal":
+                self.simulation.world.healed |= self.simulation.model.modes.keys()
+            case "restock":
+                self.simulation.restock(2)
+            case "trim":
+                self.simulation.trim()
+            case _:
+                self.wire.do("SCRIPT", "FLUSH")
 
     # What goes well
 
@@ -110,10 +122,6 @@ class History(RuleBasedStateMachine):
     def all_go_on(self, rounds: int) -> None:
         for _ in range(rounds):
             self.simulation.one_round()
-
-    @rule(seconds=st.sampled_from([0.1, 1.0, 6.0]))
-    def pass_time(self, seconds: float) -> None:
-        self.simulation.settle(seconds)
 
     @precondition(lambda self: self.simulation.world.calls)
     @rule(which=which, well=st.sampled_from([True, True, False]))
@@ -171,12 +179,6 @@ class History(RuleBasedStateMachine):
     def fall_silent(self, which: int) -> None:
         consumers = sorted({name for _, name in self.simulation.model.living})
         self.simulation.silence(consumers[which % len(consumers)])
-
-    @rule(everything=st.booleans())
-    def trim_and_forget_scripts(self, everything: bool) -> None:
-        self.simulation.trim()
-        if everything:
-            self.wire.do("SCRIPT", "FLUSH")
 
 
 @pytest.fixture(params=available_kinds())

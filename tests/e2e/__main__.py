@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import os
 import random
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from eventcore.testing import available_kinds
 
 from . import catalogue, report
 from .driver import Broken, Driver
@@ -49,13 +52,20 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="S1 S5 …; all of them if none is named")
         command.add_argument("--times", type=int, default=1, help="play each so often")
         command.set_defaults(go=go, seed=1)
+        if name == "process":
+            _server(command)
         _common(command, orders=None, rate=None)
     command = commands.add_parser("soak", help="the long run, on processes", description="Disturb for minutes.")
     command.add_argument("--seconds", type=float, default=0.0, help="last so long at least")
     command.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="of everything random in it")
     command.set_defaults(go=_soak)
+    _server(command)
     _common(command, orders=20_000, rate=60.0)
     return parser
+
+
+def _server(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--server", choices=available_kinds(), default="valkey", help="which server to run on")
 
 
 def _common(command: argparse.ArgumentParser, *, orders: int | None, rate: float | None) -> None:
@@ -83,15 +93,19 @@ async def _on_kind(options: argparse.Namespace) -> list[report.Row]:
 async def _on_processes(options: argparse.Namespace) -> list[report.Row]:
     chosen = catalogue.on("process", tuple(options.scenarios))
     with tempfile.TemporaryDirectory(prefix="e2e-") as directory:
-        numbers = iter(range(1_000_000))
-        return await _play(chosen, lambda: Processes(Path(directory) / str(next(numbers))), options)
+        numbers = itertools.count(1)
+
+        def start() -> Processes:
+            return Processes(Path(directory) / str(next(numbers)), server=options.server)
+
+        return await _play(chosen, start, options)
 
 
 async def _soak(options: argparse.Namespace) -> list[report.Row]:
     scenario = soak(orders=options.orders, seconds=options.seconds, seed=options.seed)
     with tempfile.TemporaryDirectory(prefix="e2e-") as directory:
         options.times = 1
-        return await _play([scenario], lambda: Processes(Path(directory)), options)
+        return await _play([scenario], lambda: Processes(Path(directory), server=options.server), options)
 
 
 async def _play(

@@ -18,6 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from eventcore.testing import Kind as ServerKind
 from eventcore.testing import Server
 
 from .asking import Answer, NoAnswer, services
@@ -40,9 +41,9 @@ class Processes:
     kind: Kind = "process"
     pace = Pace(rate=30, orders=150, cut_seconds=10, down_seconds=6)
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, server: ServerKind = "valkey") -> None:
         self.exits: list[Exit] = []
-        self._directory = directory
+        self._directory, self._server_kind = directory, server
         self._numbers = itertools.count(1)
         self._turn = itertools.count()
         self._layout = Layout()
@@ -62,6 +63,7 @@ class Processes:
             timeout=aiohttp.ClientTimeout(total=_request_seconds),
         )
         self._server = Server(
+            kind=self._server_kind,
             directory=self._directory / "redis",
             append_only=True,
             password="the suite's own",

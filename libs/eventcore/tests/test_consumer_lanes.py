@@ -94,9 +94,11 @@ async def test_a_lane_goes_on_when_its_first_is_taken_over_by_a_peer(store: Stor
     async with running(consumer):
         await until(lambda: consumer.holding.waiting == 1)
         await store.redis.xclaim(STREAM, GROUP, "pod-2", 0, [first])
+        await until(lambda: handled == ["1", "2", "3", "4"])
+        await until(lambda: len(consumer.holding) == 0)
+        [row] = await store.redis.xpending_range(STREAM, GROUP, "-", "+", 10)
+        assert row["consumer"] == b"pod-2"
         await store.redis.xack(STREAM, GROUP, first)
-        await until_idle(store, consumer)
-    assert handled == ["1", "2", "3", "4"]
 
 
 async def test_lanes_do_not_wait_for_each_other(store: Store) -> None:

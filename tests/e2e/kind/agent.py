@@ -108,7 +108,7 @@ async def relay() -> None:
     reader = asyncio.StreamReader(limit=_longest_line)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     # Every connection is a new one: a kept one would tell nothing of where a Service sends its clients.
-    connector = aiohttp.TCPConnector(force_close=True, limit=0, use_dns_cache=False)
+    connector = aiohttp.TCPConnector(force_close=True, limit=0, ttl_dns_cache=1)
     timeout = aiohttp.ClientTimeout(total=10)
     jobs: set[asyncio.Task[None]] = set()
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:

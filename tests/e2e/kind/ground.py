@@ -65,7 +65,7 @@ class Ground:
             await asyncio.to_thread(archive.parent.mkdir, parents=True, exist_ok=True)
             await self._tools.run([engine, "save", "--output", str(archive), image])
             await self._tools.kind("load", "image-archive", str(archive), "--name", name)
-            await asyncio.to_thread(archive.unlink)
+            await asyncio.to_thread(archive.unlink, missing_ok=True)
 
     def _kind_cluster(self) -> str:
         if not self._settings.context:

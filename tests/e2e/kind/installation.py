@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 
 from tests.e2e.asking import services
@@ -19,11 +20,12 @@ patience = 240.0
 
 
 class Installation:
-    """Remembers which version each service has, and what is ours to remove."""
+    """Remembers which version each service has, how many seconds it took to be ready, and what is ours to remove."""
 
     def __init__(self, tools: Tools) -> None:
         self.versions: dict[str, Version] = dict.fromkeys(services, "today")
         self.present = False
+        self.took = 0.0
         self._begun = False
         self._tools = tools
         self._settings = tools.settings
@@ -37,7 +39,9 @@ class Installation:
         self._begun = True
         await self._tools.apply("namespace", manifests.namespace(namespace, "restricted"))
         await self._tools.apply("code", *manifests.code(), manifests.webhook_secret(secret))
+        began = time.monotonic()
         await self.upgrade()
+        self.took = time.monotonic() - began
         await self._tools.apply("agent", *manifests.agent_pod(self._settings))
         await self.ready(f"pod/{manifests.agent_name}")
         self.present = True

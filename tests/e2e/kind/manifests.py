@@ -33,9 +33,9 @@ def code() -> list[Manifest]:
 
 
 def webhook_secret(secret: str) -> Manifest:
-    """What webhooks are signed with."""
-    metadata = {"name": webhook_secret_name}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"secret": secret}}
+    """Where webhooks go, and what they are signed with."""
+    content = {"url": f"http://{agent_name}:{agent.port}/webhooks", "secret": secret}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": webhook_secret_name}, "stringData": content}
 
 
 def agent_pod(settings: Settings) -> list[Manifest]:

@@ -28,7 +28,7 @@ class Relay:
         self._tools = tools
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._process: Process | None = None
+        self.process: Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
 
@@ -50,18 +50,18 @@ class Relay:
 
     async def close(self) -> None:
         """End it."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
         if self._reading is not None:
             await asyncio.gather(self._reading, return_exceptions=True)
 
     async def _connected(self) -> Process:
         async with self._starting:
-            if self._process is None or self._reading is None or self._reading.done():
-                self._process = await self._start()
-                self._reading = asyncio.create_task(self._read(self._process), name="relay")
-            return self._process
+            if self.process is None or self._reading is None or self._reading.done():
+                self.process = await self._start()
+                self._reading = asyncio.create_task(self._read(self.process), name="relay")
+            return self.process
 
     async def _start(self) -> Process:
         await self.close()

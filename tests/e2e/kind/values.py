@@ -22,8 +22,10 @@ def values(settings: Settings, versions: Mapping[str, Version], *, mark: str = "
     """
     own: dict[str, dict[str, Any]] = {service: _next_version(versions[service]) for service in services}
     own["notification"] |= {
-        "settings": {"WEBHOOK_URL": f"http://{manifests.agent_name}:{agent.port}/webhooks"},
-        "secretSettings": {"WEBHOOK_SECRET": {"name": manifests.webhook_secret_name, "key": "secret"}},
+        "secretSettings": {
+            "WEBHOOK_URL": {"name": manifests.webhook_secret_name, "key": "url"},
+            "WEBHOOK_SECRET": {"name": manifests.webhook_secret_name, "key": "secret"},
+        },
         "egress": [
             {
                 "to": [{"podSelector": {"matchLabels": manifests.agent_labels}}],

@@ -20,6 +20,7 @@ def _cluster(stage: Stage) -> Cluster:
 async def install(stage: Stage) -> None:
     """S0. The chart is in a `restricted` namespace, `helm test` passes, and a privileged pod is refused there."""
     cluster = _cluster(stage)
+    stage.notes.append(f"installed and ready within {cluster.installation.took:.0f} s")
     await cluster.tools.helm("test", release, "--logs", "--timeout", "5m")
     refusal = await _refusal(cluster)
     assert refusal, "a privileged pod was let into a restricted namespace"

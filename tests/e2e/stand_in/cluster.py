@@ -31,7 +31,7 @@ from tests.e2e.replica import Replica
 
 ports = {"order": 8001, "inventory": 8002, "notification": 8003, "redis": 6379}
 nodes = ("worker-1", "worker-2")
-_grace = 30
+_grace, _pre_stop = 30, 1.2
 
 
 class StandInPod:
@@ -65,10 +65,10 @@ class StandInPod:
 class StandIn:
     """Holds the pods; `pods_changed` is called with every event that a watch would show."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, replicas: int = 2) -> None:
         self.directory = directory
         self.pods: list[StandInPod] = []
-        self.replicas: dict[str, int] = dict.fromkeys(services, 2)
+        self.replicas: dict[str, int] = dict.fromkeys(services, replicas)
         self.versions: dict[str, Version] = dict.fromkeys(services, "today")
         self.marks: dict[str, str] = {}
         self.agent: Child | None = None
@@ -149,7 +149,7 @@ class StandIn:
         pod.deleted_at, pod.ready = datetime.now(UTC), False
         self.tell_names()
         self.on_event("MODIFIED", pod)
-        await asyncio.sleep(0.3)  # the preStop hook: requests that were on the way to it arrive
+        await asyncio.sleep(_pre_stop)  # requests that were on the way to it arrive, late news of names among them
         assert pod.replica is not None
         ended = await pod.replica.retire()
         pod.ended = {"exitCode": ended.status, "finishedAt": _time(datetime.now(UTC))}

@@ -19,7 +19,7 @@ def _found(host: Any, *arguments: Any, **options: Any) -> Any:
     if name not in known:
         return _find(host, *arguments, **options)
     if not known[name]:
-        raise OSError(f"no endpoints for {name}")
+        raise socket.gaierror(socket.EAI_NONAME, f"no endpoints for {name}")
     return _find(random.choice(known[name]), *arguments, **options)
 
 

@@ -1,0 +1,101 @@
+"""A consumer that comes back takes up what is pending on it, the oldest first, and finds what it never knew of."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from functools import partial
+
+import pytest
+
+from eventcore import Consumer, Origin, encode, takeover
+from eventcore.testing import run_until_idle, running, until, until_idle
+from eventcore.testing.fixtures import Connect
+
+from .dying import Hanging, consumer, killed_at_the_end, leave_behind
+from .samples import GROUP, STREAM, Ordered, pending, publish_orders
+
+
+async def test_a_consumer_that_comes_back_takes_up_its_own(connect: Connect) -> None:
+    store, handled = await connect(), list[str]()
+    await leave_behind(store, 20)
+    await run_until_idle(store, consumer(store, lambda order: handled.append(order.order_id)))
+    assert handled == [str(number) for number in range(20)]
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+async def test_a_consumer_that_comes_back_begins_with_the_oldest(kind: str, connect: Connect) -> None:
+    store, handled = await connect(), list[str]()
+
+    def handle(order: Ordered) -> None:
+        handled.append(order.order_id)
+
+    async def handle_slowly(order: Ordered) -> None:
+        await asyncio.sleep(0)
+        handle(order)
+
+    hanging = consumer(store, Hanging())
+    await publish_orders(store, *range(10), customer="one")
+    async with killed_at_the_end(hanging):
+        await until(lambda: len(hanging.holding) == 10)
+    await publish_orders(store, *range(10, 30), customer="one")
+    narrow = await connect(consumer_batch=1, consumer_concurrency=2)
+    await run_until_idle(store, consumer(narrow, handle if kind == "plain" else handle_slowly))
+    assert handled == [str(number) for number in range(30)]
+
+
+async def test_a_group_destroyed_before_a_consumer_has_begun_with_its_own_is_made_again(connect: Connect) -> None:
+    store, handled, gate = await connect(consumer_concurrency=2), list[str](), asyncio.Event()
+
+    async def handle(order: Ordered) -> None:
+        await gate.wait()
+        handled.append(order.order_id)
+
+    await leave_behind(await connect(), 5)
+    back = consumer(store, handle)
+    async with running(back):
+        await until(lambda: len(back.holding) == 2)
+        await store.redis.xgroup_destroy(STREAM, GROUP)
+        gate.set()
+        await until_idle(store, back)
+    assert set(handled) == {"0", "1", "2", "3", "4"}
+
+
+async def test_an_entry_that_was_read_for_us_without_our_knowing_is_found(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(takeover, "look_around_every", timedelta(seconds=0.05))
+    monkeypatch.setattr(takeover, "lost_after", timedelta(seconds=0.3))
+    store, handled = await connect(), list[str]()
+    living = consumer(store, lambda order: handled.append(order.order_id))
+    async with running(living):
+        await until(lambda: living.joined)
+        # As by a read of ours whose connection we had given up while the server was frozen.
+        together = store.redis.pipeline(transaction=True)
+        together.xadd(STREAM, {"event": encode(Ordered(order_id="lost"), Origin.new("test"))})
+        together.xreadgroup(GROUP, "pod-1", {STREAM: ">"})
+        await together.execute()
+        assert await pending(store) == 1
+        await until_idle(store, living)
+    assert handled == ["lost"]
+
+
+async def test_what_is_in_hand_when_the_connection_is_lost_is_not_begun_again(connect: Connect) -> None:
+    store, handler = await connect(), Hanging()
+    holder = consumer(store, handler)
+    async with killed_at_the_end(holder):
+        await publish_orders(store, 1, 2, 3)
+        await until(lambda: len(handler.begun) == 3)
+        for _ in range(2):
+            [client] = holder._reader.greeting
+            await store.redis.execute_command("CLIENT", "KILL", "ID", client)
+            await until(partial(another_client, holder, client))
+            await until(lambda: holder.joined)
+        await publish_orders(store, 4)
+        await until(lambda: len(handler.begun) == 4)
+        assert [row.attempt for row in await holder.member.pending(STREAM)] == [1, 1, 1, 1]
+    assert handler.begun == ["1", "2", "3", "4"]
+
+
+def another_client(holder: Consumer, client: object) -> bool:
+    return holder._reader.greeting != [client]
