@@ -47,6 +47,15 @@ class Committed:
     entry_ids: tuple[str, ...] = ()
 
 
+@dataclass(slots=True)
+class Acknowledgement:
+    """Deliveries of one stream and group that have nothing to commit but their acknowledgement."""
+
+    stream: str
+    group: str
+    entry_ids: list[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Duplicate:
     """Somebody else had already committed this delivery; nothing was written."""
@@ -60,6 +69,7 @@ class GuardsFailed:
 
 
 Answer = Committed | Duplicate | GuardsFailed | Exception
+_acknowledged = Committed()
 
 
 @dataclass(slots=True)
@@ -85,45 +95,43 @@ class Committer:
         self._prefix = prefix
         self._cap = "" if stream_cap is None else str(stream_cap)
 
-    async def commit_all(self, work: Sequence[Work]) -> list[Answer]:
-        """Commit each piece of work on its own, in order; the answers, with an exception where one failed.
+    async def commit_all(
+        self, work: Sequence[Work], acknowledgements: Sequence[Acknowledgement] = ()
+    ) -> list[Answer]:
+        """Commit each piece of work on its own, in order, then acknowledge; the answers, an exception where one failed.
 
         Raises `Unavailable` when the server could not be reached, `OutcomeUnknown` when the connection died with the
-        commands on their way. Fenced work may then be sent again without harm.
+        commands on their way. Fenced work and acknowledgements may then be sent again without harm.
         """
         try:
-            replies = await self._run(work)
+            replies = await self._run(work, acknowledgements)
         except (TypeError, ValueError) as error:  # an argument that can't be sent: nothing was
-            if len(work) == 1:
+            if len(work) == 1 and not acknowledgements:
                 return [error]
-            return [answer for each in work for answer in await self.commit_all([each])]
-        return [_answer(reply, each.transaction) for reply, each in zip(replies, work, strict=True)]
+            answers = [answer for each in work for answer in await self.commit_all([each])]
+            return answers + (await self.commit_all([], acknowledgements) if acknowledgements else [])
+        committed = [_answer(reply, each.transaction) for reply, each in zip(replies, work, strict=False)]
+        acknowledged = [
+            reply if isinstance(reply, Exception) else _acknowledged for reply in replies[len(work) :]
+        ]
+        return committed + acknowledged
 
-    async def _run(self, work: Sequence[Work]) -> list[Reply]:
-        """Script calls for what has something to say; one XACK with many ids for what is only acknowledged."""
-        bare: dict[tuple[str, str], dict[int, str]] = {}
+    async def _run(self, work: Sequence[Work], acknowledgements: Sequence[Acknowledgement]) -> list[Reply]:
+        """The replies to each piece of work, and to each acknowledgement."""
         calls: dict[int, Call] = {}
-        replies: list[Reply] = [[b"ok"]] * len(work)
+        replies: list[Reply] = [None] * len(work)
         for i, each in enumerate(work):
-            if each.transaction.is_empty:
-                if each.fence is not None:
-                    bare.setdefault((each.fence.stream, each.fence.group), {})[i] = each.fence.entry_id
-                continue
             try:
                 calls[i] = self._call(each)
             except Exception as error:  # noqa: BLE001 - what one handler decided must not hurt its neighbours
                 replies[i] = error
-        acknowledgements: list[Command] = [
-            ("XACK", self._prefix + stream, group, *entry_ids.values()) for (stream, group), entry_ids in bare.items()
+        xacks: list[Command] = [
+            ("XACK", self._prefix + each.stream, each.group, *each.entry_ids) for each in acknowledgements
         ]
-        answers = await run_all(self.pipe, list(calls.values()), beside=acknowledgements)
+        answers = await run_all(self.pipe, list(calls.values()), beside=xacks)
         for i, answer in zip(calls, answers, strict=False):
             replies[i] = answer
-        for numbers, answer in zip(bare.values(), answers[len(calls) :], strict=True):
-            if isinstance(answer, Exception):
-                for i in numbers:
-                    replies[i] = answer
-        return replies
+        return replies + answers[len(calls) :]
 
     def _call(self, work: Work) -> Call:
         keys, arguments = compile_transaction(work, self._prefix, self._cap)
@@ -135,7 +143,7 @@ def _answer(reply: Reply, transaction: Transaction) -> Answer:
         return reply
     match reply[0]:
         case b"ok":
-            return Committed(tuple(entry.decode() for entry in reply[1:]))
+            return Committed(tuple([entry.decode() for entry in reply[1:]]))
         case b"duplicate":
             return Duplicate()
         case b"guards":

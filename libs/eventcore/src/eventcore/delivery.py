@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from .envelope import Envelope
+from .envelope import Metadata
 from .errors import Reject, Retry, Unavailable, Undecodable, UnsupportedVersion
 from .event import Event
 from .retry import RetryPolicy
@@ -35,7 +35,7 @@ class Delivery:
     """An entry handed to this consumer, and what has become of it so far.
 
     `attempt` counts from 1. `recovered` means that it was taken over, so its earlier attempts may have ended in a
-    crash.
+    crash. `type`, `metadata` and `event` are what could be read of it.
     """
 
     stream: str
@@ -45,7 +45,8 @@ class Delivery:
     received_at: float
     recovered: bool = False
     failures: int = 0
-    envelope: Envelope | None = None
+    type: str = "unknown"
+    metadata: Metadata | None = None
     event: Event | None = None
     lane: str | None = None
     span: ProcessingSpan | None = None
@@ -54,11 +55,6 @@ class Delivery:
     def key(self) -> Key:
         """What tells it from every other delivery to this group."""
         return self.stream, self.entry_id
-
-    @property
-    def type(self) -> str:
-        """The event type, as far as it could be read."""
-        return self.envelope.type if self.envelope else "unknown"
 
     @property
     def published_at(self) -> datetime:

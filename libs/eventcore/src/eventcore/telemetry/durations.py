@@ -37,13 +37,13 @@ class Durations(Generic[K]):
         self.cells: dict[K, Cell] = {}
         all_durations.append(self)
 
-    def record(self, seconds: float, key: K) -> None:
-        """Something took so long."""
+    def record(self, seconds: float, key: K, count: int = 1) -> None:
+        """Something took so long, so many times."""
         cell = self.cells.get(key)
         if cell is None:
             cell = self.cells[key] = Cell(len(self.bounds) + 1)
-        cell.counts[bisect_left(self.bounds, seconds)] += 1
-        cell.total += seconds
+        cell.counts[bisect_left(self.bounds, seconds)] += count
+        cell.total += seconds * count
         cell.lowest = min(cell.lowest, seconds)
         cell.highest = max(cell.highest, seconds)
 
