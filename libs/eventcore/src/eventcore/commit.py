@@ -95,9 +95,7 @@ class Committer:
         self._prefix = prefix
         self._cap = "" if stream_cap is None else str(stream_cap)
 
-    async def commit_all(
-        self, work: Sequence[Work], acknowledgements: Sequence[Acknowledgement] = ()
-    ) -> list[Answer]:
+    async def commit_all(self, work: Sequence[Work], acknowledgements: Sequence[Acknowledgement] = ()) -> list[Answer]:
         """Commit each piece of work on its own, in order, then acknowledge; the answers, an exception where one failed.
 
         Raises `Unavailable` when the server could not be reached, `OutcomeUnknown` when the connection died with the
@@ -111,9 +109,7 @@ class Committer:
             answers = [answer for each in work for answer in await self.commit_all([each])]
             return answers + (await self.commit_all([], acknowledgements) if acknowledgements else [])
         committed = [_answer(reply, each.transaction) for reply, each in zip(replies, work, strict=False)]
-        acknowledged = [
-            reply if isinstance(reply, Exception) else _acknowledged for reply in replies[len(work) :]
-        ]
+        acknowledged = [reply if isinstance(reply, Exception) else _acknowledged for reply in replies[len(work) :]]
         return committed + acknowledged
 
     async def _run(self, work: Sequence[Work], acknowledgements: Sequence[Acknowledgement]) -> list[Reply]:

@@ -36,7 +36,7 @@ class Version(NamedTuple):
 
 
 class Value(BaseModel):
-    """A value inside an event or a request: immutable, camelCase on the wire, unknown fields ignored, numbers finite."""
+    """A value inside an event or a request: immutable, camelCase on the wire. Unknown fields are ignored."""
 
     model_config = ConfigDict(
         frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore", allow_inf_nan=False

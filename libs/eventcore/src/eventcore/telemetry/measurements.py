@@ -26,9 +26,7 @@ _takeovers = _meter.create_counter("eventcore.takeovers", "{event}", "Deliveries
 _trimmed = _meter.create_counter("eventcore.trimmed_unread", "{event}", "Events lost to trimming: must stay 0")
 
 
-def processed(
-    stream: str, group: str, event_type: str, outcome: str, seconds: float, count: int = 1
-) -> None:
+def processed(stream: str, group: str, event_type: str, outcome: str, seconds: float, count: int = 1) -> None:
     """Attempts have ended, so many alike: `handled`, `ignored`, `duplicate`, `failed` or `dead_lettered`."""
     _duration.record(seconds, (stream, group, event_type, outcome), count)
 
