@@ -14,28 +14,22 @@ from typing import Any
 import pytest
 import yaml
 
+from eventcore.telemetry import catalogue
 from scripts.chart_reference import SERVICES
 from tests.deploy import rendering
 from tests.deploy.rendering import ROOT, of_kind, only, rendered
 
 SOURCES = sorted(path for top in ("libs", "services") for path in ROOT.glob(f"{top}/*/src/**/*.py"))
-SUFFIXES = {"create_counter": ["_total"], "create_histogram": ["_bucket", "_count", "_sum"]}
+SUFFIXES = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"]}
 UNITS = {"s": "_seconds", "ms": "_milliseconds", "By": "_bytes", "1": "_ratio"}
 
 
 def instruments() -> Iterator[tuple[str, str, str]]:
-    """Kind, name and unit of every instrument that the sources create: OpenTelemetry's, and our own histograms."""
-    for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.Call):
-                continue
-            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            values = [*node.args, *(each.value for each in node.keywords)]
-            words = [each.value for each in values if isinstance(each, ast.Constant) and isinstance(each.value, str)]
-            if called == "Durations" and words:
-                yield "create_histogram", words[0], "s"
-            elif re.fullmatch(r"create_(observable_)?(counter|up_down_counter|histogram|gauge)", called) and words:
-                yield called, words[0], words[1] if len(words) > 1 else ""
+    """Kind, name and unit of every instrument that the services have."""
+    for name in SERVICES:
+        importlib.import_module(f"{name}_service.app")
+    for each in catalogue:
+        yield each.kind, each.name, each.unit
 
 
 @cache
@@ -48,7 +42,7 @@ def exported() -> set[str]:
         if unit == "1" and "gauge" not in kind:
             suffix = ""
         base += "" if base.endswith(suffix) else suffix
-        endings = SUFFIXES.get(kind.replace("observable_", ""), [""])
+        endings = SUFFIXES.get(kind, [""])
         names |= {base.removesuffix("_total") + each for each in endings}
     return names
 

@@ -7,9 +7,9 @@ import logging
 import time
 from collections.abc import Iterable
 
-from . import telemetry
 from .delivery import Delivery, Key
 from .streams import Entry
+from .telemetry.measurements import trimmed_unread
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Holding:
             key = (entry.stream, entry.entry_id)
             if entry.fields is None:
                 log.error("entry %s of %s was trimmed before it was handled: it is lost", entry.entry_id, entry.stream)
-                telemetry.trimmed_unread(entry.stream, self.group)
+                trimmed_unread.add(entry.stream, self.group)
             elif key not in self._held:
                 delivery = Delivery(
                     entry.stream, entry.entry_id, entry.attempt, entry.fields, time.monotonic(), recovered

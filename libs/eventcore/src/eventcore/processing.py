@@ -24,6 +24,7 @@ from .pipe import WrongPassword
 from .retries import suspect_from
 from .retry import RetryPolicy
 from .router import Router
+from .telemetry.measurements import dead_letters, process_duration
 from .transaction import Found, Transaction
 
 log = logging.getLogger(__name__)
@@ -228,6 +229,8 @@ class Processor:
         """Act on one answer; what to commit next for this delivery, if anything."""
         match answer:
             case Committed():
+                for tally in each.transaction.counts:
+                    tally.add()
                 self._done(each.delivery, each.outcome, followers)
                 return None
             case Duplicate():
@@ -263,7 +266,7 @@ class Processor:
     def _measure(self, delivery: Delivery, outcome: str) -> None:
         # Any type may stand in an entry; only those that we know become labels.
         known = delivery.type if delivery.type in self.router.handlers else "unknown"
-        telemetry.processed(delivery.stream, self.router.group, known, outcome, _since(delivery))
+        process_duration.record(_since(delivery), delivery.stream, self.router.group, known, outcome)
 
     def next_in_lane(self, delivery: Delivery) -> Delivery | None:
         """Who may go now that this delivery has left its lane."""
@@ -291,7 +294,7 @@ class Processor:
         }
         if isinstance(verdict, DeadLetter):
             log.error("dead-lettered (%s): %s", verdict.reason, error, extra=facts)
-            telemetry.dead_lettered(delivery.stream, self.router.group, verdict.reason)
+            dead_letters.add(delivery.stream, self.router.group, verdict.reason)
             append = letter(delivery, error, verdict.reason, self.router.group, self.consumer, self.dead_letter_cap)
             return _Decided(delivery, Transaction(then=[append]), outcome="dead_lettered")
         log.warning("attempt failed, next in %.1f s: %r", verdict.after.total_seconds(), error, extra=facts)

@@ -115,6 +115,8 @@ class Store:
         for _ in range(_most_decisions):
             answer = await self._answer(Work(transaction, origin), resend)
             if isinstance(answer, Committed):
+                for tally in transaction.counts:
+                    tally.add()
                 return answer
             if not isinstance(answer, GuardsFailed):
                 raise answer if isinstance(answer, Exception) else TypeError(f"unfenced work was answered {answer}")

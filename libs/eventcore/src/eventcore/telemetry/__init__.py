@@ -3,23 +3,24 @@
 Only `configure` knows the SDK.
 """
 
-from .durations import Durations
-from .measurements import dead_lettered, processed, retried, took_over, trimmed_unread
+from . import measurements
+from .instruments import Counts, Durations, Gauges, Instrument, Tally, catalogue
 from .spans import ProcessingSpan, chosen_trace_id, processing_span, remote_context, traceparent_of
 
 __all__ = [
+    "Counts",
     "Durations",
+    "Gauges",
+    "Instrument",
     "ProcessingSpan",
+    "Tally",
+    "catalogue",
     "chosen_trace_id",
-    "dead_lettered",
-    "processed",
+    "measurements",
     "processing_span",
     "remote_context",
-    "retried",
-    "took_over",
     "traceparent_of",
     "tracing",
-    "trimmed_unread",
 ]
 
 tracing = False

@@ -19,13 +19,16 @@ from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
+    Gauge,
     Histogram,
     HistogramDataPoint,
     Metric,
     MetricReader,
     MetricsData,
+    NumberDataPoint,
     PeriodicExportingMetricReader,
     ScopeMetrics,
+    Sum,
 )
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -35,7 +38,8 @@ import eventcore.telemetry as api
 from eventcore.errors import SettingsError
 from eventcore.settings import Settings
 
-from .durations import Durations, all_durations
+from .instruments import Counts, Durations, Gauges, Instrument, Reading, catalogue
+from .measurements import uptime
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +83,8 @@ def start_metrics(name: str, settings: Settings, *, readers: Sequence[MetricRead
     scraped = _Scraped(registry=_registry(), scope_info_enabled=False)
     provider = MeterProvider([scraped, *readers], _resource(name, settings), shutdown_on_exit=False)
     metrics.set_meter_provider(provider)
-    provider.get_meter("eventcore").create_observable_gauge("process.uptime", [_uptime], "s", "Time since the start")
+    # By the SDK's own instrument: what it does not collect anything for, it does not tell its readers about.
+    provider.get_meter("eventcore").create_observable_gauge(uptime.name, [_uptime], uptime.unit, uptime.description)
     _providers.append(provider)
     return provider.shutdown
 
@@ -100,38 +105,51 @@ def _registry() -> CollectorRegistry:
 
 
 class _Scraped(PrometheusMetricReader):
-    """What Prometheus asks for, our own histograms included."""
+    """What Prometheus asks for, our own instruments included."""
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
-        super()._receive_metrics(_with_durations(metrics_data), timeout_millis, **kwargs)
+        super()._receive_metrics(_with_ours(metrics_data), timeout_millis, **kwargs)
 
 
 class _Exported(PeriodicExportingMetricReader):
-    """What is sent every minute (`OTEL_METRIC_EXPORT_INTERVAL`), our own histograms included."""
+    """What is sent every minute (`OTEL_METRIC_EXPORT_INTERVAL`), our own instruments included."""
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
-        super()._receive_metrics(_with_durations(metrics_data), timeout_millis, **kwargs)
+        super()._receive_metrics(_with_ours(metrics_data), timeout_millis, **kwargs)
 
 
-def _with_durations(collected: MetricsData) -> MetricsData:
-    """What the SDK collected, and `all_durations` as if it had (cumulative, whatever temporality is preferred)."""
-    now = time.time_ns()
-    ours = [
-        Metric(each.name, each.description, "s", Histogram(_points(each, now), AggregationTemporality.CUMULATIVE))
-        for each in all_durations
-        if each.cells
-    ]
+def _with_ours(collected: MetricsData) -> MetricsData:
+    """What the SDK collected, and all of `catalogue` as if it had (cumulative, whatever temporality is preferred)."""
+    ours = [metric for each in catalogue if (metric := _metric(each, time.time_ns())) is not None]
     # Exporters take it that no scope comes twice.
-    scope = ScopeMetrics(InstrumentationScope("eventcore.durations"), ours, "")
+    scope = ScopeMetrics(InstrumentationScope("eventcore.instruments"), ours, "")
     [*others, last] = collected.resource_metrics
     return MetricsData([*others, replace(last, scope_metrics=[*last.scope_metrics, scope])])
 
 
-def _points(durations: Durations[Any], now: int) -> list[HistogramDataPoint]:
+def _metric(of: Instrument, now: int) -> Metric | None:
+    """What an instrument has recorded; `None` where that is nothing."""
+    match of:
+        case Counts(cells=cells) if cells:
+            data: Sum | Gauge | Histogram = Sum(_numbers(of, cells, now), AggregationTemporality.CUMULATIVE, True)
+        case Gauges() if reading := of.read():
+            data = Gauge(_numbers(of, reading, now))
+        case Durations(cells=cells) if cells:
+            data = Histogram(_points(of, now), AggregationTemporality.CUMULATIVE)
+        case _:
+            return None
+    return Metric(of.name, of.description, of.unit, data)
+
+
+def _numbers(of: Instrument, cells: Reading, now: int) -> list[NumberDataPoint]:
+    return [NumberDataPoint(of.attributes_of(key), _began, now, value) for key, value in list(cells.items())]
+
+
+def _points(durations: Durations, now: int) -> list[HistogramDataPoint]:
     points = []
     for key, cell in list(durations.cells.items()):
         counts, total, least, most = list(cell.counts), cell.total, cell.lowest, cell.highest
-        attributes = durations.attributes(key)
+        attributes = durations.attributes_of(key)
         points.append(
             HistogramDataPoint(attributes, _began, now, sum(counts), total, counts, durations.bounds, least, most)
         )

@@ -15,6 +15,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, S
 
 from eventcore import telemetry
 from eventcore.envelope import Origin
+from eventcore.telemetry.measurements import request_duration
 
 header = "X-Correlation-ID"
 # What asks about the service itself is neither traced nor measured.
@@ -27,13 +28,6 @@ _traceparent = re.compile(
 _id = re.compile(r"([0-9a-f]{8})(-?)([0-9a-f]{4})\2([0-9a-f]{4})\2([0-9a-f]{4})\2([0-9a-f]{12})", re.ASCII)
 _methods = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 _tracer = trace.get_tracer("eventcore")
-# Keys are method, scheme, route, status.
-_duration: telemetry.Durations[tuple[str, str, str | None, int]] = telemetry.Durations(
-    "http.server.request.duration",
-    "Duration of HTTP server requests",
-    (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
-    lambda key: _labels(*key[:3]) | _outcome(key[3]),
-)
 
 
 def current_origin(source: str) -> Origin:
@@ -112,7 +106,8 @@ def _start_span(request: web.Request, caller: SpanContext) -> Span:
 
 
 def _finish(request: web.Request, span: Span, status: int, seconds: float) -> None:
-    _duration.record(seconds, (_method(request), request.scheme, _route(request), status))
+    error = str(status) if status >= 500 else None
+    request_duration.record(seconds, _method(request), request.scheme, _route(request), status, error)
     if span.is_recording():
         span.set_attributes(_outcome(status))
         if status >= 500:
