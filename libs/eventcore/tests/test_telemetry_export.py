@@ -156,8 +156,10 @@ async def test_a_request_and_its_event_are_one_trace(tmp_path: Path, server: Ser
             "network.protocol.version": "1.1",
         }.items()
     )
+    sending = http_receiver.spans["send notes_stream"]
+    assert (sending.trace_id, sending.parent_span_id) == (request.trace_id, request.span_id)
     processing = http_receiver.spans["process notes_stream"]
-    assert (processing.trace_id, processing.parent_span_id) == (request.trace_id, request.span_id)
+    assert (processing.trace_id, processing.parent_span_id) == (request.trace_id, sending.span_id)
     assert not any("readyz" in name for name in http_receiver.spans)
     assert (
         http_receiver.resource.items()

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from eventcore.telemetry import ProcessingSpan, processing_span, spans
+from eventcore.telemetry import RecordedSpan, processing_span, spans
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED, UNSAMPLED = f"00-{TRACE}-{SPAN}-01", f"00-{TRACE}-{SPAN}-00"
@@ -28,7 +28,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     provider.shutdown()
 
 
-def begin(traceparent: str = SAMPLED, tracestate: str | None = None) -> ProcessingSpan | None:
+def begin(traceparent: str = SAMPLED, tracestate: str | None = None) -> RecordedSpan | None:
     return processing_span(
         traceparent,
         tracestate,

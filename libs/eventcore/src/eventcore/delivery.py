@@ -11,7 +11,7 @@ from .envelope import Envelope
 from .errors import Reject, Retry, Unavailable, Undecodable, UnsupportedVersion
 from .event import Event
 from .retry import RetryPolicy
-from .telemetry import ProcessingSpan
+from .telemetry import RecordedSpan
 
 Key = tuple[str, str]
 
@@ -48,7 +48,7 @@ class Delivery:
     envelope: Envelope | None = None
     event: Event | None = None
     lane: str | None = None
-    span: ProcessingSpan | None = None
+    span: RecordedSpan | None = None
 
     @property
     def key(self) -> Key:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from .delivery import Delivery, Key
 from .streams import Entry
@@ -28,6 +29,11 @@ class Holding:
 
     def __contains__(self, key: Key) -> bool:
         return key in self._held
+
+    @property
+    def by_stream(self) -> Mapping[str, int]:
+        """How many it has of each stream."""
+        return Counter(stream for stream, _ in self._held)
 
     @property
     def waiting(self) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 from . import telemetry
 from .commit import Answer, Committed, Committer, Duplicate, Fence, GuardsFailed, Work
-from .dead_letters import letter
+from .dead_letters import failed_attempt, letter
 from .delivery import CrashLoop, DeadLetter, Delivery, TryAgain, judge
 from .envelope import Envelope, Origin, decode
 from .errors import GuardFailed, Unavailable
@@ -24,7 +24,7 @@ from .pipe import WrongPassword
 from .retries import suspect_from
 from .retry import RetryPolicy
 from .router import Router
-from .telemetry.measurements import dead_letters, process_duration
+from .telemetry.measurements import dead_letters, duplicates, process_duration
 from .transaction import Found, Transaction
 
 log = logging.getLogger(__name__)
@@ -149,10 +149,16 @@ class Processor:
         return delivery.lane is not None and not self._lanes.enter(delivery.lane, delivery)
 
     def _begin_span(self, delivery: Delivery, envelope: Envelope) -> None:
+        carried = envelope.metadata.traceparent
+        if carried and not telemetry.records(carried):
+            return
         origin = Origin.caused_by(envelope.metadata, self.source)
+        failed_before = delivery.fields.get(failed_attempt)
         delivery.span = telemetry.processing_span(
             origin.traceparent,
             origin.tracestate,
+            root=origin.traceparent != carried,
+            failed_before=failed_before.decode("ascii", "replace") if failed_before else None,
             stream=delivery.stream,
             group=self.router.group,
             consumer=self.consumer,
@@ -234,6 +240,7 @@ class Processor:
                 self._done(each.delivery, each.outcome, followers)
                 return None
             case Duplicate():
+                duplicates.add(each.delivery.stream, self.router.group)
                 self._done(each.delivery, "duplicate", followers)
                 return None
             case Unavailable():
@@ -304,7 +311,7 @@ class Processor:
         return None
 
 
-def _within(span: telemetry.ProcessingSpan | None) -> AbstractContextManager[None]:
+def _within(span: telemetry.RecordedSpan | None) -> AbstractContextManager[None]:
     return _untraced if span is None else span.current()
 
 

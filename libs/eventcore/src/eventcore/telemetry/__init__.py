@@ -5,23 +5,36 @@ Only `configure` knows the SDK.
 
 from . import measurements
 from .instruments import Counts, Durations, Gauges, Instrument, Tally, catalogue
-from .spans import ProcessingSpan, chosen_trace_id, processing_span, remote_context, traceparent_of
+from .messaging import batch_span, processing_span, sending_span
+from .spans import RecordedSpan, chosen_trace_id, context_of, traceparent_of
 
 __all__ = [
     "Counts",
     "Durations",
     "Gauges",
     "Instrument",
-    "ProcessingSpan",
+    "RecordedSpan",
     "Tally",
+    "batch_span",
     "catalogue",
     "chosen_trace_id",
+    "context_of",
     "measurements",
     "processing_span",
-    "remote_context",
+    "records",
+    "sending_span",
     "traceparent_of",
     "tracing",
+    "unsampled_too",
 ]
 
 tracing = False
 """Whether spans are recorded at all: set by `configure`, asked by hot paths before they do any work on spans."""
+unsampled_too = False
+"""Whether the sampler may want spans of traces that their caller does not record: set by `configure`."""
+_odd = frozenset("13579bdf")
+
+
+def records(traceparent: str) -> bool:
+    """Whether spans under this parent may be recorded: where not, nothing has to be done for them."""
+    return tracing and (unsampled_too or traceparent[-1:] in _odd)

@@ -38,6 +38,7 @@ import eventcore.telemetry as api
 from eventcore.errors import SettingsError
 from eventcore.settings import Settings
 
+from . import messaging
 from .instruments import Counts, Durations, Gauges, Instrument, Reading, catalogue
 from .measurements import uptime
 
@@ -69,6 +70,7 @@ def configure(name: str, settings: Settings) -> Callable[[], None]:
         return lambda: None
     stops = [start_metrics(name, settings, readers=[_Exported(each) for each in _chosen("metrics")])]
     if exporters := _chosen("traces"):
+        messaging.server.update(_server(settings))
         stops.append(_start_traces(_resource(name, settings), exporters))
     return lambda: _stop_all(stops)
 
@@ -166,10 +168,19 @@ def _resource(name: str, settings: Settings) -> Resource:
     return ours.merge(OTELResourceDetector().detect())
 
 
+def _server(settings: Settings) -> dict[str, str | int]:
+    """Where Redis is; who Sentinel's master is changes."""
+    if settings.redis_sentinels:
+        return {}
+    host, _, port = settings.redis_address.rpartition(":")
+    return {"server.address": host, "server.port": int(port)}
+
+
 def _start_traces(resource: Resource, exporters: Sequence[Any]) -> Callable[[], object]:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+    from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 
     class ChosenIds(RandomIdGenerator):
         """Random ids, save where a request came with a trace id of its own."""
@@ -181,7 +192,9 @@ def _start_traces(resource: Resource, exporters: Sequence[Any]) -> Callable[[], 
     for exporter in exporters:
         provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
-    api.tracing = True
+    # As the variables make it, a sampler that asks the parent wants nothing of a trace that its caller doesn't record.
+    api.unsampled_too = not isinstance(provider.sampler, ParentBased)
+    api.tracing = provider.sampler is not ALWAYS_OFF
     return provider.shutdown
 
 
