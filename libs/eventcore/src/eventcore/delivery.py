@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from .envelope import Envelope
+from .envelope import Envelope, Origin
 from .errors import Reject, Retry, Unavailable, Undecodable, UnsupportedVersion
 from .event import Event
 from .retry import RetryPolicy
@@ -54,6 +54,21 @@ class Delivery:
     def key(self) -> Key:
         """What tells it from every other delivery to this group."""
         return self.stream, self.entry_id
+
+    @property
+    def ids(self) -> Mapping[str, str]:
+        """What it is called in logs: event, correlation id and trace."""
+        if self.envelope is None:
+            return {"entryId": self.entry_id}
+        about = self.envelope.metadata
+        origin = Origin.caused_by(about, "")
+        _, trace_id, span_id, _ = (self.span or origin).traceparent.split("-")
+        return {
+            "eventId": about.event_id,
+            "correlationId": origin.correlation_id,
+            "traceId": trace_id,
+            "spanId": span_id,
+        }
 
     @property
     def type(self) -> str:

@@ -90,6 +90,7 @@ class Processor:
             undecided: list[_Undecided] = []
             for delivery in deliveries:
                 self._begin(delivery, decided, undecided)
+            telemetry.handled.set(None)
             if undecided:
                 # Each goes on into its own lane's followers without waiting for the others.
                 await asyncio.gather(self._commit_on(decided), *map(self._handle, undecided))
@@ -110,6 +111,8 @@ class Processor:
         try:
             decision = self._decide(delivery)
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
+            if telemetry.tracing and delivery.span is None and delivery.envelope is not None:
+                self._begin_span(delivery, delivery.envelope)
             decision = self._failed(delivery, error)
         if isinstance(decision, _Decided):
             decided.append(decision)
@@ -136,9 +139,10 @@ class Processor:
             self._begin_span(delivery, envelope)
         if handler.is_async:
             return _Undecided(delivery, partial(handler, event, envelope.metadata), handler.timeout.total_seconds())
-        if delivery.span is None:
+        telemetry.handled.set(delivery)
+        if delivery.span is None and envelope.metadata.baggage is None:
             return _Decided(delivery, _transaction(handler(event, envelope.metadata)))
-        with delivery.span.current():
+        with _within(delivery):
             return _Decided(delivery, _transaction(handler(event, envelope.metadata)))
 
     def _must_wait(self, delivery: Delivery, event: Event) -> bool:
@@ -173,7 +177,8 @@ class Processor:
         delivery, seconds = undecided.delivery, undecided.seconds
         limit = asyncio.timeout(seconds)
         try:
-            with _within(delivery.span):
+            telemetry.handled.set(delivery)
+            with _within(delivery):
                 async with self._slots, limit:
                     return _Decided(delivery, _transaction(await undecided.handler()))
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
@@ -296,8 +301,8 @@ class Processor:
             "group": self.router.group,
             "entryId": delivery.entry_id,
             "eventType": delivery.type,
-            "eventId": delivery.envelope.metadata.event_id if delivery.envelope else None,
             "attempt": delivery.attempt,
+            **delivery.ids,
         }
         if isinstance(verdict, DeadLetter):
             log.error("dead-lettered (%s): %s", verdict.reason, error, extra=facts)
@@ -311,8 +316,13 @@ class Processor:
         return None
 
 
-def _within(span: telemetry.RecordedSpan | None) -> AbstractContextManager[None]:
-    return _untraced if span is None else span.current()
+def _within(delivery: Delivery) -> AbstractContextManager[None]:
+    """Where a handler runs: what it does and whom it talks to is part of the event's trace, recorded or not."""
+    if delivery.envelope is None:
+        return nullcontext()
+    origin = Origin.caused_by(delivery.envelope.metadata, "")
+    span = delivery.span or telemetry.context_of(origin.traceparent, origin.tracestate)
+    return telemetry.current(span, origin.baggage)
 
 
 def _end_span(delivery: Delivery, outcome: str, error: Exception | None = None) -> None:
@@ -321,7 +331,6 @@ def _end_span(delivery: Delivery, outcome: str, error: Exception | None = None) 
         delivery.span = None
 
 
-_untraced = nullcontext()
 _nowhere = Origin("", "", "")
 _nothing = Transaction()
 

@@ -5,8 +5,18 @@ Only `configure` knows the SDK.
 
 from . import measurements
 from .instruments import Counts, Durations, Gauges, Instrument, Tally, catalogue
+from .logs import handled
 from .messaging import batch_span, processing_span, sending_span
-from .spans import RecordedSpan, chosen_trace_id, context_of, traceparent_of
+from .spans import (
+    RecordedSpan,
+    chosen_trace_id,
+    context_of,
+    current,
+    current_baggage,
+    traceparent_of,
+    with_baggage,
+)
+from .timing import log_event_duration
 
 __all__ = [
     "Counts",
@@ -19,6 +29,10 @@ __all__ = [
     "catalogue",
     "chosen_trace_id",
     "context_of",
+    "current",
+    "current_baggage",
+    "handled",
+    "log_event_duration",
     "measurements",
     "processing_span",
     "records",
@@ -26,6 +40,7 @@ __all__ = [
     "traceparent_of",
     "tracing",
     "unsampled_too",
+    "with_baggage",
 ]
 
 tracing = False

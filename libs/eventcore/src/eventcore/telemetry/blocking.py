@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
@@ -50,10 +51,8 @@ class LoopWatch:
         """Measure the delay, forever."""
         loop = asyncio.get_running_loop()
         self._turned_at = time.monotonic()
-        thread = threading.Thread(
-            target=self._watch, args=[threading.get_ident()], name="event-loop-watch", daemon=True
-        )
-        thread.start()
+        watched = threading.current_thread()
+        threading.Thread(target=self._watch, args=[watched], name="event-loop-watch", daemon=True).start()
         try:
             while True:
                 due = loop.time() + tick_seconds
@@ -69,16 +68,19 @@ class LoopWatch:
         if culprit is not None:
             log.warning("the event loop turns again: %s blocked it for %.1f s", culprit.who, delay)
 
-    def _watch(self, loop_thread: int) -> None:
-        before = time.monotonic()
+    def _watch(self, watched: threading.Thread) -> None:
+        turned_at, starved_before = self._turned_at, starved(watched)
         while not self._ended.wait(_look_seconds):
-            before, late = time.monotonic(), time.monotonic() - before - _look_seconds
-            turned_at = self._turned_at
-            silence = before - turned_at - tick_seconds
-            # Where we ourselves are late, nobody blocks: the process did not run at all.
-            if silence > blocked_seconds and late < blocked_seconds / 2 and turned_at != self._noticed_at:
+            if turned_at != self._turned_at:
+                turned_at, starved_before = self._turned_at, starved(watched)
+                continue
+            silence = time.monotonic() - turned_at - tick_seconds
+            if silence < blocked_seconds or turned_at == self._noticed_at:
+                continue
+            # A loop that may run and gets no processor is not blocked by anything of ours.
+            if silence - (starved(watched) - starved_before) > blocked_seconds / 2:
                 self._noticed_at = turned_at
-                self._accuse(sys._current_frames().get(loop_thread), silence)
+                self._accuse(sys._current_frames().get(watched.ident or 0), silence)
 
     def _accuse(self, frame: FrameType | None, silence: float) -> None:
         if frame is None:
@@ -91,6 +93,14 @@ class LoopWatch:
             culprit.where,
             extra={"stack": culprit.stack},
         )
+
+
+def starved(thread: threading.Thread) -> float:
+    """For how many seconds of its life a thread could have run but had no processor; 0 where the system won't say."""
+    try:
+        return int(Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def _code_of(function: Any) -> CodeType | None:

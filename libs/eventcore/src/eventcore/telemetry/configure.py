@@ -56,6 +56,8 @@ _exporters = {
     ("metrics", "grpc"): "opentelemetry.exporter.otlp.proto.grpc.metric_exporter:OTLPMetricExporter",
     ("metrics", "http/protobuf"): "opentelemetry.exporter.otlp.proto.http.metric_exporter:OTLPMetricExporter",
     ("metrics", "console"): "opentelemetry.sdk.metrics.export:ConsoleMetricExporter",
+    ("logs", "grpc"): "opentelemetry.exporter.otlp.proto.grpc._log_exporter:OTLPLogExporter",
+    ("logs", "http/protobuf"): "opentelemetry.exporter.otlp.proto.http._log_exporter:OTLPLogExporter",
 }
 
 
@@ -63,8 +65,9 @@ def configure(name: str, settings: Settings) -> Callable[[], None]:
     """Start telemetry as the standard `OTEL_*` variables say; the function that flushes and stops it.
 
     Metrics can always be scraped. Traces and metrics are exported only where an OTLP endpoint (or another exporter) is
-    configured; without one nothing is sent and nothing is logged. To be called once in a process. Raises
-    `SettingsError` for an exporter or a protocol that nobody knows.
+    configured; without one nothing is sent and nothing is logged. Logs go to standard error anyway: they are exported
+    only where that is asked for, by `OTEL_LOGS_EXPORTER=otlp` or an endpoint of their own. To be called once in a
+    process, after `configure_logging`. Raises `SettingsError` for an exporter or a protocol that nobody knows.
     """
     if _disabled():
         return lambda: None
@@ -72,6 +75,8 @@ def configure(name: str, settings: Settings) -> Callable[[], None]:
     if exporters := _chosen("traces"):
         messaging.server.update(_server(settings))
         stops.append(_start_traces(_resource(name, settings), exporters))
+    if exporters := _chosen("logs"):
+        stops.append(_start_logs(_resource(name, settings), exporters))
     return lambda: _stop_all(stops)
 
 
@@ -198,13 +203,33 @@ def _start_traces(resource: Resource, exporters: Sequence[Any]) -> Callable[[], 
     return provider.shutdown
 
 
+def _start_logs(resource: Resource, exporters: Sequence[Any]) -> Callable[[], object]:
+    from opentelemetry.sdk._logs import LoggerProvider
+    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+
+    from .log_records import LogRecords
+
+    provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
+    for exporter in exporters:
+        provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
+    handler = LogRecords(provider.get_logger("eventcore"))
+    logging.getLogger().addHandler(handler)
+
+    def stop() -> None:
+        logging.getLogger().removeHandler(handler)
+        provider.shutdown()
+
+    return stop
+
+
 def _stop_all(stops: Sequence[Callable[[], object]]) -> None:
     """Flush and stop everything at once, but don't wait long for a collector that doesn't answer."""
     threads = [threading.Thread(target=stop, name="telemetry-flush", daemon=True) for stop in stops]
     for thread in threads:
         thread.start()
+    deadline = time.monotonic() + flush_seconds
     for thread in threads:
-        thread.join(flush_seconds)
+        thread.join(max(0.0, deadline - time.monotonic()))
     if any(thread.is_alive() for thread in threads):
         log.warning("telemetry could not be flushed within %g s", flush_seconds)
 
@@ -212,7 +237,8 @@ def _stop_all(stops: Sequence[Callable[[], object]]) -> None:
 def _chosen(signal: str) -> list[Any]:
     """New exporters for a signal, by `OTEL_<SIGNAL>_EXPORTER`; without it OTLP, where an endpoint is configured."""
     variable = f"OTEL_{signal.upper()}_EXPORTER"
-    default = "otlp" if _endpoint(signal) else "none"
+    asked = _endpoint(signal) if signal != "logs" else os.environ.get("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT")
+    default = "otlp" if asked else "none"
     names = [name.strip() for name in (os.environ.get(variable) or default).split(",")]
     return [_exporter(signal, name, variable) for name in names if name not in ("none", "prometheus")]
 

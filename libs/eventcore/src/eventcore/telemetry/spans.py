@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 from opentelemetry import context, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.trace import (
     Link,
     NonRecordingSpan,
@@ -20,7 +22,10 @@ from opentelemetry.trace import (
     TraceState,
 )
 
+from .logs import without_secrets
+
 _traceparent = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_baggage = W3CBaggagePropagator()
 _tracer = trace.get_tracer("eventcore")
 
 chosen_trace_id: ContextVar[int | None] = ContextVar("chosen_trace_id", default=None)
@@ -30,34 +35,57 @@ chosen_trace_id: ContextVar[int | None] = ContextVar("chosen_trace_id", default=
 class RecordedSpan:
     """A span that is recorded until `end` is called; nothing may follow that. One that is forgotten is not exported.
 
-    Run code within `current()`, so that what it does becomes part of the trace. `traceparent` is what others continue.
+    `traceparent` is what others continue.
     """
 
-    __slots__ = ("_context", "_span", "traceparent")
+    __slots__ = ("_span", "traceparent")
 
     def __init__(self, span: Span) -> None:
         self._span = span
-        self._context = trace.set_span_in_context(span)
         self.traceparent = traceparent_of(span.get_span_context())
 
-    @contextmanager
-    def current(self) -> Iterator[None]:
-        """Make this span the current one, without ending it afterwards."""
-        token = context.attach(self._context)
-        try:
-            yield
-        finally:
-            context.detach(token)
+    def within(self, around: context.Context) -> context.Context:
+        """The context in which this span is the current one."""
+        return trace.set_span_in_context(self._span, around)
 
     def end(self, outcome: str | None = None, error: BaseException | None = None) -> None:
         """End the span: how, where there are several ways, and because of what, where it is a failure."""
         if outcome is not None:
             self._span.set_attribute("eventcore.outcome", outcome)
         if error is not None:
-            self._span.record_exception(error)
+            said, lines = without_secrets(str(error)), "".join(traceback.format_exception(error))
+            facts = {"exception.message": said, "exception.stacktrace": without_secrets(lines)}
+            self._span.record_exception(error, facts)
             self._span.set_attribute("error.type", type(error).__qualname__)
-            self._span.set_status(StatusCode.ERROR, str(error))
+            self._span.set_status(StatusCode.ERROR, said)
         self._span.end()
+
+
+@contextmanager
+def current(span: RecordedSpan | SpanContext, baggage: str | None = None) -> Iterator[None]:
+    """Let what happens within, and what is sent to others, be part of a span (recorded here or not), with baggage."""
+    around = with_baggage(baggage)
+    if isinstance(span, RecordedSpan):
+        around = span.within(around)
+    else:
+        around = trace.set_span_in_context(NonRecordingSpan(span), around)
+    token = context.attach(around)
+    try:
+        yield
+    finally:
+        context.detach(token)
+
+
+def with_baggage(baggage: str | None) -> context.Context:
+    """A context with the baggage of a W3C header, as far as it is valid, and nothing else."""
+    return _baggage.extract({"baggage": baggage}, context.Context()) if baggage else context.Context()
+
+
+def current_baggage() -> str | None:
+    """The current baggage as W3C has it in a header; `None` if there is none."""
+    carrier: dict[str, str] = {}
+    _baggage.inject(carrier)
+    return carrier.get("baggage")
 
 
 def start_span(

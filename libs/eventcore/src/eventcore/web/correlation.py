@@ -36,7 +36,8 @@ def current_origin(source: str) -> Origin:
     if not span.is_valid:
         return Origin.new(source)
     state = span.trace_state.to_header() if span.trace_state else None
-    return Origin(source, f"{span.trace_id:032x}", telemetry.traceparent_of(span), state)
+    trace_id, traceparent = f"{span.trace_id:032x}", telemetry.traceparent_of(span)
+    return Origin(source, trace_id, traceparent, state, baggage=telemetry.current_baggage())
 
 
 def correlation_id(request: web.BaseRequest) -> str:
@@ -77,7 +78,8 @@ async def correlate(request: web.Request, handler: Handler) -> web.StreamRespons
         return await handler(request)
     began = time.perf_counter()
     span = _start_span(request, caller) if telemetry.tracing else NonRecordingSpan(caller)
-    token = context.attach(trace.set_span_in_context(span))
+    baggage = ",".join(request.headers.getall("baggage", ()))
+    token = context.attach(trace.set_span_in_context(span, telemetry.with_baggage(baggage)))
     status = 500
     try:
         response = await handler(request)
@@ -129,13 +131,14 @@ def _attributes(request: web.Request) -> dict[str, Any]:
     host, _, port = request.host.rpartition(":") if request.host[-1:] != "]" else (request.host, "", "")
     attributes: dict[str, Any] = {
         **_labels(_method(request), request.scheme, _route(request)),
-        "url.path": request.path,
+        "url.path": request.raw_path.partition("?")[0],
         "server.address": host or request.host,
         "network.protocol.version": f"{request.version.major}.{request.version.minor}",
     }
     optional = {
         "http.request.method_original": request.method if _method(request) == "_OTHER" else None,
         "server.port": int(port) if host and port.isdecimal() else None,
+        "url.query": request.raw_path.partition("?")[2] or None,
         "client.address": request.remote,
         "user_agent.original": request.headers.get("User-Agent"),
     }
