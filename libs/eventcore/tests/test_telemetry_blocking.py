@@ -52,7 +52,7 @@ async def watching(functions: dict[str, Callable[..., Any]]) -> AsyncIterator[No
 
 
 class Told(logging.Handler):
-    """Hears of the blockade, in whatever thread, and ends it."""
+    """Hears of a blockade, in whatever thread, and ends it if it is ours (a busy machine may block us, too)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,11 +60,13 @@ class Told(logging.Handler):
         self.records: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-        self.event.set()
+        if self.records or "threading.py" in record.getMessage():
+            self.records.append(record)
+            self.event.set()
 
     @property
     def said(self) -> list[str]:
+        """What was said of our blockade, and since."""
         return [record.getMessage() for record in self.records]
 
 
@@ -81,9 +83,8 @@ def told() -> Any:
 async def test_who_blocks_is_named_while_they_still_do(told: Told, function: Callable[..., Any]) -> None:
     async with watching({"tea-group's handler of tea.brewed": function}):
         function(told.event)  # would take twenty seconds if nobody noticed
-        await until(lambda: len(told.said) == 2, what="the end of the blockade")
+        await until(lambda: len(told.said) > 1, what="the end of the blockade")
     assert "s by tea-group's handler of tea.brewed, at " in told.said[0]
-    assert told.said[0].endswith("in Event.wait") or "threading.py" in told.said[0]
     assert "until_told.wait(20)" in vars(told.records[0])["stack"]
     assert told.said[1].startswith("the event loop turns again: tea-group's handler of tea.brewed blocked it for ")
 
@@ -108,11 +109,14 @@ async def test_a_loop_that_gets_no_processor_is_not_accused(told: Told, monkeypa
 
 
 async def test_the_delay_is_measured(told: Told) -> None:
-    cell = event_loop_delay.cells.get(())
-    before = cell.highest if cell else 0.0
+    def longest() -> float:
+        cell = event_loop_delay.cells.get(())
+        return cell.highest if cell else 0.0
+
+    before = longest()
     async with watching({}):
         time.sleep(before + 0.2)  # noqa: ASYNC251 - that is what is measured
-        await until(lambda: event_loop_delay.cells[()].highest > before, what="a record delay")
+        await until(lambda: longest() > before, what="a record delay")
 
 
 async def test_waiting_is_not_blocking(told: Told) -> None:

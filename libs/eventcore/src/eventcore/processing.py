@@ -307,6 +307,8 @@ class Processor:
         if isinstance(verdict, DeadLetter):
             log.error("dead-lettered (%s): %s", verdict.reason, error, extra=facts)
             dead_letters.add(delivery.stream, self.router.group, verdict.reason)
+            if delivery.span is not None:
+                delivery.span.fail(error)
             append = letter(delivery, error, verdict.reason, self.router.group, self.consumer, self.dead_letter_cap)
             return _Decided(delivery, Transaction(then=[append]), outcome="dead_lettered")
         log.warning("attempt failed, next in %.1f s: %r", verdict.after.total_seconds(), error, extra=facts)

@@ -53,12 +53,15 @@ class RecordedSpan:
         if outcome is not None:
             self._span.set_attribute("eventcore.outcome", outcome)
         if error is not None:
-            said, lines = without_secrets(str(error)), "".join(traceback.format_exception(error))
-            facts = {"exception.message": said, "exception.stacktrace": without_secrets(lines)}
-            self._span.record_exception(error, facts)
-            self._span.set_attribute("error.type", type(error).__qualname__)
-            self._span.set_status(StatusCode.ERROR, said)
+            self.fail(error)
         self._span.end()
+
+    def fail(self, error: BaseException) -> None:
+        """Note what went wrong, before the end."""
+        said, lines = without_secrets(str(error)), "".join(traceback.format_exception(error))
+        self._span.record_exception(error, {"exception.message": said, "exception.stacktrace": without_secrets(lines)})
+        self._span.set_attribute("error.type", type(error).__qualname__)
+        self._span.set_status(StatusCode.ERROR, said)
 
 
 @contextmanager
