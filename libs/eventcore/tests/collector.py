@@ -125,7 +125,7 @@ class Received:
                 for scope in resource.scope_metrics:
                     yield from scope.metrics
 
-    def value(self, name: str, **wanted: str) -> float:
+    def value(self, name: str, **wanted: str | int) -> float:
         """The value of a metric's point with these attributes (dots as `__`), or a histogram's count; 0 without one."""
         asked = {key.replace("__", "."): value for key, value in wanted.items()}
         found = 0.0
@@ -133,7 +133,7 @@ class Received:
             if metric.name == name:
                 for point in points(metric):
                     if asked.items() <= attributes(point).items():
-                        found = float(point.count if metric.HasField("histogram") else point.as_double)
+                        found = float(point.count if metric.HasField("histogram") else point.as_int or point.as_double)
         return found
 
     @property
