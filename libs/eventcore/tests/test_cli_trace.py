@@ -114,7 +114,7 @@ def test_people_read_a_timeline(redis_server: Server) -> None:
     assert "… mail-group: waiting" in lines
     assert any(line.startswith("↻ order-group: pending on pod-2 for ") for line in lines)
     assert f"00:00:02.000    +1.0s  dead letter of {GROUP}" in lines
-    assert "attempts_exhausted after 5 attempts" in lines
+    assert "attempts_exhausted at attempt 5" in lines
     assert "eventcore dlq show orders_stream --id 2000-0" in lines
 
 

@@ -13,6 +13,7 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, NoPermission
 from eventcore.cli.complaints import Failure, explain
 from eventcore.cli.entries import Entry
 from eventcore.cli.following import Delivery, Step, in_order, mark_dead_lettered
+from eventcore.cli.meaning import Wanted
 from eventcore.cli.trends import Trends
 from eventcore.cli.words import age, at_least, counted, head, moment, rate, size, tail
 from eventcore.dead_letters import Letter
@@ -77,10 +78,11 @@ def test_lag_rises_when_it_has_grown_and_never_fallen_over_three_looks() -> None
         assert not observed(*lags).rising("s", "g"), lags
 
 
-def test_a_rate_is_entries_a_second_over_the_last_half_minute() -> None:
+def test_a_rate_is_entries_a_second_over_the_last_ten_seconds_or_three_looks() -> None:
     assert observed(0, 10, 20).lag("s", "g") == 5
     assert observed(30, 0, 0).lag("s", "g") == -7.5
-    assert observed(*([100] * 5), *range(0, 320, 20)).lag("s", "g") == 10
+    assert observed(*([100] * 5), *range(0, 120, 20)).lag("s", "g") == 10
+    assert observed(500, 10, 20, 30, every=60).lag("s", "g") == pytest.approx(1 / 6)
 
 
 def test_there_is_no_rate_without_something_to_compare() -> None:
@@ -126,6 +128,21 @@ def step(stream: str, entry_id: str, event_id: str, cause: str | None = None, le
     metadata = {"eventId": event_id, "timestamp": "2026-11-23T10:00:00Z", "causationId": cause}
     event = {"type": "a.b", "data": {}, "metadata": metadata}
     return Step(Entry(stream, entry_id, {b"event": json.dumps(event).encode()}), letter=letter)
+
+
+@pytest.mark.parametrize(
+    ("id", "earliest"),
+    [
+        ("01a2109a-034f-7c69-ba85-263ef7c74646", "1795571258575-0"),  # an hour before its own time
+        ("00000000-0000-7c69-ba85-263ef7c74646", "0-0"),
+        ("01a2109a-034f-4c69-ba85-263ef7c74646", "-"),
+        ("1795574858191-3", "1795574858191-3"),
+        ("4bf92f3577b34da6a3ce929d0e0e4736", "-"),
+        ("order-1", "-"),
+    ],
+)
+def test_an_id_that_tells_its_time_is_not_looked_for_before(id: str, earliest: str) -> None:
+    assert Wanted(id).earliest == earliest
 
 
 def test_within_a_millisecond_causes_come_before_what_they_have_caused() -> None:

@@ -15,7 +15,7 @@ from eventcore.streams import dead_letter_stream, retry_stream
 from .complaints import Failure
 from .entries import Entry, last_id, pages
 from .letters import letter_in
-from .meaning import Wanted, by_correlation, by_entry, by_event, undecodable
+from .meaning import Wanted, by_correlation, by_entry, by_event, mentions, undecodable
 from .tool import Tool
 from .words import counted
 
@@ -75,7 +75,7 @@ async def follow(tool: Tool, wanted: Wanted) -> Story:
     Raises `Failure` if there is nothing, or if a part of an id fits several.
     """
     places = [place async for place in _places(tool)]
-    found = await _search(tool, places, wanted, wanted.named_in)
+    found = await _search(tool, places, wanted, wanted.named_in, start=wanted.earliest)
     names = {step.by for step in found}
     if not found:
         where = counted(len(places), "stream")
@@ -100,13 +100,18 @@ def _check_unique(wanted: Wanted, ids: Sequence[str], what: str) -> None:
 
 def _part_of(stories: set[str], wanted: Wanted) -> Callable[[Entry], str | None]:
     """Whether an entry belongs to one of these stories, or itself has the id."""
-    return lambda entry: by_correlation if entry.correlation_id in stories else wanted.named_in(entry)
+
+    def named(entry: Entry) -> str | None:
+        mentioned = any(mentions(entry, story) for story in stories)
+        return by_correlation if mentioned and entry.correlation_id in stories else wanted.named_in(entry)
+
+    return named
 
 
 async def _search(
-    tool: Tool, places: Sequence[Place], wanted: Wanted, named: Callable[[Entry], str | None]
+    tool: Tool, places: Sequence[Place], wanted: Wanted, named: Callable[[Entry], str | None], start: str = "-"
 ) -> list[Step]:
-    return [step for place in places async for step in _steps(tool, place, wanted, named)]
+    return [step for place in places async for step in _steps(tool, place, wanted, named, start)]
 
 
 async def _places(tool: Tool) -> AsyncIterator[Place]:
@@ -118,9 +123,11 @@ async def _places(tool: Tool) -> AsyncIterator[Place]:
                 yield place
 
 
-async def _steps(tool: Tool, place: Place, wanted: Wanted, named: Callable[[Entry], str | None]) -> AsyncIterator[Step]:
+async def _steps(
+    tool: Tool, place: Place, wanted: Wanted, named: Callable[[Entry], str | None], start: str
+) -> AsyncIterator[Step]:
     key, met = tool.key(place.stream), 0
-    async for page in pages(tool.redis, key, end=await last_id(tool.redis, key)):
+    async for page in pages(tool.redis, key, start, await last_id(tool.redis, key)):
         for entry_id, fields in page:
             entry = Entry(place.stream, entry_id, fields)
             by = named(entry)

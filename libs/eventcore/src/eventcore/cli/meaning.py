@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -10,6 +11,10 @@ from .entries import Entry
 
 # Of a correlation id so much is enough; less fits too much.
 shortest_beginning = 6
+
+_uuid7 = re.compile(r"([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
+_entry_id = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
+_clocks_differ = 3_600_000  # milliseconds
 
 by_correlation, by_event, by_entry, undecodable = "correlationId", "eventId", "entryId", "undecodable"
 
@@ -33,8 +38,7 @@ class Wanted:
         """
         if self.text in (entry.id, entry.fields.get(b"entryId", b"").decode("utf-8", "replace")):
             return by_entry
-        raw = entry.fields.get(b"event", b"")
-        if not any(spelling in raw for spelling in _spellings(self.text)):
+        if not mentions(entry, self.text):
             return None  # by far the most: nothing to decode
         if entry.envelope is None:
             return undecodable
@@ -45,6 +49,17 @@ class Wanted:
         ids = {name: value for name, value in entry.envelope.data.items() if name.lower().endswith("id")}
         return next((name for name, value in ids.items() if self._is(value)), None)
 
+    @property
+    def earliest(self) -> str:
+        """The id of the first entry that can have to do with it, as far as its own time tells; `-` where it has none.
+
+        Programs' clocks, which UUIDs of version 7 come from, may differ from the server's.
+        """
+        if match := _uuid7.fullmatch(self.text):
+            began = int(match[1] + match[2], 16) - _clocks_differ
+            return f"{max(0, began)}-0"
+        return self.text if _entry_id.fullmatch(self.text) else "-"
+
     def _begins(self, correlation_id: str) -> bool:
         enough = len(self.text) >= shortest_beginning and not self.ending
         return correlation_id == self.text or (enough and correlation_id.startswith(self.text))
@@ -53,6 +68,12 @@ class Wanted:
         if not isinstance(value, str | int):
             return False
         return str(value).endswith(self.text) if self.ending else str(value) == self.text
+
+
+def mentions(entry: Entry, id: str) -> bool:
+    """Whether it may stand somewhere in the event: much cheaper than to decode it."""
+    raw = entry.fields.get(b"event", b"")
+    return any(spelling in raw for spelling in _spellings(id))
 
 
 @lru_cache

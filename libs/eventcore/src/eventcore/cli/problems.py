@@ -73,7 +73,8 @@ def _of_stream(state: StreamState, trends: Trends, cap: int) -> Iterator[Problem
 def _letters(stream: str, letters: DeadLetterState) -> str:
     """How many there are, why, and whether more come."""
     reasons = ", ".join(f"{count:,} {reason or 'unknown'}" for reason, count in letters.by_reason.items())
-    since = f", the newest {age(letters.newest_age)} ago" if letters.newest_age is not None else ""
+    newest = "the newest " if letters.length > 1 else ""
+    since = f", {newest}{age(letters.newest_age)} ago" if letters.newest_age is not None else ""
     return f"{counted(letters.length, 'dead letter')}{since} ({reasons}): eventcore dlq list {stream}"
 
 

@@ -90,12 +90,16 @@ def _stream(state: StreamState, trends: Trends) -> Iterator[RenderableType]:
     yield Text.assemble((clean(state.name), "bold cyan"), "  ", (" · ".join(_facts(state, trends)), "dim"))
     if state.groups:
         rows = [tuple(_group(state, group, trends)) for group in state.groups]
-        yield Padding(_Groups(rows), (0, 0, 0, 2), expand=False)
+        yield _Groups(rows)
     for group in state.groups:
         heading = len(state.groups) > 1
         if heading:
             yield Text(f"  {clean(group.name)}", "dim")
-        yield Padding(_consumers(group), (0, 0, 0, 4), expand=False)
+        yield _indented(_consumers(group), 4)
+
+
+def _indented(table: Table, columns: int) -> Padding:
+    return Padding(table, (0, 0, 0, columns), expand=False)
 
 
 class _Groups:
@@ -106,7 +110,7 @@ class _Groups:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         unlimited = options.update(width=1_000)
-        tables = [self._table(_dispensable[:count]) for count in range(len(_dispensable) + 1)]
+        tables = [_indented(self._table(_dispensable[:count]), 2) for count in range(len(_dispensable) + 1)]
         fitting = (each for each in tables if console.measure(each, options=unlimited).maximum <= options.max_width)
         yield next(fitting, tables[-1])
 

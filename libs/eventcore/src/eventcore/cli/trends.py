@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from eventcore.inspection import GroupState, StreamState
 
-_window = timedelta(seconds=30)
+_window = timedelta(seconds=10)
 _least_samples = 3
 
 
@@ -29,7 +29,7 @@ class _Sample:
 
 
 class Trends:
-    """Remembers every group over the last half minute. Rates are a second's; `None` until there is enough to tell."""
+    """Remembers every group over the last ten seconds. Rates are a second's; `None` until there is enough to tell."""
 
     def __init__(self) -> None:
         self._samples: dict[tuple[str, str], deque[_Sample]] = {}
@@ -43,7 +43,7 @@ class Trends:
     def _with(self, state: StreamState, group: GroupState) -> deque[_Sample]:
         samples = self._samples.get((state.name, group.name), deque())
         samples.append(_Sample.of(state, group))
-        while samples[0].at < state.at - _window:
+        while len(samples) > _least_samples and samples[0].at < state.at - _window:
             samples.popleft()
         return samples
 
