@@ -24,7 +24,7 @@ from eventcore.inspection.server import state_of
 
 START = datetime(2026, 11, 23, 10, tzinfo=UTC)
 GIB = 2**30
-SERVER = ServerState("Redis 7.0.15", False, GIB // 2, GIB, "noeviction", True, True, True)
+SERVER = ServerState("Redis 7.0.15", False, GIB // 2, GIB, "noeviction", 3, 10, True, True, True)
 LETTERS = DeadLetterState("orders_dlq", 0, None, None, {}, {}, partial=False)
 NO_LAG = Lag()
 ALIVE = ConsumerState("pod-1", True, False, START, timedelta(0), timedelta(0), 0, 0)

@@ -18,6 +18,9 @@ class ServerState:
     memory: int
     memory_limit: int | None
     eviction_policy: str
+    clients: int
+    commands: float
+    """So many it runs a second, lately."""
     append_only: bool
     append_only_ok: bool
     """Whether the last write to the append-only file, and its last rewrite, went well."""
@@ -52,6 +55,8 @@ def state_of(info: dict[str, Any]) -> ServerState:
         is_replica=info.get("role") == "slave",
         memory=int(info.get("used_memory", 0)) - int(info.get("mem_not_counted_for_evict", 0)),
         memory_limit=int(info.get("maxmemory", 0)) or None,
+        clients=int(info.get("connected_clients", 0)),
+        commands=float(info.get("instantaneous_ops_per_sec", 0)),
         eviction_policy=str(info.get("maxmemory_policy", "")),
         append_only=info.get("aof_enabled") == 1,
         append_only_ok=all(info.get(f"aof_last_{each}_status", "ok") == "ok" for each in ("write", "bgrewrite")),
