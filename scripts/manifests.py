@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from helm_python import Chart
 
-from scripts import chart_reference
+from scripts import chart_reference, dashboards
 
 ROOT = Path(__file__).parents[1]
 # The mutation check points this at a changed copy.
@@ -167,8 +167,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, say what differs")
     check = parser.parse_args().check
     stale = []
-    # The schema comes first: rendering reads it.
-    for source in (chart_reference.generated, generated):
+    # Schema and dashboards come first: rendering reads them.
+    for source in (chart_reference.generated, dashboards.generated, generated):
         for path, text in source().items():
             if not path.exists() or path.read_text() != text:
                 stale.append(path)
