@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 import urllib.error
@@ -17,7 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from demo.processes import Child
 from eventcore.testing import Server
+from scripts import metrics_table
 from scripts.dashboards import generated
+from scripts.metrics_table import instruments, prometheus_name
 from tests.deploy.monitoring import FROM_PROMETHEUS, Asked, dashboards, queries
 from tests.deploy.rendering import SERVICES
 
@@ -25,6 +28,7 @@ pytestmark = pytest.mark.xdist_group("scrape")
 
 SECONDS = 45
 ASKED = tuple(queries())
+LISTED = {prometheus_name(each) for each in instruments()}
 
 # A label with one of its values, and None for any: {(metric, label): values}.
 Seen = dict[tuple[str, str], set[str]]
@@ -68,6 +72,12 @@ class Shop:
         metrics = [each.metric for each in asked.selectors]
         unknown = [label for label in asked.grouping if not any((metric, label) in self.seen for metric in metrics)]
         return missing + [f"label {label}" for label in unknown if label not in FROM_PROMETHEUS]
+
+    @property
+    def exported(self) -> set[str]:
+        """What it has measured itself, a histogram by its one name."""
+        ours = {name for name in self.metrics if not name.endswith("_created")} - {"target_info"}
+        return {re.sub("_(bucket|count|sum)$", "", name) for name in ours}
 
     def is_ready(self, service: str) -> bool:
         try:
@@ -113,7 +123,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         with redis.Redis.from_url(server.url) as connected:
             connected.xadd("orders_stream", {"event": "nonsense"})
         deadline = time.monotonic() + SECONDS
-        while any(map(shop.lacks, ASKED)) and time.monotonic() < deadline:
+        while (any(map(shop.lacks, ASKED)) or LISTED - shop.exported) and time.monotonic() < deadline:
             shop.scrape()
             time.sleep(0.1)
         yield shop
@@ -122,6 +132,22 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 def test_everything_that_is_asked_for_is_exported(shop: Shop) -> None:
     lacking = {f"{asked.where}: {asked.expr}": missing for asked in ASKED if (missing := shop.lacks(asked))}
     assert lacking == {}
+
+
+def test_the_table_of_metrics_has_what_is_exported_and_nothing_else(shop: Shop) -> None:
+    assert shop.exported == LISTED
+
+
+def test_the_table_of_metrics_is_up_to_date() -> None:
+    for path, text in metrics_table.generated().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} differs: run scripts/render-manifests"
+
+
+def test_attributes_are_those_of_the_table(shop: Shop) -> None:
+    for each in instruments():
+        known = {re.sub(r"\W", "_", name) for name in (*each.attributes, *each.constant)}
+        name = prometheus_name(each) + ("_count" if each.kind == "histogram" else "")
+        assert {label for metric, label in shop.seen if metric == name} <= known, name
 
 
 def test_what_is_shown_of_an_answer_is_in_it() -> None:
