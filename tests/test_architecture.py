@@ -40,6 +40,7 @@ EVENTCORE_LAYERS = (
                 "holding",
                 "inspection",
                 "processing",
+                "reporting",
                 "retention",
                 "retries",
                 "takeover",
@@ -49,7 +50,7 @@ EVENTCORE_LAYERS = (
     ),
     Layer(
         "redis",
-        frozenset({"commit", "connection", "durability", "pipe", "script", "store", "streams"}),
+        frozenset({"commit", "connection", "durability", "pipe", "script", "sending", "store", "streams"}),
         forbidden=frozenset({"aiohttp"}),
     ),
     Layer(

@@ -2,121 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+import statistics
+import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
-import grpc  # type: ignore[import-untyped]
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from eventcore.testing import Server, available_kinds
+from eventcore.testing import Server, available_kinds, until
 
+from .collector import Received, attributes, over_grpc, over_http
 from .test_web_run import Program, program
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-TRACE_SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
-METRICS_SERVICE = "opentelemetry.proto.collector.metrics.v1.MetricsService"
-
-
-@dataclass
-class Received:
-    """What has arrived at a receiver."""
-
-    endpoint: str = ""
-    traces: list[ExportTraceServiceRequest] = field(default_factory=list)
-    metrics: list[ExportMetricsServiceRequest] = field(default_factory=list)
-
-    def take_traces(self, body: bytes) -> None:
-        self.traces.append(ExportTraceServiceRequest.FromString(body))
-
-    def take_metrics(self, body: bytes) -> None:
-        self.metrics.append(ExportMetricsServiceRequest.FromString(body))
-
-    @property
-    def spans(self) -> dict[str, Any]:
-        """Spans by name."""
-        return {
-            span.name: span
-            for request in self.traces
-            for resource in request.resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        }
-
-    @property
-    def metric_names(self) -> set[str]:
-        return {
-            metric.name
-            for request in self.metrics
-            for resource in request.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-        }
-
-    @property
-    def resource(self) -> dict[str, str]:
-        """What the sender of traces says of itself."""
-        return attributes(self.traces[0].resource_spans[0].resource)
-
-
-def attributes(holder: Any) -> dict[str, Any]:
-    """The attributes of a span or resource, as plain values."""
-    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in holder.attributes}
 
 
 @pytest.fixture
 async def http_receiver() -> AsyncIterator[Received]:
     """A collector that speaks OTLP over HTTP."""
-    received = Received()
-    app = web.Application()
-
-    def take(with_body: Callable[[bytes], None]) -> Callable[[web.Request], Any]:
-        async def handle(request: web.Request) -> web.Response:
-            with_body(await request.read())
-            return web.Response()
-
-        return handle
-
-    app.router.add_post("/v1/traces", take(received.take_traces))
-    app.router.add_post("/v1/metrics", take(received.take_metrics))
-    async with TestServer(app) as server:
-        received.endpoint = str(server.make_url("")).rstrip("/")
+    async with over_http() as received:
         yield received
 
 
 @pytest.fixture
 def grpc_receiver() -> Iterator[Received]:
     """A collector that speaks OTLP over gRPC."""
-    received = Received()
-
-    def taking(with_body: Callable[[bytes], None]) -> grpc.RpcMethodHandler:
-        def take(body: bytes, context: object) -> bytes:
-            with_body(body)
-            return b""
-
-        return grpc.unary_unary_rpc_method_handler(take)
-
-    server = grpc.server(ThreadPoolExecutor(2))
-    server.add_generic_rpc_handlers(
-        [
-            grpc.method_handlers_generic_handler(TRACE_SERVICE, {"Export": taking(received.take_traces)}),
-            grpc.method_handlers_generic_handler(METRICS_SERVICE, {"Export": taking(received.take_metrics)}),
-        ]
-    )
-    received.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    server.start()
-    yield received
-    server.stop(None)
+    with over_grpc() as received:
+        yield received
 
 
 @pytest.fixture
@@ -126,10 +40,10 @@ def server() -> Iterator[Server]:
         yield running
 
 
-async def put_a_note(running: Program, **headers: str) -> str:
+async def put_a_note(running: Program, *, text: str = "hello", **headers: str) -> str:
     """Let a note be put and handled; the correlation id."""
     await running.until_status("/readyz", 200)
-    async with running.session.post(running.url + "/notes/hello", headers=headers) as answer:
+    async with running.session.post(f"{running.url}/notes/{text}", headers=headers) as answer:
         assert answer.status == 202
         return answer.headers["X-Correlation-ID"]
 
@@ -141,10 +55,14 @@ async def test_a_request_and_its_event_are_one_trace(tmp_path: Path, server: Ser
         status, lines = await running.end(signal.SIGTERM)
     assert (status, [line for line in lines if json.loads(line)["level"] != "INFO"]) == (0, [])
 
-    request = http_receiver.spans["POST /notes/{text}"]
-    assert (request.trace_id.hex(), request.parent_span_id.hex(), request.kind) == (TRACE, SPAN, Span.SPAN_KIND_SERVER)
+    request, sending, processing = (
+        http_receiver.span(name) for name in ("POST /notes/{text}", "send notes_stream", "process notes_stream")
+    )
+    assert {span.trace for span in http_receiver.spans} == {TRACE}
+    assert (request.parent, sending.parent, processing.parent) == (SPAN, request.id, sending.id)
+    assert (request.kind, sending.kind, processing.kind) == ("SERVER", "PRODUCER", "CONSUMER")
     assert (
-        attributes(request).items()
+        attributes(request.message).items()
         >= {
             "http.request.method": "POST",
             "http.route": "/notes/{text}",
@@ -156,22 +74,40 @@ async def test_a_request_and_its_event_are_one_trace(tmp_path: Path, server: Ser
             "network.protocol.version": "1.1",
         }.items()
     )
-    processing = http_receiver.spans["process notes_stream"]
-    assert (processing.trace_id, processing.parent_span_id) == (request.trace_id, request.span_id)
-    assert not any("readyz" in name for name in http_receiver.spans)
+    redis = {"messaging.system": "redis", "server.address": "127.0.0.1", "server.port": server.port}
+    assert attributes(sending.message) == redis | {
+        "messaging.operation.name": "send",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": "notes_stream",
+        "messaging.message.id": sending["messaging.message.id"],
+        "eventcore.event.type": "note.put",
+    }
+    assert attributes(processing.message) == redis | {
+        "messaging.operation.name": "process",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": "notes_stream",
+        "messaging.consumer.group.name": "notes-group",
+        "messaging.client.id": "pod-1",
+        "messaging.message.id": sending["messaging.message.id"],
+        "eventcore.event.type": "note.put",
+        "eventcore.entry.id": processing["eventcore.entry.id"],
+        "eventcore.attempt": 1,
+        "eventcore.outcome": "handled",
+    }
+    assert len(http_receiver.spans) == 3, "nothing polls into traces, and nobody traces probes"
     assert (
         http_receiver.resource.items()
-        >= {
-            "service.name": "notes-service",
-            "service.instance.id": "pod-1",
-            "a.b": "c",
-        }.items()
+        >= {"service.name": "notes-service", "service.instance.id": "pod-1", "a.b": "c"}.items()
     )
     assert {
         "http.server.request.duration",
         "messaging.process.duration",
+        "messaging.client.operation.duration",
+        "eventcore.commit.duration",
+        "eventcore.event_loop.delay",
         "process.uptime",
-    } <= http_receiver.metric_names
+    } <= http_receiver.metrics.keys()
+    assert http_receiver.logs == [], "logs are exported only where that is asked for"
 
 
 async def test_a_chosen_correlation_id_becomes_the_trace_id_over_grpc_too(
@@ -185,10 +121,10 @@ async def test_a_chosen_correlation_id_becomes_the_trace_id_over_grpc_too(
     async with program(tmp_path, REDIS_URL=server.url, **variables) as running:
         chosen = await put_a_note(running, **{"X-Correlation-ID": TRACE})
         assert (await running.end(signal.SIGTERM))[0] == 0
-    request = grpc_receiver.spans["POST /notes/{text}"]
-    assert (chosen, request.trace_id.hex(), request.parent_span_id) == (TRACE, TRACE, b"")
+    request = grpc_receiver.span("POST /notes/{text}")
+    assert (chosen, request.trace, request.parent) == (TRACE, TRACE, "")
     assert grpc_receiver.resource["service.name"] == "renamed"
-    assert "http.server.request.duration" in grpc_receiver.metric_names
+    assert "http.server.request.duration" in grpc_receiver.metrics
 
 
 async def test_the_sampler_decides(tmp_path: Path, server: Server, http_receiver: Received) -> None:
@@ -196,18 +132,53 @@ async def test_the_sampler_decides(tmp_path: Path, server: Server, http_receiver
     async with program(tmp_path, REDIS_URL=server.url, **variables) as running:
         assert len(await put_a_note(running)) == 32
         assert (await running.end(signal.SIGTERM))[0] == 0
-    assert http_receiver.spans == {}
-    assert http_receiver.metric_names
+    assert http_receiver.spans == []
+    assert http_receiver.metrics
 
 
-async def test_a_dead_collector_neither_slows_nor_breaks_anything(tmp_path: Path, server: Server) -> None:
-    async with program(tmp_path, REDIS_URL=server.url, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1") as running:
-        await put_a_note(running)
-        began = asyncio.get_running_loop().time()
-        status, lines = await running.end(signal.SIGTERM)
-    assert status == 0
-    assert asyncio.get_running_loop().time() - began < 15
-    assert not any("Traceback" in line for line in lines)
+@pytest.mark.parametrize("state", ["dead", "slow"])
+async def test_a_collector_in_trouble_neither_slows_nor_breaks_anything(
+    tmp_path: Path, server: Server, state: str
+) -> None:
+    async with over_http(answers=False) as received:
+        endpoint = received.endpoint if state == "slow" else "http://127.0.0.1:1"
+        variables = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+            "OTEL_LOGS_EXPORTER": "otlp",
+            "OTEL_BSP_SCHEDULE_DELAY": "10",
+        }
+        async with program(tmp_path, REDIS_URL=server.url, **variables) as running:
+            await put_a_note(running)
+            if state == "slow":
+                await until(lambda: bool(received.spans), what="an export that gets no answer")
+            took = []
+            for _ in range(50):
+                began = time.monotonic()
+                await put_a_note(running)
+                took.append(time.monotonic() - began)
+            assert statistics.median(took) < 0.5, "an export under way takes ten seconds"
+            began = time.monotonic()
+            status, lines = await running.end(signal.SIGTERM)
+        assert status == 0
+        assert time.monotonic() - began < 15
+        assert not any("Traceback" in line for line in lines)
+
+
+async def test_logs_are_exported_where_that_is_asked_for(
+    tmp_path: Path, server: Server, http_receiver: Received
+) -> None:
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": http_receiver.endpoint, "OTEL_LOGS_EXPORTER": "otlp"}
+    async with program(tmp_path, REDIS_URL=server.url, **variables) as running:
+        await put_a_note(running, traceparent=f"00-{TRACE}-{SPAN}-01", text="trouble")
+        await until(lambda: any("trouble" in str(record.body) for record in http_receiver.logs), what="the log")
+        assert (await running.end(signal.SIGTERM))[0] == 0
+    [record] = [each for each in http_receiver.logs if "trouble" in str(each.body)]
+    assert (record.severity_text, record.trace_id.hex()) == ("WARNING", TRACE)
+    assert record.span_id.hex() == http_receiver.span("process notes_stream").id
+    said = attributes(record)
+    assert said["correlationId"] == TRACE
+    assert said["eventId"] == http_receiver.span("send notes_stream")["messaging.message.id"]
+    assert record.body.string_value == "trouble for a***@example.com"
 
 
 async def test_without_an_endpoint_nothing_is_exported_imported_or_said(tmp_path: Path, server: Server) -> None:
@@ -236,4 +207,4 @@ async def test_a_disabled_sdk_is_silent(tmp_path: Path, server: Server, http_rec
         assert await put_a_note(running, traceparent=f"00-{TRACE}-{SPAN}-01") == TRACE
         assert await running.status("/metrics") == 200
         assert (await running.end(signal.SIGTERM))[0] == 0
-    assert (http_receiver.traces, http_receiver.metrics) == ([], [])
+    assert (http_receiver.spans, http_receiver.metrics) == ([], {})

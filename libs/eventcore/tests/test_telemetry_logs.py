@@ -7,10 +7,12 @@ import logging
 import sys
 from typing import Any
 
+import pytest
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
-from eventcore.telemetry.logs import ConsoleFormatter, JsonFormatter, without_passwords
+from eventcore.telemetry import handled
+from eventcore.telemetry.logs import ConsoleFormatter, JsonFormatter, without_secrets
 
 json_lines = JsonFormatter(service="notes", pod="pod-1")
 
@@ -75,9 +77,55 @@ def test_lines_for_people_are_short() -> None:
     assert ConsoleFormatter().format(record(exc_info=failure())).splitlines()[1] == "Traceback (most recent call last):"
 
 
-def test_only_passwords_are_blotted_out() -> None:
-    assert (
-        without_passwords("rediss://u:p%40ss@h:6379/0 and smtp://a:b@c") == "rediss://u:***@h:6379/0 and smtp://a:***@c"
-    )
-    for harmless in ("http://host:80/path@x", "mail a@b.c", "redis://host:6379/0", "a:b@c"):
-        assert without_passwords(harmless) == harmless
+def test_passwords_are_blotted_out() -> None:
+    said = without_secrets("rediss://u:p%40ss@h:6379/0 and smtp://a:b@c")
+    assert said == "rediss://u:***@h:6379/0 and smtp://a:***@c"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("mail to anna.smith@example.com.", "mail to a***@example.com."),
+        ("550 <anna@example.com>: unknown", "550 <a***@example.com>: unknown"),
+        ("email='ünï@localhost', id=1", "email='ü***@localhost', id=1"),
+        ("a@b, c@d", "a***@b, c***@d"),
+    ],
+)
+def test_mail_addresses_are_masked(said: str, shown: str) -> None:
+    assert without_secrets(said) == shown
+    assert without_secrets(shown) == shown
+
+
+@pytest.mark.parametrize(
+    "harmless", ["http://host:80/path@x", "redis://host:6379/0", "redis://u:***@h", "@router.on(Event)", "a @ b", "@"]
+)
+def test_nothing_else_is_masked(harmless: str) -> None:
+    assert without_secrets(harmless) == harmless
+
+
+def test_extras_and_tracebacks_are_masked_too() -> None:
+    try:
+        raise ValueError("anna@example.com")
+    except ValueError:
+        made = record(recipient="bob@example.com", exc_info=sys.exc_info())
+    for text in (json_lines.format(made), ConsoleFormatter().format(made)):
+        assert "anna@" not in text
+        assert "bob@" not in text
+        assert "a***@example.com" in text
+
+
+class Delivery:
+    """Something that is being handled."""
+
+    def __init__(self, **ids: str) -> None:
+        self.ids = ids
+
+
+def test_what_is_being_handled_is_named() -> None:
+    token = handled.set(Delivery(eventId="e-1", correlationId="c-1", traceId="t-1"))
+    try:
+        content = line(record())
+        assert (content["eventId"], content["correlationId"], content["traceId"]) == ("e-1", "c-1", "t-1")
+        assert line(record(eventId="e-2"))["eventId"] == "e-2"
+    finally:
+        handled.reset(token)

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from eventcore.telemetry import ProcessingSpan, processing_span, spans
+from eventcore.telemetry import RecordedSpan, current, processing_span, spans
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED, UNSAMPLED = f"00-{TRACE}-{SPAN}-01", f"00-{TRACE}-{SPAN}-00"
@@ -28,7 +28,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     provider.shutdown()
 
 
-def begin(traceparent: str = SAMPLED, tracestate: str | None = None) -> ProcessingSpan | None:
+def begin(traceparent: str = SAMPLED, tracestate: str | None = None) -> RecordedSpan | None:
     return processing_span(
         traceparent,
         tracestate,
@@ -71,9 +71,9 @@ def test_it_continues_the_trace_of_the_event(recorded: InMemorySpanExporter) -> 
 def test_what_happens_within_it_is_its_child_and_it_is_not_ended_by_that(recorded: InMemorySpanExporter) -> None:
     span = begin()
     assert span is not None
-    with span.current():
-        current = trace.get_current_span().get_span_context()
-    assert span.traceparent == f"00-{TRACE}-{current.span_id:016x}-01"
+    with current(span):
+        now = trace.get_current_span().get_span_context()
+    assert span.traceparent == f"00-{TRACE}-{now.span_id:016x}-01"
     assert not trace.get_current_span().get_span_context().is_valid
     assert recorded.get_finished_spans() == ()
 

@@ -139,9 +139,9 @@ async def test_a_service_that_is_about_to_end_is_not_ready(store: Store) -> None
 
 
 async def test_a_loop_that_stopped_to_turn_is_not_alive(store: Store) -> None:
-    assert stuck(service_with(store, silence=14)) is None
-    assert stuck(service_with(store, silence=16)) == "notes-group has not turned for 16 s"
-    assert stuck(service_with(store, silence=16, draining=True)) is None
+    assert stuck(service_with(store, silence=19)) is None
+    assert stuck(service_with(store, silence=21)) == "notes-group has not turned for 21 s"
+    assert stuck(service_with(store, silence=21, draining=True)) is None
 
 
 async def test_a_consumer_that_ends_by_a_defect_is_noticed(settings: Settings) -> None:

@@ -23,7 +23,7 @@ from eventcore.testing import Server, available_kinds, until
 SECONDS = 45.0
 
 PROGRAM = '''
-import asyncio, os
+import asyncio, logging, os
 from aiohttp import web
 from eventcore import Event, Router, Settings, Store, Transaction
 from eventcore.web import STORE, Api, create_service, run
@@ -56,6 +56,8 @@ def create(settings: NotesSettings) -> web.Application:
 
         @router.on(NotePut)
         async def handle(note: NotePut) -> Transaction:
+            if note.text == "trouble":
+                logging.warning("trouble for anna@example.com")
             if note.text == "wait":
                 await store.redis.blpop("go-on", 4)
             return Transaction()

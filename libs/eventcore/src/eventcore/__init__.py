@@ -20,6 +20,7 @@ from .retry import RetryPolicy
 from .router import Router
 from .settings import Settings, load
 from .store import Store
+from .telemetry import log_event_duration
 from .transaction import (
     Append,
     Field,
@@ -70,6 +71,7 @@ __all__ = [
     "delete",
     "encode",
     "load",
+    "log_event_duration",
     "new_id",
     "publish",
     "timestamp",

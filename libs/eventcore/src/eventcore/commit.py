@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,10 +11,13 @@ from functools import cache
 from math import isnan
 from typing import Any
 
-from .envelope import Origin, encode
-from .errors import Conflict, StreamFull
+from . import telemetry
+from .envelope import Origin, encode, new_id
+from .errors import Conflict, EventcoreError, StreamFull
 from .pipe import Argument, Command, Pipe, Reply
 from .script import Call, Script, run_all
+from .sending import Sent, measure, traced
+from .telemetry.measurements import commit_duration
 from .transaction import (
     AddMember,
     AddToField,
@@ -79,6 +84,7 @@ class Work:
     transaction: Transaction
     origin: Origin
     fence: Fence | None = None
+    sent: Sequence[Sent] = ()
 
 
 @cache
@@ -101,6 +107,7 @@ class Committer:
         Raises `Unavailable` when the server could not be reached, `OutcomeUnknown` when the connection died with the
         commands on their way. Fenced work and acknowledgements may then be sent again without harm.
         """
+        began = time.perf_counter()
         try:
             replies = await self._run(work, acknowledgements)
         except (TypeError, ValueError) as error:  # an argument that can't be sent: nothing was
@@ -108,9 +115,13 @@ class Committer:
                 return [error]
             answers = [answer for each in work for answer in await self.commit_all([each])]
             return answers + (await self.commit_all([], acknowledgements) if acknowledgements else [])
-        committed = [_answer(reply, each.transaction) for reply, each in zip(replies, work, strict=False)]
-        acknowledged = [reply if isinstance(reply, Exception) else _acknowledged for reply in replies[len(work) :]]
-        return committed + acknowledged
+        except EventcoreError as error:
+            _measure(work, acknowledgements, [error] * (len(work) + len(acknowledgements)), time.perf_counter() - began)
+            raise
+        answers = [_answer(reply, each.transaction) for reply, each in zip(replies, work, strict=False)]
+        answers += [reply if isinstance(reply, Exception) else _acknowledged for reply in replies[len(work) :]]
+        _measure(work, acknowledgements, answers, time.perf_counter() - began)
+        return answers
 
     async def _run(self, work: Sequence[Work], acknowledgements: Sequence[Acknowledgement]) -> list[Reply]:
         """The replies to each piece of work, and to each acknowledgement."""
@@ -132,6 +143,30 @@ class Committer:
     def _call(self, work: Work) -> Call:
         keys, arguments = compile_transaction(work, self._prefix, self._cap)
         return Call(commit_script(allow_oom=work.fence is not None), keys, arguments)
+
+
+_outcomes: dict[type, str] = {Committed: "committed", Duplicate: "duplicate", GuardsFailed: "guards_failed"}
+
+
+def _measure(
+    work: Sequence[Work], acknowledgements: Sequence[Acknowledgement], answers: Sequence[Answer], seconds: float
+) -> None:
+    """Commits that were sent together took equally long."""
+    settling = next((each.fence for each in work if each.fence), None) or next(iter(acknowledgements), None)
+    kinds = Counter(map(type, answers[: len(work)]))
+    for each, answer in zip(acknowledgements, answers[len(work) :], strict=True):
+        kinds[type(answer)] += len(each.entry_ids)
+    for kind, count in kinds.items():
+        commit_duration.record(
+            seconds, settling.group if settling else None, _outcomes.get(kind, "failed"), count=count
+        )
+    sent = [
+        (each_sent, answer if isinstance(answer, Exception) else None)
+        for each, answer in zip(work, answers, strict=False)
+        if each.sent and not isinstance(answer, Duplicate | GuardsFailed)  # else nothing was sent
+        for each_sent in each.sent
+    ]
+    measure(sent, seconds)
 
 
 def _answer(reply: Reply, transaction: Transaction) -> Answer:
@@ -180,7 +215,7 @@ class _Plan:
 
     __slots__ = (
         "_cap", "_keys", "_kinds", "_origin", "_prefix",
-        "deleted", "hashes", "sets", "streams", "texts", "writes", "written",
+        "deleted", "hashes", "sent", "sets", "streams", "texts", "writes", "written",
     )  # fmt: skip
 
     def __init__(self, origin: Origin, prefix: str, cap: str) -> None:
@@ -194,6 +229,7 @@ class _Plan:
         self.streams: dict[int, str] = {}
         self.writes: list[Argument] = []
         self.written = 0
+        self.sent: list[Sent] = []
 
     def key(self, name: str) -> int:
         """The key's number, from 1 in the order in which keys are first named."""
@@ -262,7 +298,12 @@ class _Plan:
         self.expect("stream", write.event.stream)
         number = self.key(write.event.stream)
         self.streams[number] = self._cap
-        self.write("xadd", number, "", 2, "event", encode(write.event, self._origin, write.event_id))
+        origin, event_id, span = self._origin, write.event_id, None
+        if telemetry.records(origin.traceparent):
+            event_id = event_id or new_id()
+            origin, span = traced(write.event, origin, event_id)
+        self.sent.append(Sent(write.event.stream, span))
+        self.write("xadd", number, "", 2, "event", encode(write.event, origin, event_id))
 
     def append(self, write: Append) -> None:
         if not 1 <= len(write.fields) <= _most_entry_fields or (write.max_length or 0) < 0:
@@ -329,6 +370,7 @@ def compile_transaction(work: Work, prefix: str = "", cap: str = "") -> tuple[li
         if planned is None:
             raise TypeError(f"{write!r} is not a write")
         planned(plan, write)
+    work.sent = plan.sent
     return plan.finish(work.fence)
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from .delivery import Delivery
+from .delivery import Delivery, Reason
 from .errors import EventcoreError
 from .holding import Holding
 from .processing import Processor
@@ -20,6 +20,7 @@ from .router import Router
 from .store import Store
 from .streams import GroupMember, NoGroup, longest_block
 from .takeover import Takeover
+from .telemetry import measurements
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +69,17 @@ class Consumer:
         self._work: set[asyncio.Task[None]] = set()
         self._defect: BaseException | None = None
         self.joined = False
-        self.turned_at = time.monotonic()
+        self._turned_at: dict[str, float] = {}
 
     @property
     def draining(self) -> bool:
         """Whether `stop` was called."""
         return self._stopping.is_set()
+
+    @property
+    def turned_at(self) -> float:
+        """When the loop that has been silent for the longest has turned, by the monotonic clock."""
+        return min(self._turned_at.values(), default=time.monotonic())
 
     @property
     def problem(self) -> str | None:
@@ -93,6 +99,7 @@ class Consumer:
     async def run(self) -> None:
         """Consume until `stop`. Survives whatever happens to Redis; raises only for a defect of its own."""
         self._reader.start()
+        forget = self._measure()
         reading = self._loop(self._read_loop(), "read")
         retrying = [
             self._loop(self._repeat(self._retry), "retry"),
@@ -108,12 +115,29 @@ class Consumer:
         finally:
             await _cancel([stopping, *loops, *self._work])
             await self._reader.close()
+            forget()
         await self._leave()
         for loop in loops:
             if not loop.cancelled() and (error := loop.exception()) is not None:
                 raise error
         if self._defect is not None:
             raise self._defect
+
+    def _measure(self) -> Callable[[], None]:
+        """Let the metrics show this consumer, until the returned function is called."""
+        for stream in self.member.streams:
+            measurements.expect(stream, self.router.group, Reason)
+        key = (self.router.group,)
+        watched = [
+            measurements.waiting.watch(lambda: {key: self.holding.waiting}),
+            measurements.paused.watch(lambda: {key: int(self.holding.paused is not None)}),
+        ]
+
+        def forget() -> None:
+            for each in watched:
+                each()
+
+        return forget
 
     def _loop(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         return asyncio.create_task(coroutine, name=f"{self.router.group}-{name}")
@@ -123,7 +147,7 @@ class Consumer:
     async def _read_loop(self) -> None:
         attempt = 0
         while not self.draining:
-            self.turned_at = time.monotonic()
+            self._turned("read")
             try:
                 if not self.joined:
                     await self._join()
@@ -177,6 +201,7 @@ class Consumer:
             self._start([follower])
 
     async def _retry(self) -> None:
+        self._turned("retry")
         await self._retries.retry_due()
         await self._retries.retry_recovered()
         await self.holding.change(min(1.0, self._retries.next_due))
@@ -201,6 +226,7 @@ class Consumer:
     async def _beat_loop(self) -> None:
         """Beat until the very end, and never less often: whatever keeps us silent makes us dead to our peers."""
         while True:
+            self._turned("heartbeat", resting=self._settings.heartbeat_seconds)
             try:
                 await self._takeover.beat_once()
             except _survivable as error:
@@ -208,6 +234,10 @@ class Consumer:
                 self.joined = False
                 log.debug("no heartbeat: %s", error)
             await asyncio.sleep(self._settings.heartbeat_seconds)
+
+    def _turned(self, loop: str, *, resting: float = 0) -> None:
+        """Note that a loop has turned, and means to rest for so long."""
+        self._turned_at[loop] = time.monotonic() + resting
 
     async def _survive(self, error: Exception, attempt: int) -> None:
         """Wait a little longer each time, up to five seconds, but no longer than until `stop`.
@@ -249,6 +279,8 @@ class Consumer:
         except _survivable as error:
             log.warning("could not leave %s: %s; peers will notice our silence", self.router.group, error)
         else:
+            for stream, count in self.holding.by_stream.items():
+                measurements.handed_back.add(stream, self.router.group, count=count)
             log.info("left %s%s", self.router.group, "" if left else "; peers take over what was not finished")
 
 

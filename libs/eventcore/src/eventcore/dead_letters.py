@@ -19,6 +19,8 @@ from .streams import dead_letter_stream, retry_stream
 from .transaction import Append
 
 _longest_traceback = 8_000
+# A redriven event brings along under this name (of a letter's fact, and of an entry's field) which attempt had failed.
+failed_attempt = b"failedAttempt"
 
 
 def letter(delivery: Delivery, error: Exception, reason: Reason, group: str, consumer: str, max_length: int) -> Append:
@@ -46,6 +48,8 @@ def letter(delivery: Delivery, error: Exception, reason: Reason, group: str, con
         "correlationId": (metadata.correlation_id or "") if metadata else "",
         "traceparent": (metadata.traceparent or "") if metadata else "",
     }
+    if delivery.span is not None:
+        facts[failed_attempt.decode()] = delivery.span.traceparent
     safe = tuple((name, value.encode("utf-8", "replace")) for name, value in facts.items())
     return Append(dead_letter_stream(source), (*_raw(delivery), *safe), max_length)
 

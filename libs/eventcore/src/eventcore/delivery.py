@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from .envelope import Metadata
+from .envelope import Metadata, Origin
 from .errors import Reject, Retry, Unavailable, Undecodable, UnsupportedVersion
 from .event import Event
 from .retry import RetryPolicy
-from .telemetry import ProcessingSpan
+from .telemetry import RecordedSpan
 
 Key = tuple[str, str]
 
@@ -49,12 +49,26 @@ class Delivery:
     metadata: Metadata | None = None
     event: Event | None = None
     lane: str | None = None
-    span: ProcessingSpan | None = None
+    span: RecordedSpan | None = None
 
     @property
     def key(self) -> Key:
         """What tells it from every other delivery to this group."""
         return self.stream, self.entry_id
+
+    @property
+    def ids(self) -> Mapping[str, str]:
+        """What it is called in logs: event, correlation id and trace."""
+        if self.metadata is None:
+            return {"entryId": self.entry_id}
+        origin = Origin.caused_by(self.metadata, "")
+        _, trace_id, span_id, _ = (self.span or origin).traceparent.split("-")
+        return {
+            "eventId": self.metadata.event_id,
+            "correlationId": origin.correlation_id,
+            "traceId": trace_id,
+            "spanId": span_id,
+        }
 
     @property
     def published_at(self) -> datetime:

@@ -44,6 +44,7 @@ class Metadata:
     source: str | None = None
     traceparent: str | None = None
     tracestate: str | None = None
+    baggage: str | None = None
 
     @classmethod
     def read(cls, content: Data) -> Self:
@@ -56,16 +57,18 @@ class Metadata:
             raise Undecodable(f"metadata.eventId: {_wrong(event_id)}, not a string of 1 to {_longest_id} characters")
         get = content.get
         version, correlation_id, causation_id = get("version"), get("correlationId"), get("causationId")
-        source, traceparent, tracestate = get("source"), get("traceparent"), get("tracestate")
-        for value in (version, correlation_id, causation_id, source, traceparent, tracestate):
+        source, traceparent, tracestate, baggage = get("source"), get("traceparent"), get("tracestate"), get("baggage")
+        for value in (version, correlation_id, causation_id, source, traceparent, tracestate, baggage):
             if value is not None and value.__class__ is not str:
                 name = next(name for name in _optional if content.get(name) is value)
                 raise Undecodable(f"metadata.{name}: {_wrong(value)}, not a string")
         time = _read_timestamp(get("timestamp"))
-        return cls(event_id, time, version or "1.0", correlation_id, causation_id, source, traceparent, tracestate)
+        return cls(
+            event_id, time, version or "1.0", correlation_id, causation_id, source, traceparent, tracestate, baggage
+        )
 
 
-_optional = ("version", "correlationId", "causationId", "source", "traceparent", "tracestate")
+_optional = ("version", "correlationId", "causationId", "source", "traceparent", "tracestate", "baggage")
 
 
 def _wrong(value: object) -> str:
@@ -86,8 +89,9 @@ def _read_timestamp(value: object) -> datetime:
 class Origin:
     """Where an event comes from: what its metadata inherits from the request or event that caused it.
 
-    `correlation_id` is the 32-hex trace id; `traceparent` and `tracestate` are W3C trace context; `causation_id` is
-    the id of the event being handled, if any.
+    `correlation_id` is the 32-hex trace id; `traceparent` and `tracestate` are W3C trace context, `baggage` W3C baggage
+    (what somebody upstream wants everybody downstream to know); `causation_id` is the id of the event being handled,
+    if any.
     """
 
     source: str
@@ -95,6 +99,7 @@ class Origin:
     traceparent: str
     tracestate: str | None = None
     causation_id: str | None = None
+    baggage: str | None = None
 
     @classmethod
     def new(cls, source: str, trace_id: str | None = None) -> Origin:
@@ -115,7 +120,8 @@ class Origin:
             trace_id, span_id = trace_ids_for(metadata)
             traceparent = f"00-{trace_id}-{span_id}-00"
         correlation_id = metadata.correlation_id or trace_id
-        return cls(source, correlation_id, traceparent, metadata.tracestate if match else None, metadata.event_id)
+        tracestate = metadata.tracestate if match else None
+        return cls(source, correlation_id, traceparent, tracestate, metadata.event_id, metadata.baggage)
 
 
 def trace_ids_for(metadata: Metadata) -> tuple[str, str]:
@@ -161,6 +167,8 @@ def encode(event: Event, origin: Origin, event_id: str | None = None) -> bytes:
     }
     if origin.tracestate:
         metadata["tracestate"] = origin.tracestate
+    if origin.baggage:
+        metadata["baggage"] = origin.baggage
     # The data goes straight from the model to bytes: this is the hot path of every publish.
     data = event.__pydantic_serializer__.to_json(event, by_alias=True, exclude_none=True)
     return b'{"type":"%b","data":%b,"metadata":%b}' % (event.type.encode(), data, to_json(metadata))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
-from . import telemetry
 from .delivery import Delivery, Key
 from .streams import Entry
+from .telemetry.measurements import trimmed_unread
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,11 @@ class Holding:
 
     def __contains__(self, key: Key) -> bool:
         return key in self._held
+
+    @property
+    def by_stream(self) -> Mapping[str, int]:
+        """How many it has of each stream."""
+        return Counter(stream for stream, _ in self._held)
 
     @property
     def waiting(self) -> int:
@@ -54,7 +60,7 @@ class Holding:
             key = (stream, entry_id)
             if fields is None:
                 log.error("entry %s of %s was trimmed before it was handled: it is lost", entry_id, stream)
-                telemetry.trimmed_unread(stream, self.group)
+                trimmed_unread.add(stream, self.group)
             elif key not in self._held:
                 delivery = self._held[key] = Delivery(stream, entry_id, attempt, fields, now, recovered)
                 taken.append(delivery)

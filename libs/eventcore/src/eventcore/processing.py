@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from . import telemetry
 from .commit import Acknowledgement, Answer, Committed, Committer, Duplicate, Fence, GuardsFailed, Work
-from .dead_letters import letter
+from .dead_letters import failed_attempt, letter
 from .delivery import CrashLoop, DeadLetter, Delivery, TryAgain, judge
 from .envelope import Metadata, Origin, decode
 from .errors import GuardFailed, Unavailable
@@ -26,6 +26,7 @@ from .pipe import WrongPassword
 from .retries import suspect_from
 from .retry import RetryPolicy
 from .router import Router
+from .telemetry.measurements import dead_letters, duplicates, process_duration
 from .transaction import Found, Transaction
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ class Processor:
                     decided.append(decision)
                 elif decision is not None:
                     undecided.append(decision)
+            telemetry.handled.set(None)
             if undecided:
                 # Each goes on into its own lane's followers without waiting for the others.
                 await asyncio.gather(self._commit_on(decided), *map(self._handle, undecided))
@@ -117,6 +119,8 @@ class Processor:
         try:
             return self._decide(delivery)
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
+            if telemetry.tracing and delivery.span is None and delivery.metadata is not None:
+                self._begin_span(delivery, delivery.metadata)
             return self._failed(delivery, error)
 
     def _decide(self, delivery: Delivery) -> _Decided | _Undecided | None:
@@ -137,9 +141,10 @@ class Processor:
             self._begin_span(delivery, metadata)
         if handler.is_async:
             return _Undecided(delivery, partial(handler, event, metadata), handler.timeout.total_seconds())
-        if delivery.span is None:
+        telemetry.handled.set(delivery)
+        if delivery.span is None and metadata.baggage is None:
             return _Decided(delivery, _transaction(handler(event, metadata)))
-        with delivery.span.current():
+        with _within(delivery):
             return _Decided(delivery, _transaction(handler(event, metadata)))
 
     def _open(self, delivery: Delivery) -> Event | None:
@@ -160,10 +165,16 @@ class Processor:
         return lane is not None and not self._lanes.enter(lane, delivery)
 
     def _begin_span(self, delivery: Delivery, metadata: Metadata) -> None:
+        carried = metadata.traceparent
+        if carried and not telemetry.records(carried):
+            return
         origin = Origin.caused_by(metadata, self.source)
+        failed_before = delivery.fields.get(failed_attempt)
         delivery.span = telemetry.processing_span(
             origin.traceparent,
             origin.tracestate,
+            root=origin.traceparent != carried,
+            failed_before=failed_before.decode("ascii", "replace") if failed_before else None,
             stream=delivery.stream,
             group=self.router.group,
             consumer=self.consumer,
@@ -178,7 +189,8 @@ class Processor:
         delivery, seconds = undecided.delivery, undecided.seconds
         limit = asyncio.timeout(seconds)
         try:
-            with _within(delivery.span):
+            telemetry.handled.set(delivery)
+            with _within(delivery):
                 async with self._slots, limit:
                     return _Decided(delivery, _transaction(await undecided.handler()))
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
@@ -265,6 +277,7 @@ class Processor:
         """Act on an answer that is no plain "committed": is this delivery done, and what is to be committed next?"""
         match answer:
             case Duplicate():
+                duplicates.add(each.delivery.stream, self.router.group)
                 each.outcome = "duplicate"
                 done.append(each)
                 return
@@ -296,6 +309,9 @@ class Processor:
         deliveries = [each.delivery for each in done]
         for each in done:
             _end_span(each.delivery, each.outcome)
+            if each.outcome != "duplicate":
+                for tally in each.transaction.counts:
+                    tally.add()
         followers = [follower for each in deliveries if (follower := self.next_in_lane(each)) is not None]
         self.on_done(deliveries)
         return followers
@@ -307,7 +323,7 @@ class Processor:
         for (stream, event_type, outcome, received_at), count in alike.items():
             # Any type may stand in an entry; only those that we know become labels.
             known = event_type if event_type in self.router.handlers else "unknown"
-            telemetry.processed(stream, self.router.group, known, outcome, now - received_at, count)
+            process_duration.record(now - received_at, stream, self.router.group, known, outcome, count=count)
 
     def next_in_lane(self, delivery: Delivery) -> Delivery | None:
         """Who may go now that this delivery has left its lane."""
@@ -330,12 +346,14 @@ class Processor:
             "group": self.router.group,
             "entryId": delivery.entry_id,
             "eventType": delivery.type,
-            "eventId": delivery.metadata.event_id if delivery.metadata else None,
             "attempt": delivery.attempt,
+            **delivery.ids,
         }
         if isinstance(verdict, DeadLetter):
             log.error("dead-lettered (%s): %s", verdict.reason, error, extra=facts)
-            telemetry.dead_lettered(delivery.stream, self.router.group, verdict.reason)
+            dead_letters.add(delivery.stream, self.router.group, verdict.reason)
+            if delivery.span is not None:
+                delivery.span.fail(error)
             append = letter(delivery, error, verdict.reason, self.router.group, self.consumer, self.dead_letter_cap)
             return _Decided(delivery, Transaction(then=[append]), outcome="dead_lettered")
         log.warning("attempt failed, next in %.1f s: %r", verdict.after.total_seconds(), error, extra=facts)
@@ -345,8 +363,13 @@ class Processor:
         return None
 
 
-def _within(span: telemetry.ProcessingSpan | None) -> AbstractContextManager[None]:
-    return _untraced if span is None else span.current()
+def _within(delivery: Delivery) -> AbstractContextManager[None]:
+    """Where a handler runs: what it does and whom it talks to is part of the event's trace, recorded or not."""
+    if delivery.metadata is None:
+        return nullcontext()
+    origin = Origin.caused_by(delivery.metadata, "")
+    span = delivery.span or telemetry.context_of(origin.traceparent, origin.tracestate)
+    return telemetry.current(span, origin.baggage)
 
 
 def _end_span(delivery: Delivery, outcome: str, error: Exception | None = None) -> None:
@@ -355,7 +378,6 @@ def _end_span(delivery: Delivery, outcome: str, error: Exception | None = None) 
         delivery.span = None
 
 
-_untraced = nullcontext()
 _nowhere = Origin("", "", "")
 _nothing = Transaction()
 

@@ -8,10 +8,10 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from . import telemetry
 from .delivery import Delivery, Key, TryAgain
 from .holding import Holding
 from .streams import Entry, GroupMember, Pending
+from .telemetry.measurements import retries
 
 # From this attempt on, a delivery that was taken over is suspected of killing its process: it runs alone, so that its
 # neighbours are not counted as killers with it.
@@ -91,7 +91,7 @@ class Retries:
                 continue
             delivery.attempt, delivery.received_at = entry.attempt, time.monotonic()
             self._holding.resume(delivery)
-            telemetry.retried(delivery.stream, self._holding.group)
+            retries.add(delivery.stream, self._holding.group)
             batch.append(delivery)
         if batch:
             self._start(batch)
@@ -121,7 +121,7 @@ class Retries:
         self._holding.changed()
         batch = self._holding.take(entries, recovered=True)
         for _ in batch:
-            telemetry.retried(stream, self._holding.group)
+            retries.add(stream, self._holding.group)
         if batch:
             processing = self._start(batch)
             if to_the_end:

@@ -12,13 +12,14 @@ from typing import Any, Self
 from .commit import Answer, Committed, Committer, GuardsFailed, Work
 from .connection import Connector
 from .durability import Durability, DurableCommitter, patience
-from .envelope import Origin, encode
+from .envelope import Origin
 from .errors import GuardFailed, OutcomeUnknown, SettingsError, StreamFull
 from .event import Event
-from .pipe import Command, Pipe, ServerError
+from .pipe import Pipe, ServerError
+from .sending import send
 from .settings import Settings
 from .streams import longest_block
-from .transaction import Transaction
+from .transaction import Publish, Transaction
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +116,11 @@ class Store:
         for _ in range(_most_decisions):
             answer = await self._answer(Work(transaction, origin), resend)
             if isinstance(answer, Committed):
+                self.published_streams.update(
+                    write.event.stream for write in transaction.then if isinstance(write, Publish)
+                )
+                for tally in transaction.counts:
+                    tally.add()
                 return answer
             if not isinstance(answer, GuardsFailed):
                 raise answer if isinstance(answer, Exception) else TypeError(f"unfenced work was answered {answer}")
@@ -141,24 +147,22 @@ class Store:
 
     async def publish(self, event: Event, *, origin: Origin | None = None, event_id: str | None = None) -> str:
         """Append one event to its stream; its entry id. Many callers at once share one write to the server."""
-        self._check_room(event.stream)
-        origin = origin or self._origin(self.source)
-        reply: bytes = await self.commands.execute(*self._append(event, origin, event_id))
-        return reply.decode()
+        [entry_id] = await self._publish([event], origin, event_id)
+        return entry_id
 
     async def publish_all(self, events: Sequence[Event], *, origin: Origin | None = None) -> list[str]:
         """Append events in order, in one write; their entry ids. Raises the first error, after all were sent."""
-        for stream in {event.stream for event in events}:
-            self._check_room(stream)
+        return await self._publish(events, origin)
+
+    async def _publish(self, events: Sequence[Event], origin: Origin | None, event_id: str | None = None) -> list[str]:
+        for event in events:
+            self._check_room(event.stream)
         origin = origin or self._origin(self.source)
-        replies = await self.commands.pipeline([self._append(event, origin, None) for event in events])
+        replies = await send(self.commands, events, origin, prefix=self.settings.key_prefix, event_id=event_id)
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
         return [reply.decode() for reply in replies]
-
-    def _append(self, event: Event, origin: Origin, event_id: str | None) -> Command:
-        return ("XADD", self.key(event.stream), "*", "event", encode(event, origin, event_id))
 
     def _check_room(self, stream: str) -> None:
         self.published_streams.add(stream)

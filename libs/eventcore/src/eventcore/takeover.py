@@ -6,11 +6,11 @@ import logging
 import time
 from datetime import timedelta
 
-from . import telemetry
 from .holding import Holding
 from .retries import Retries
 from .settings import Settings
 from .streams import GroupMember
+from .telemetry.measurements import takeovers
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Takeover:
             self._holding.take(lost)
             if found:
                 log.warning("took over %d deliveries of %s from %s, which is silent", len(found), stream, consumer)
-                telemetry.took_over(stream, self._member.group, len(found))
+                takeovers.add(stream, self._member.group, count=len(found))
                 self._retries.recover(found)
 
     def _must_rest(self) -> bool:

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Literal
 
 from .event import Event
+from .telemetry import Tally
 
 Operator = Literal["absent", "present", "equals", "at_least"]
 
@@ -247,11 +248,15 @@ class Transaction:
     Only if every guard of `when` holds are the writes of `then` made. If one fails nothing is written, and
     `otherwise` is asked, with what was found, what to do instead: another transaction, or plain writes. Without it the
     caller gets `GuardFailed`.
+
+    `counts` is added to the metrics of the process once the transaction is known to have been committed: never twice,
+    but not at all where the answer to the commit was lost.
     """
 
     when: Sequence[Guard] = ()
     then: Sequence[Write] = ()
     otherwise: Otherwise | None = None
+    counts: Sequence[Tally] = ()
 
     def decide_again(self, found: Found) -> Transaction | None:
         """The transaction to try after a guard failed; `None` when nobody said."""

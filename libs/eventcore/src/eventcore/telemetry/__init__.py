@@ -3,24 +3,53 @@
 Only `configure` knows the SDK.
 """
 
-from .durations import Durations
-from .measurements import dead_lettered, processed, retried, took_over, trimmed_unread
-from .spans import ProcessingSpan, chosen_trace_id, processing_span, remote_context, traceparent_of
+from . import measurements
+from .instruments import Counts, Durations, Gauges, Instrument, Tally, catalogue
+from .logs import handled
+from .messaging import batch_span, processing_span, sending_span
+from .spans import (
+    RecordedSpan,
+    chosen_trace_id,
+    context_of,
+    current,
+    current_baggage,
+    traceparent_of,
+    with_baggage,
+)
+from .timing import log_event_duration
 
 __all__ = [
+    "Counts",
     "Durations",
-    "ProcessingSpan",
+    "Gauges",
+    "Instrument",
+    "RecordedSpan",
+    "Tally",
+    "batch_span",
+    "catalogue",
     "chosen_trace_id",
-    "dead_lettered",
-    "processed",
+    "context_of",
+    "current",
+    "current_baggage",
+    "handled",
+    "log_event_duration",
+    "measurements",
     "processing_span",
-    "remote_context",
-    "retried",
-    "took_over",
+    "records",
+    "sending_span",
     "traceparent_of",
     "tracing",
-    "trimmed_unread",
+    "unsampled_too",
+    "with_baggage",
 ]
 
 tracing = False
 """Whether spans are recorded at all: set by `configure`, asked by hot paths before they do any work on spans."""
+unsampled_too = False
+"""Whether the sampler may want spans of traces that their caller does not record: set by `configure`."""
+_odd = frozenset("13579bdf")
+
+
+def records(traceparent: str) -> bool:
+    """Whether spans under this parent may be recorded: where not, nothing has to be done for them."""
+    return tracing and (unsampled_too or traceparent[-1:] in _odd)

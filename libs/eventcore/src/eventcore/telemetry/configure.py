@@ -19,13 +19,16 @@ from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
+    Gauge,
     Histogram,
     HistogramDataPoint,
     Metric,
     MetricReader,
     MetricsData,
+    NumberDataPoint,
     PeriodicExportingMetricReader,
     ScopeMetrics,
+    Sum,
 )
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -35,7 +38,9 @@ import eventcore.telemetry as api
 from eventcore.errors import SettingsError
 from eventcore.settings import Settings
 
-from .durations import Durations, all_durations
+from . import messaging
+from .instruments import Counts, Durations, Gauges, Instrument, Reading, catalogue
+from .measurements import uptime
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +56,8 @@ _exporters = {
     ("metrics", "grpc"): "opentelemetry.exporter.otlp.proto.grpc.metric_exporter:OTLPMetricExporter",
     ("metrics", "http/protobuf"): "opentelemetry.exporter.otlp.proto.http.metric_exporter:OTLPMetricExporter",
     ("metrics", "console"): "opentelemetry.sdk.metrics.export:ConsoleMetricExporter",
+    ("logs", "grpc"): "opentelemetry.exporter.otlp.proto.grpc._log_exporter:OTLPLogExporter",
+    ("logs", "http/protobuf"): "opentelemetry.exporter.otlp.proto.http._log_exporter:OTLPLogExporter",
 }
 
 
@@ -58,14 +65,18 @@ def configure(name: str, settings: Settings) -> Callable[[], None]:
     """Start telemetry as the standard `OTEL_*` variables say; the function that flushes and stops it.
 
     Metrics can always be scraped. Traces and metrics are exported only where an OTLP endpoint (or another exporter) is
-    configured; without one nothing is sent and nothing is logged. To be called once in a process. Raises
-    `SettingsError` for an exporter or a protocol that nobody knows.
+    configured; without one nothing is sent and nothing is logged. Logs go to standard error anyway: they are exported
+    only where that is asked for, by `OTEL_LOGS_EXPORTER=otlp` or an endpoint of their own. To be called once in a
+    process, after `configure_logging`. Raises `SettingsError` for an exporter or a protocol that nobody knows.
     """
     if _disabled():
         return lambda: None
     stops = [start_metrics(name, settings, readers=[_Exported(each) for each in _chosen("metrics")])]
     if exporters := _chosen("traces"):
+        messaging.server.update(_server(settings))
         stops.append(_start_traces(_resource(name, settings), exporters))
+    if exporters := _chosen("logs"):
+        stops.append(_start_logs(_resource(name, settings), exporters))
     return lambda: _stop_all(stops)
 
 
@@ -79,7 +90,8 @@ def start_metrics(name: str, settings: Settings, *, readers: Sequence[MetricRead
     scraped = _Scraped(registry=_registry(), scope_info_enabled=False)
     provider = MeterProvider([scraped, *readers], _resource(name, settings), shutdown_on_exit=False)
     metrics.set_meter_provider(provider)
-    provider.get_meter("eventcore").create_observable_gauge("process.uptime", [_uptime], "s", "Time since the start")
+    # By the SDK's own instrument: what it does not collect anything for, it does not tell its readers about.
+    provider.get_meter("eventcore").create_observable_gauge(uptime.name, [_uptime], uptime.unit, uptime.description)
     _providers.append(provider)
     return provider.shutdown
 
@@ -100,38 +112,51 @@ def _registry() -> CollectorRegistry:
 
 
 class _Scraped(PrometheusMetricReader):
-    """What Prometheus asks for, our own histograms included."""
+    """What Prometheus asks for, our own instruments included."""
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
-        super()._receive_metrics(_with_durations(metrics_data), timeout_millis, **kwargs)
+        super()._receive_metrics(_with_ours(metrics_data), timeout_millis, **kwargs)
 
 
 class _Exported(PeriodicExportingMetricReader):
-    """What is sent every minute (`OTEL_METRIC_EXPORT_INTERVAL`), our own histograms included."""
+    """What is sent every minute (`OTEL_METRIC_EXPORT_INTERVAL`), our own instruments included."""
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
-        super()._receive_metrics(_with_durations(metrics_data), timeout_millis, **kwargs)
+        super()._receive_metrics(_with_ours(metrics_data), timeout_millis, **kwargs)
 
 
-def _with_durations(collected: MetricsData) -> MetricsData:
-    """What the SDK collected, and `all_durations` as if it had (cumulative, whatever temporality is preferred)."""
-    now = time.time_ns()
-    ours = [
-        Metric(each.name, each.description, "s", Histogram(_points(each, now), AggregationTemporality.CUMULATIVE))
-        for each in all_durations
-        if each.cells
-    ]
+def _with_ours(collected: MetricsData) -> MetricsData:
+    """What the SDK collected, and all of `catalogue` as if it had (cumulative, whatever temporality is preferred)."""
+    ours = [metric for each in catalogue if (metric := _metric(each, time.time_ns())) is not None]
     # Exporters take it that no scope comes twice.
-    scope = ScopeMetrics(InstrumentationScope("eventcore.durations"), ours, "")
+    scope = ScopeMetrics(InstrumentationScope("eventcore.instruments"), ours, "")
     [*others, last] = collected.resource_metrics
     return MetricsData([*others, replace(last, scope_metrics=[*last.scope_metrics, scope])])
 
 
-def _points(durations: Durations[Any], now: int) -> list[HistogramDataPoint]:
+def _metric(of: Instrument, now: int) -> Metric | None:
+    """What an instrument has recorded; `None` where that is nothing."""
+    match of:
+        case Counts(cells=cells) if cells:
+            data: Sum | Gauge | Histogram = Sum(_numbers(of, cells, now), AggregationTemporality.CUMULATIVE, True)
+        case Gauges() if reading := of.read():
+            data = Gauge(_numbers(of, reading, now))
+        case Durations(cells=cells) if cells:
+            data = Histogram(_points(of, now), AggregationTemporality.CUMULATIVE)
+        case _:
+            return None
+    return Metric(of.name, of.description, of.unit, data)
+
+
+def _numbers(of: Instrument, cells: Reading, now: int) -> list[NumberDataPoint]:
+    return [NumberDataPoint(of.attributes_of(key), _began, now, value) for key, value in list(cells.items())]
+
+
+def _points(durations: Durations, now: int) -> list[HistogramDataPoint]:
     points = []
     for key, cell in list(durations.cells.items()):
         counts, total, least, most = list(cell.counts), cell.total, cell.lowest, cell.highest
-        attributes = durations.attributes(key)
+        attributes = durations.attributes_of(key)
         points.append(
             HistogramDataPoint(attributes, _began, now, sum(counts), total, counts, durations.bounds, least, most)
         )
@@ -148,10 +173,19 @@ def _resource(name: str, settings: Settings) -> Resource:
     return ours.merge(OTELResourceDetector().detect())
 
 
+def _server(settings: Settings) -> dict[str, str | int]:
+    """Where Redis is; who Sentinel's master is changes."""
+    if settings.redis_sentinels:
+        return {}
+    host, _, port = settings.redis_address.rpartition(":")
+    return {"server.address": host, "server.port": int(port)}
+
+
 def _start_traces(resource: Resource, exporters: Sequence[Any]) -> Callable[[], object]:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+    from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 
     class ChosenIds(RandomIdGenerator):
         """Random ids, save where a request came with a trace id of its own."""
@@ -163,8 +197,29 @@ def _start_traces(resource: Resource, exporters: Sequence[Any]) -> Callable[[], 
     for exporter in exporters:
         provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
-    api.tracing = True
+    # As the variables make it, a sampler that asks the parent wants nothing of a trace that its caller doesn't record.
+    api.unsampled_too = not isinstance(provider.sampler, ParentBased)
+    api.tracing = provider.sampler is not ALWAYS_OFF
     return provider.shutdown
+
+
+def _start_logs(resource: Resource, exporters: Sequence[Any]) -> Callable[[], object]:
+    from opentelemetry.sdk._logs import LoggerProvider
+    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+
+    from .log_records import LogRecords
+
+    provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
+    for exporter in exporters:
+        provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
+    handler = LogRecords(provider.get_logger("eventcore"))
+    logging.getLogger().addHandler(handler)
+
+    def stop() -> None:
+        logging.getLogger().removeHandler(handler)
+        provider.shutdown()
+
+    return stop
 
 
 def _stop_all(stops: Sequence[Callable[[], object]]) -> None:
@@ -172,8 +227,9 @@ def _stop_all(stops: Sequence[Callable[[], object]]) -> None:
     threads = [threading.Thread(target=stop, name="telemetry-flush", daemon=True) for stop in stops]
     for thread in threads:
         thread.start()
+    deadline = time.monotonic() + flush_seconds
     for thread in threads:
-        thread.join(flush_seconds)
+        thread.join(max(0.0, deadline - time.monotonic()))
     if any(thread.is_alive() for thread in threads):
         log.warning("telemetry could not be flushed within %g s", flush_seconds)
 
@@ -181,7 +237,8 @@ def _stop_all(stops: Sequence[Callable[[], object]]) -> None:
 def _chosen(signal: str) -> list[Any]:
     """New exporters for a signal, by `OTEL_<SIGNAL>_EXPORTER`; without it OTLP, where an endpoint is configured."""
     variable = f"OTEL_{signal.upper()}_EXPORTER"
-    default = "otlp" if _endpoint(signal) else "none"
+    asked = _endpoint(signal) if signal != "logs" else os.environ.get("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT")
+    default = "otlp" if asked else "none"
     names = [name.strip() for name in (os.environ.get(variable) or default).split(",")]
     return [_exporter(signal, name, variable) for name in names if name not in ("none", "prometheus")]
 

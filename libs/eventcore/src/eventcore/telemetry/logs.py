@@ -1,4 +1,4 @@
-"""Logs: one JSON line each for machines, or a plain line for people, with trace ids and without secrets."""
+"""Logs: one JSON line each for machines, or a plain line for people, with ids of trace and event, without secrets."""
 
 from __future__ import annotations
 
@@ -6,14 +6,32 @@ import json
 import logging
 import re
 import sys
+from collections.abc import Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from opentelemetry import trace
 
 _standard = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # The password in a URL, wherever one turns up: redis://user:password@host
 _url_password = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+@")
+# A mail address, without the names in URLs; what stands before its first letter can't be part of one.
+_address = re.compile(
+    r"(?<![^\s<>\"'(),:;=\[\]{}])(?!\*)([^\s<>\"'(),:;=/@\[\]{}])[^\s<>\"'(),:;=/@\[\]{}]*@(?=[^\s@])"
+)
+
+
+class Handled(Protocol):
+    """Something that is being handled, and what it is called in logs: trace, event, correlation id."""
+
+    @property
+    def ids(self) -> Mapping[str, str]:
+        """The ids by the names of their fields."""
+
+
+handled: ContextVar[Handled | None] = ContextVar("handled", default=None)
+"""The delivery that is being handled, for whatever is logged meanwhile: cheaper to set than a span is to begin."""
 
 
 def configure_logging(
@@ -28,7 +46,7 @@ def configure_logging(
 
 
 class JsonFormatter(logging.Formatter):
-    """One line of JSON: timestamp, level, logger, message, service, pod, ids of the current span, and the extras."""
+    """One line of JSON: timestamp, level, logger, message, service, pod, ids of what is going on, and the extras."""
 
     def __init__(self, *, service: str, pod: str) -> None:
         super().__init__()
@@ -39,14 +57,13 @@ class JsonFormatter(logging.Formatter):
             "timestamp": _time(record),
             "level": record.levelname,
             "logger": record.name,
-            "message": without_passwords(record.getMessage()),
+            "message": without_secrets(record.getMessage()),
             **self._place,
-            **_ids(),
         }
-        for name, value in extras(record).items():
+        for name, value in {**ids(), **extras(record)}.items():
             line.setdefault(name, value)
         if trouble := _trouble(self, record):
-            line["exception"] = without_passwords(trouble)
+            line["exception"] = without_secrets(trouble)
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
@@ -55,30 +72,39 @@ class ConsoleFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S.%f")[:-3]
-        facts = "".join(f" {name}={value}" for name, value in extras(record).items())
+        facts = "".join(f" {name}={value}" for name, value in extras(record).items() if "\n" not in str(value))
         line = f"{time} {record.levelname:<8} {record.name}: {record.getMessage()}{facts}"
         trouble = _trouble(self, record)
-        return without_passwords(f"{line}\n{trouble}" if trouble else line)
+        return without_secrets(f"{line}\n{trouble}" if trouble else line)
 
 
 def extras(record: logging.LogRecord) -> dict[str, Any]:
     """What the caller gave as `extra=`, as far as it is something."""
-    return {name: value for name, value in vars(record).items() if name not in _standard and value is not None}
+    found = {name: value for name, value in vars(record).items() if name not in _standard and value is not None}
+    return {name: without_secrets(value) if isinstance(value, str) else value for name, value in found.items()}
 
 
-def without_passwords(text: str) -> str:
-    """The text, with the passwords of URLs blotted out."""
-    return _url_password.sub(r"\1:***@", text) if "://" in text else text
+def ids() -> dict[str, str]:
+    """Which trace, span and event this is about, as far as that is known."""
+    going_on = handled.get()
+    known = dict(going_on.ids) if going_on is not None else {}
+    span = trace.get_current_span().get_span_context()
+    if not span.is_valid:
+        return known
+    trace_id = f"{span.trace_id:032x}"
+    return {"correlationId": trace_id, **known, "traceId": trace_id, "spanId": f"{span.span_id:016x}"}
+
+
+def without_secrets(text: str) -> str:
+    """The text, with the passwords of URLs and all but the first letter of mail addresses blotted out."""
+    if "@" not in text:
+        return text
+    return _address.sub(r"\1***@", _url_password.sub(r"\1:***@", text))
 
 
 def _time(record: logging.LogRecord) -> str:
     at = datetime.fromtimestamp(record.created, UTC)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _ids() -> dict[str, str]:
-    span = trace.get_current_span().get_span_context()
-    return {"traceId": f"{span.trace_id:032x}", "spanId": f"{span.span_id:016x}"} if span.is_valid else {}
 
 
 def _trouble(formatter: logging.Formatter, record: logging.LogRecord) -> str:

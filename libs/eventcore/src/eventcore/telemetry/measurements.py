@@ -1,59 +1,153 @@
-"""What happens to deliveries is measured here: counted and timed, by event type and outcome, never by an id."""
+"""What eventcore measures, each metric defined once; never by an id, so that there are few of each.
+
+Services define their own beside their rules, of the same instruments; `catalogue` has all of them.
+"""
 
 from __future__ import annotations
 
-from opentelemetry import metrics
+from collections.abc import Iterable
+from typing import Final
 
-from .durations import Durations
+from .instruments import Counts, Durations, Gauges
 
-_meter = metrics.get_meter("eventcore")
+_stream, _group, _type, _outcome = (
+    "messaging.destination.name",
+    "messaging.consumer.group.name",
+    "eventcore.event.type",
+    "eventcore.outcome",
+)
+_redis: Final = {"messaging.system": "redis"}
 # Those of OpenTelemetry's conventions, and more at both ends: most handlers take less than a millisecond, mail doesn't.
 _seconds = (
     *(0.0005, 0.001, 0.0025),
     *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
     *(30, 60),
 )
-# Keys are stream, group, event type, outcome.
-_duration: Durations[tuple[str, str, str, str]] = Durations(
+
+process_duration = Durations(
     "messaging.process.duration",
     "Time from a delivery's being handed out to its end, by event type and outcome",
     _seconds,
-    lambda key: {**_place(*key[:2]), "eventcore.event.type": key[2], "eventcore.outcome": key[3]},
+    (_stream, _group, _type, _outcome),
+    constant=_redis | {"messaging.operation.name": "process"},
 )
-_dead_letters = _meter.create_counter("eventcore.dead_letters", "{event}", "Deliveries dead-lettered, by reason")
-_retries = _meter.create_counter("eventcore.retries", "{attempt}", "Further attempts begun")
-_takeovers = _meter.create_counter("eventcore.takeovers", "{event}", "Deliveries taken over from dead consumers")
-_trimmed = _meter.create_counter("eventcore.trimmed_unread", "{event}", "Events lost to trimming: must stay 0")
+"""Outcomes: `handled`, `ignored`, `duplicate`, `failed` or `dead_lettered`."""
+
+publish_duration = Durations(
+    "messaging.client.operation.duration",
+    "Time from publishing an event until the server has it",
+    _seconds,
+    (_stream, "error.type"),
+    constant=_redis | {"messaging.operation.name": "send", "messaging.operation.type": "send"},
+)
+
+commit_duration = Durations(
+    "eventcore.commit.duration",
+    "Time from sending a commit until its answer; without a group where it settles no delivery",
+    _seconds,
+    (_group, _outcome),
+    constant=_redis,
+)
+"""Outcomes: `committed`, `duplicate`, `guards_failed` or `failed`."""
+
+dead_letters = Counts(
+    "eventcore.dead_letters",
+    "{event}",
+    "Deliveries dead-lettered, by reason",
+    (_stream, _group, "reason"),
+    constant=_redis,
+)
+retries = Counts("eventcore.retries", "{attempt}", "Further attempts begun", (_stream, _group), constant=_redis)
+takeovers = Counts(
+    "eventcore.takeovers", "{event}", "Deliveries taken over from dead consumers", (_stream, _group), constant=_redis
+)
+duplicates = Counts(
+    "eventcore.duplicates",
+    "{event}",
+    "Deliveries that somebody else had committed already: fenced, nothing was written",
+    (_stream, _group),
+    constant=_redis,
+)
+handed_back = Counts(
+    "eventcore.handed_back",
+    "{event}",
+    "Deliveries not finished when their consumer left: declared free for its peers",
+    (_stream, _group),
+    constant=_redis,
+)
+trimmed_unread = Counts(
+    "eventcore.trimmed_unread",
+    "{event}",
+    "Events lost to trimming before their group had finished with them: must stay 0",
+    (_stream, _group),
+    constant=_redis,
+)
+
+# Of groups and streams as they stand in Redis: each shown by one process of all, so that nothing is counted twice.
+lag = Gauges("eventcore.lag", "{entry}", "Entries that the group has not been given yet", (_stream, _group))
+lag_age = Gauges(
+    "eventcore.lag.age", "s", "Age of the first entry that the group has not been given yet", lag.attributes
+)
+pending = Gauges("eventcore.pending", "{entry}", "Entries handed out and not finished", lag.attributes)
+pending_age = Gauges("eventcore.pending.age", "s", "Age of the oldest entry that is not finished", lag.attributes)
+consumers = Gauges(
+    "eventcore.consumers",
+    "{consumer}",
+    "Consumers of the group; a dead one is listed for as long as it holds something",
+    (_stream, _group, "eventcore.consumer.state"),
+)
+"""States: `alive` or `dead`."""
+stream_length = Gauges("eventcore.stream.length", "{entry}", "Entries in the stream", (_stream,))
+stream_memory = Gauges("eventcore.stream.memory", "By", "Memory that the stream takes on the server", (_stream,))
+dead_letter_length = Gauges("eventcore.dead_letter.length", "{event}", "Dead letters of the stream", (_stream,))
+
+# Of the server, as it tells of itself: also shown by one process of all; not at all where it does not let us ask.
+redis_memory = Gauges(
+    "eventcore.redis.memory", "By", "Memory that the server uses, as it counts it against its limit", constant=_redis
+)
+redis_memory_limit = Gauges(
+    "eventcore.redis.memory.limit",
+    "By",
+    "Memory at which the server refuses writes; nothing without a limit",
+    constant=_redis,
+)
+redis_clients = Gauges("eventcore.redis.clients", "{client}", "Connections to the server", constant=_redis)
+redis_commands = Gauges("eventcore.redis.commands", "{command}/s", "What the server lately ran", constant=_redis)
+redis_append_only_ok = Gauges(
+    "eventcore.redis.append_only.ok",
+    "",
+    "1 if the append-only file was last written and rewritten without an error, else 0; nothing where it is off",
+    constant=_redis,
+)
+redis_snapshots_ok = Gauges(
+    "eventcore.redis.snapshots.ok", "", "1 if the last snapshot went well, else 0", constant=_redis
+)
+
+# Of this process.
+waiting = Gauges("eventcore.waiting", "{event}", "Deliveries waiting here for another attempt", (_group,))
+paused = Gauges(
+    "eventcore.paused",
+    "",
+    "1 while nothing new is read here because too many wait for another attempt, else 0",
+    (_group,),
+)
+event_loop_delay = Durations(
+    "eventcore.event_loop.delay",
+    "How late the event loop is: what blocks it makes everything else wait for so long",
+    _seconds,
+)
+request_duration = Durations(
+    "http.server.request.duration",
+    "Duration of HTTP server requests",
+    (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
+    ("http.request.method", "url.scheme", "http.route", "http.response.status_code", "error.type"),
+)
+uptime = Gauges("process.uptime", "s", "Time since the start")
 
 
-def processed(stream: str, group: str, event_type: str, outcome: str, seconds: float, count: int = 1) -> None:
-    """Attempts have ended, so many alike: `handled`, `ignored`, `duplicate`, `failed` or `dead_lettered`."""
-    _duration.record(seconds, (stream, group, event_type, outcome), count)
-
-
-def dead_lettered(stream: str, group: str, reason: str) -> None:
-    """A delivery was given up."""
-    _dead_letters.add(1, {**_place(stream, group), "reason": reason})
-
-
-def retried(stream: str, group: str) -> None:
-    """A further attempt begins."""
-    _retries.add(1, _place(stream, group))
-
-
-def took_over(stream: str, group: str, count: int) -> None:
-    """Deliveries were claimed from a dead consumer."""
-    _takeovers.add(count, _place(stream, group))
-
-
-def trimmed_unread(stream: str, group: str) -> None:
-    """An entry was gone before its group had finished with it."""
-    _trimmed.add(1, _place(stream, group))
-
-
-def _place(stream: str, group: str) -> dict[str, str]:
-    return {
-        "messaging.system": "redis",
-        "messaging.destination.name": stream,
-        "messaging.consumer.group.name": group,
-    }
+def expect(stream: str, group: str, reasons: Iterable[str]) -> None:
+    """Show the counters of a group from now on, with 0, so that the first time is seen as an increase."""
+    for counts in (retries, takeovers, duplicates, handed_back, trimmed_unread):
+        counts.add(stream, group, count=0)
+    for reason in reasons:
+        dead_letters.add(stream, group, reason, count=0)

@@ -1,95 +1,122 @@
-"""Spans around the handling of events, and trace context as the wire has it, by OpenTelemetry's API alone."""
+"""Trace context as the wire has it, and what all spans of ours have in common, by OpenTelemetry's API alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 from opentelemetry import context, trace
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags, TraceState
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+)
 
+from .logs import without_secrets
+
+_traceparent = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_baggage = W3CBaggagePropagator()
 _tracer = trace.get_tracer("eventcore")
 
 chosen_trace_id: ContextVar[int | None] = ContextVar("chosen_trace_id", default=None)
 """The trace id that the next root span shall get, where somebody outside has chosen one (`X-Correlation-ID`)."""
 
 
-class ProcessingSpan:
-    """The span of one attempt at a delivery, from the handler's start until its commit has been answered.
+class RecordedSpan:
+    """A span that is recorded until `end` is called; nothing may follow that. One that is forgotten is not exported.
 
-    Run the handler's own code within `current()`, so that what it does becomes part of the trace. `traceparent` is what
-    the events that it publishes shall carry. `end` says how the attempt ended; nothing may follow it.
+    `traceparent` is what others continue.
     """
 
-    __slots__ = ("_context", "_span", "traceparent")
+    __slots__ = ("_span", "traceparent")
 
     def __init__(self, span: Span) -> None:
         self._span = span
-        self._context = trace.set_span_in_context(span)
         self.traceparent = traceparent_of(span.get_span_context())
 
-    @contextmanager
-    def current(self) -> Iterator[None]:
-        """Make this span the current one, without ending it afterwards."""
-        token = context.attach(self._context)
-        try:
-            yield
-        finally:
-            context.detach(token)
+    def within(self, around: context.Context) -> context.Context:
+        """The context in which this span is the current one."""
+        return trace.set_span_in_context(self._span, around)
 
-    def end(self, outcome: str, error: BaseException | None = None) -> None:
-        """End the span: `handled`, `ignored`, `duplicate`, `failed` or `dead_lettered`, and because of what."""
-        self._span.set_attribute("eventcore.outcome", outcome)
+    def end(self, outcome: str | None = None, error: BaseException | None = None) -> None:
+        """End the span: how, where there are several ways, and because of what, where it is a failure."""
+        if outcome is not None:
+            self._span.set_attribute("eventcore.outcome", outcome)
         if error is not None:
-            self._span.record_exception(error)
-            self._span.set_attribute("error.type", type(error).__qualname__)
-            self._span.set_status(StatusCode.ERROR, str(error))
+            self.fail(error)
         self._span.end()
 
+    def fail(self, error: BaseException) -> None:
+        """Note what went wrong, before the end."""
+        said, lines = without_secrets(str(error)), "".join(traceback.format_exception(error))
+        self._span.record_exception(error, {"exception.message": said, "exception.stacktrace": without_secrets(lines)})
+        self._span.set_attribute("error.type", type(error).__qualname__)
+        self._span.set_status(StatusCode.ERROR, said)
 
-def processing_span(  # noqa: PLR0913 - what the conventions ask for, all by name
-    traceparent: str,
-    tracestate: str | None,
+
+@contextmanager
+def current(span: RecordedSpan | SpanContext, baggage: str | None = None) -> Iterator[None]:
+    """Let what happens within, and what is sent to others, be part of a span (recorded here or not), with baggage."""
+    around = with_baggage(baggage)
+    if isinstance(span, RecordedSpan):
+        around = span.within(around)
+    else:
+        around = trace.set_span_in_context(NonRecordingSpan(span), around)
+    token = context.attach(around)
+    try:
+        yield
+    finally:
+        context.detach(token)
+
+
+def with_baggage(baggage: str | None) -> context.Context:
+    """A context with the baggage of a W3C header, as far as it is valid, and nothing else."""
+    return _baggage.extract({"baggage": baggage}, context.Context()) if baggage else context.Context()
+
+
+def current_baggage() -> str | None:
+    """The current baggage as W3C has it in a header; `None` if there is none."""
+    carrier: dict[str, str] = {}
+    _baggage.inject(carrier)
+    return carrier.get("baggage")
+
+
+def start_span(
+    name: str,
+    kind: SpanKind,
+    attributes: Mapping[str, Any],
     *,
-    stream: str,
-    group: str,
-    consumer: str,
-    event_type: str,
-    event_id: str,
-    entry_id: str,
-    attempt: int,
-) -> ProcessingSpan | None:
-    """Begin the CONSUMER span of one attempt, in the event's own trace; `None` where it would not be recorded.
-
-    Names and attributes are those of OpenTelemetry's conventions for messaging. `traceparent` must be valid, as
-    `envelope.Origin` makes it. Call this only while `telemetry.tracing`.
-    """
-    parent = NonRecordingSpan(remote_context(traceparent, tracestate))
-    attributes: dict[str, Any] = {
-        "messaging.system": "redis",
-        "messaging.operation.name": "process",
-        "messaging.operation.type": "process",
-        "messaging.destination.name": stream,
-        "messaging.consumer.group.name": group,
-        "messaging.client.id": consumer,
-        "messaging.message.id": event_id,
-        "eventcore.event.type": event_type,
-        "eventcore.entry.id": entry_id,
-        "eventcore.attempt": attempt,
-    }
-    span = _tracer.start_span(
-        f"process {stream}", trace.set_span_in_context(parent, context.Context()), SpanKind.CONSUMER, attributes
-    )
-    return ProcessingSpan(span) if span.is_recording() else None
+    parent: SpanContext | None,
+    links: Sequence[SpanContext] = (),
+) -> RecordedSpan | None:
+    """Begin a span under a parent, or a trace of its own; `None` where the sampler doesn't want it."""
+    around = context.Context()
+    if parent is not None:
+        around = trace.set_span_in_context(NonRecordingSpan(parent), around)
+    span = _tracer.start_span(name, around, kind, attributes, [Link(each) for each in links])
+    return RecordedSpan(span) if span.is_recording() else None
 
 
-def remote_context(traceparent: str, tracestate: str | None) -> SpanContext:
-    """The span context in a valid `traceparent` of version 00."""
+def is_valid(traceparent: str) -> bool:
+    """Whether this is a `traceparent` of version 00, as `context_of` reads it."""
+    return _traceparent.fullmatch(traceparent) is not None
+
+
+def context_of(traceparent: str, tracestate: str | None = None, *, remote: bool = True) -> SpanContext:
+    """The span context in a valid `traceparent` of version 00; `remote` says that another process has begun it."""
     _, trace_id, span_id, flags = traceparent.split("-")
     state = TraceState.from_header([tracestate]) if tracestate else None
-    return SpanContext(int(trace_id, 16), int(span_id, 16), True, TraceFlags(int(flags, 16)), state)
+    return SpanContext(int(trace_id, 16), int(span_id, 16), remote, TraceFlags(int(flags, 16)), state)
 
 
 def traceparent_of(span: SpanContext) -> str:

@@ -15,6 +15,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, S
 
 from eventcore import telemetry
 from eventcore.envelope import Origin
+from eventcore.telemetry.measurements import request_duration
 
 header = "X-Correlation-ID"
 # What asks about the service itself is neither traced nor measured.
@@ -27,13 +28,6 @@ _traceparent = re.compile(
 _id = re.compile(r"([0-9a-f]{8})(-?)([0-9a-f]{4})\2([0-9a-f]{4})\2([0-9a-f]{4})\2([0-9a-f]{12})", re.ASCII)
 _methods = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 _tracer = trace.get_tracer("eventcore")
-# Keys are method, scheme, route, status.
-_duration: telemetry.Durations[tuple[str, str, str | None, int]] = telemetry.Durations(
-    "http.server.request.duration",
-    "Duration of HTTP server requests",
-    (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
-    lambda key: _labels(*key[:3]) | _outcome(key[3]),
-)
 
 
 def current_origin(source: str) -> Origin:
@@ -42,7 +36,8 @@ def current_origin(source: str) -> Origin:
     if not span.is_valid:
         return Origin.new(source)
     state = span.trace_state.to_header() if span.trace_state else None
-    return Origin(source, f"{span.trace_id:032x}", telemetry.traceparent_of(span), state)
+    trace_id, traceparent = f"{span.trace_id:032x}", telemetry.traceparent_of(span)
+    return Origin(source, trace_id, traceparent, state, baggage=telemetry.current_baggage())
 
 
 def correlation_id(request: web.BaseRequest) -> str:
@@ -83,7 +78,8 @@ async def correlate(request: web.Request, handler: Handler) -> web.StreamRespons
         return await handler(request)
     began = time.perf_counter()
     span = _start_span(request, caller) if telemetry.tracing else NonRecordingSpan(caller)
-    token = context.attach(trace.set_span_in_context(span))
+    baggage = ",".join(request.headers.getall("baggage", ()))
+    token = context.attach(trace.set_span_in_context(span, telemetry.with_baggage(baggage)))
     status = 500
     try:
         response = await handler(request)
@@ -112,7 +108,8 @@ def _start_span(request: web.Request, caller: SpanContext) -> Span:
 
 
 def _finish(request: web.Request, span: Span, status: int, seconds: float) -> None:
-    _duration.record(seconds, (_method(request), request.scheme, _route(request), status))
+    error = str(status) if status >= 500 else None
+    request_duration.record(seconds, _method(request), request.scheme, _route(request), status, error)
     if span.is_recording():
         span.set_attributes(_outcome(status))
         if status >= 500:
@@ -134,13 +131,14 @@ def _attributes(request: web.Request) -> dict[str, Any]:
     host, _, port = request.host.rpartition(":") if request.host[-1:] != "]" else (request.host, "", "")
     attributes: dict[str, Any] = {
         **_labels(_method(request), request.scheme, _route(request)),
-        "url.path": request.path,
+        "url.path": request.raw_path.partition("?")[0],
         "server.address": host or request.host,
         "network.protocol.version": f"{request.version.major}.{request.version.minor}",
     }
     optional = {
         "http.request.method_original": request.method if _method(request) == "_OTHER" else None,
         "server.port": int(port) if host and port.isdecimal() else None,
+        "url.query": request.raw_path.partition("?")[2] or None,
         "client.address": request.remote,
         "user_agent.original": request.headers.get("User-Agent"),
     }

@@ -20,8 +20,8 @@ from .problems import Problem
 if TYPE_CHECKING:
     from .service import Service
 
-# A consumer turns every two seconds; when Redis is away, every few more.
-alive_seconds = 15.0
+# A consumer's loops turn every two seconds; where Redis is silent, a read and two pauses may take seventeen.
+alive_seconds = 20.0
 # Probes wait for about as long.
 ready_seconds = 1.0
 
@@ -72,7 +72,7 @@ def add_probes(app: web.Application, service: Service, api: Api, description: st
 
 
 def stuck(service: Service) -> str | None:
-    """The loop that has not turned lately, if there is one. That we run at all shows that the event loop does."""
+    """Whose loops have not turned lately, if anybody's. That we run at all shows that the event loop does."""
     for consumer in service.consumers:
         silence = time.monotonic() - consumer.turned_at
         if silence > alive_seconds and not consumer.draining:

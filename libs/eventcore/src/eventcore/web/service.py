@@ -14,10 +14,12 @@ from aiohttp import web
 from eventcore.consumer import Consumer
 from eventcore.errors import SettingsError
 from eventcore.pipe import WrongPassword
+from eventcore.reporting import Reporter
 from eventcore.retention import Retention
 from eventcore.router import Router
 from eventcore.settings import Settings
 from eventcore.store import Store
+from eventcore.telemetry.blocking import LoopWatch
 from eventcore.telemetry.configure import start_metrics
 
 from .api import Api
@@ -49,6 +51,7 @@ class Service:
         """Begin to consume, and to look after the streams. Needs no server yet; `greeted` says that one was there."""
         streams = sorted({stream for consumer in self.consumers for stream in consumer.router.streams})
         self._upkeep.append(self._watched(Retention(self.store, streams).run(), "retention"))
+        self._upkeep.append(self._watched(Reporter(self.store, streams).run(), "reporter"))
         if not greeted:
             self._upkeep.append(self._watched(wait_for_server(self.store), "wait-for-server"))
         self._consuming += [self._watched(each.run(), f"consume-{each.router.group}") for each in self.consumers]
@@ -60,9 +63,11 @@ class Service:
             consumer.stop()
         if self._consuming:
             await asyncio.wait(self._consuming)
-        for task in self._upkeep:
-            task.cancel()
-        await asyncio.gather(*self._upkeep, return_exceptions=True)
+        while not all(task.done() for task in self._upkeep):
+            # Again and again: before Python 3.12 `wait_for`, within redis-py, can swallow a cancellation (gh-86296).
+            for task in self._upkeep:
+                task.cancel()
+            await asyncio.wait(self._upkeep, timeout=1)
 
     def _watched(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
@@ -114,8 +119,27 @@ def create_service(
     app.on_response_prepare.extend([tell, _part_while_draining])
     api.add_to(app)
     add_probes(app, service, api, description)
-    app.cleanup_ctx.extend([_open_store, *resources, _run_service])
+    app.cleanup_ctx.extend([_watch_loop(service, api), _open_store, *resources, _run_service])
     return app
+
+
+def _watch_loop(service: Service, api: Api) -> Resource:
+    """Notice what blocks the event loop; endpoints and handlers by what they are for."""
+    functions: dict[str, Callable[..., Any]] = {
+        f"{endpoint.method} {endpoint.path}": endpoint.function for endpoint in api.endpoints
+    }
+    for consumer in service.consumers:
+        group, handlers = consumer.router.group, consumer.router.handlers
+        functions |= {f"{group}'s handler of {kind}": handler.function for kind, handler in handlers.items()}
+    loop_watch = LoopWatch(functions)
+
+    async def watch(app: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(loop_watch.run(), name="event-loop-watch")
+        yield
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    return watch
 
 
 _GREETED = web.AppKey("GREETED", bool)

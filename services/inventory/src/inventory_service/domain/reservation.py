@@ -19,6 +19,7 @@ from contracts import (
 )
 from eventcore import Found, Hash, Transaction, Value, Write, publish
 
+from .measures import failed
 from .stock import available, give_back, take
 
 
@@ -87,6 +88,7 @@ def _refuse(created: OrderCreated, found: Found, *, keep: timedelta) -> Transact
         when=[still],
         then=[*order.keep(Status.REJECTED, keep), publish(rejected)],
         otherwise=lambda _: reserve(created, keep=keep),  # a peer was faster: from the beginning
+        counts=[failed(reason)],
     )
 
 

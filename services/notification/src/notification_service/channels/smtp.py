@@ -14,6 +14,9 @@ from aiosmtplib.errors import (
     SMTPResponseException,
     SMTPServerDisconnected,
 )
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
+from opentelemetry.util.types import Attributes
 
 from .address import Mailbox
 from .base import Notification, masked, one_line
@@ -24,6 +27,7 @@ from .smtp_url import SmtpUrl, StartTls
 
 __all__ = ["SmtpChannel"]
 
+_tracer = trace.get_tracer("notification_service")
 MAX_CONNECTIONS = 4
 SERVICE_CLOSING = 421
 
@@ -41,6 +45,11 @@ class SmtpChannel:
         self._url = SmtpUrl.parse(url)
         self._turns = asyncio.Semaphore(MAX_CONNECTIONS)
         self._idle = IdleConnections()
+        self._attributes: Attributes = {
+            "network.protocol.name": "smtp",
+            "server.address": self._url.host,
+            "server.port": self._url.port,
+        }
 
     def __repr__(self) -> str:
         return f"SmtpChannel({self._url})"
@@ -56,6 +65,14 @@ class SmtpChannel:
         timeouts, lost connections, but also what operators mend: credentials, certificates, a sender that may not send.
         """
         mail = compose(n, self._url.sender, _recipient(n), datetime.now(UTC))
+        with _tracer.start_as_current_span("send mail", kind=SpanKind.CLIENT, attributes=self._attributes) as span:
+            try:
+                await self._send(mail)
+            except ChannelError as error:
+                span.set_attribute("error.type", type(error).__qualname__)
+                raise
+
+    async def _send(self, mail: Mail) -> None:
         async with self._turns:
             try:
                 async with asyncio.timeout(self._url.timeout.total_seconds()):

@@ -15,7 +15,9 @@ from aiohttp import (
     DummyCookieJar,
     TCPConnector,
 )
-from opentelemetry import propagate
+from opentelemetry import propagate, trace
+from opentelemetry.trace import Span, SpanKind, StatusCode
+from opentelemetry.util.types import Attributes
 from standardwebhooks import Webhook
 from yarl import URL
 
@@ -27,6 +29,7 @@ __all__ = ["WebhookChannel"]
 
 MAX_CONNECTIONS = 32
 TIMEOUT = timedelta(seconds=10)
+_tracer = trace.get_tracer("notification_service")
 TRANSIENT_4XX = frozenset({408, 425, 429})
 
 
@@ -44,6 +47,12 @@ class WebhookChannel:
         self._webhook = Webhook(_key(secret))
         self._timeout = timeout
         self._session: ClientSession | None = None
+        self._attributes: Attributes = {
+            "http.request.method": "POST",
+            "url.full": f"{self._url.origin()}/REDACTED",  # the path of a webhook is often its password
+            "server.address": self._url.host or "",
+            "server.port": self._url.port or 0,
+        }
 
     def __repr__(self) -> str:
         return f"WebhookChannel({self._url.origin()})"
@@ -54,16 +63,23 @@ class WebhookChannel:
 
     async def send(self, n: Notification) -> None:
         """Return on 2xx; `Refused` on 4xx but 408, 425 and 429; else `Unavailable`. Redirects are not followed."""
+        with _tracer.start_as_current_span("POST", kind=SpanKind.CLIENT, attributes=self._attributes) as span:
+            await self._post(n, span)
+
+    async def _post(self, n: Notification, span: Span) -> None:
         body = json.dumps(_payload(n), separators=(",", ":"))
         headers = self._headers(n.key, body)
         post = self._session_here().post(self._url, data=body.encode(), headers=headers, allow_redirects=False)
         try:
             async with post as response:
+                _describe(span, response.status)
                 self._judge(response)  # the body is left unread: aiohttp takes in one buffer of it at most
         except TimeoutError:
+            span.set_attribute("error.type", "timeout")
             seconds = self._timeout.total_seconds()
             raise Unavailable(f"{self._url.origin()} did not answer within {seconds:g} s") from None
         except (ClientError, OSError) as error:  # "from None": some of these quote the whole URL
+            span.set_attribute("error.type", type(error).__qualname__)
             raise Unavailable(f"{self._url.origin()} can't be reached: {_reason(error)}") from None
 
     async def close(self) -> None:
@@ -102,6 +118,14 @@ class WebhookChannel:
         if 400 <= response.status < 500 and response.status not in TRANSIENT_4XX:
             raise Refused(message)
         raise Unavailable(message, retry_after(response.headers.get("retry-after"), datetime.now(UTC)))
+
+
+def _describe(span: Span, status: int) -> None:
+    """As OpenTelemetry's conventions for HTTP clients have it."""
+    span.set_attribute("http.response.status_code", status)
+    if status >= 400:
+        span.set_attribute("error.type", str(status))
+        span.set_status(StatusCode.ERROR)
 
 
 def _payload(n: Notification) -> dict[str, Any]:

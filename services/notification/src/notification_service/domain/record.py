@@ -11,6 +11,8 @@ from pydantic import Field as Limits
 from eventcore import Field, Hash, Transaction, Value
 from notification_service.channels import Kind, Notification
 
+from .measures import told
+
 Status = Literal["sent", "failed"]
 
 
@@ -59,5 +61,6 @@ def keep(written: Iterable[Record], ttl: timedelta) -> Transaction:
         then=[
             *(records(each.order_id)[each.id].set(each.model_dump_json(by_alias=True)) for each in written),
             *(place.expire(ttl) for place in places),
-        ]
+        ],
+        counts=[told(each.channel, each.status) for each in written],
     )

@@ -10,6 +10,7 @@ from datetime import timedelta
 from contracts import OrderCreated
 from eventcore import Guard, Text, Transaction, Value, Write, publish
 
+from .measures import accepted
 from .order import Order, order
 
 
@@ -50,7 +51,7 @@ def place(new: Order, once: Once | None, *, keep: timedelta) -> Transaction:
         receipt = Receipt(fingerprint=once.fingerprint, order_id=new.id)
         when.append(once.receipt.absent())
         then.append(once.receipt.set(receipt.model_dump_json(), ttl=once.remember))
-    return Transaction(when, then)
+    return Transaction(when, then, counts=[accepted()])
 
 
 def placed_before(found: Mapping[object, str | None], new: Order, once: Once | None) -> str:

@@ -11,6 +11,7 @@ from pydantic_core import to_json
 from contracts import InventoryRejected, InventoryReleased, InventoryReserved, OrderCancelled, Reason
 from eventcore import Event, Found, Transaction, publish
 
+from .measures import ended
 from .order import index, order
 from .status import Status, may_follow
 
@@ -57,6 +58,7 @@ class Step:
                 *([publish(self.event)] if self.event else []),
             ],
             otherwise=self._again,
+            counts=[ended(self.to)],
         )
 
     def _again(self, found: Found) -> Transaction:

@@ -1,0 +1,153 @@
+"""Instruments for hot paths: recording costs a look-up, where OpenTelemetry's own take as long as half a commit.
+
+Each is in `catalogue` from the moment it is made, with all that there is to know of it. `configure` exports what they
+have recorded, on all ways, under the names that they have here.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+Value = str | int | None
+Key = tuple[Value, ...]
+Reading = Mapping[Key, float]
+Kind = Literal["counter", "gauge", "histogram"]
+
+catalogue: list[Instrument] = []
+"""Every instrument of this process: eventcore's own, and those of the modules that have been imported."""
+
+
+class Instrument:
+    """A metric with few values for each of its attributes: every combination takes memory for good.
+
+    What is recorded belongs to a key: the values of `attributes`, in that order; `None` where there is none. `constant`
+    attributes are the same for all. Names, units and attributes are OpenTelemetry's where its conventions have them.
+    """
+
+    kind: ClassVar[Kind]
+
+    def __init__(
+        self,
+        name: str,
+        unit: str,
+        description: str,
+        attributes: Sequence[str] = (),
+        *,
+        constant: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name, self.unit, self.description = name, unit, description
+        self.attributes, self.constant = tuple(attributes), dict(constant or {})
+        catalogue.append(self)
+
+    def attributes_of(self, key: Key) -> dict[str, str | int]:
+        """What is exported of a key."""
+        named = zip(self.attributes, key, strict=True)
+        return self.constant | {name: value for name, value in named if value is not None}
+
+
+class Counts(Instrument):
+    """A counter."""
+
+    kind = "counter"
+
+    def __init__(
+        self,
+        name: str,
+        unit: str,
+        description: str,
+        attributes: Sequence[str] = (),
+        *,
+        constant: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(name, unit, description, attributes, constant=constant)
+        self.cells: dict[Key, float] = {}
+
+    def add(self, *key: Value, count: float = 1) -> None:
+        """So many more; with a count of 0 the key is shown from now on, so that its first increase can be seen."""
+        self.cells[key] = self.cells.get(key, 0) + count
+
+    def one(self, *key: Value) -> Tally:
+        """One more, to be counted later."""
+        return Tally(self, key)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """One more of something, for whoever finds out that it has really happened: see `Transaction.counts`."""
+
+    counts: Counts
+    key: Key
+
+    def add(self) -> None:
+        """It has happened."""
+        self.counts.add(*self.key)
+
+
+class Gauges(Instrument):
+    """What is as it is at the moment: read when somebody asks, from whoever knows."""
+
+    kind = "gauge"
+
+    def __init__(
+        self,
+        name: str,
+        unit: str,
+        description: str,
+        attributes: Sequence[str] = (),
+        *,
+        constant: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(name, unit, description, attributes, constant=constant)
+        self._sources: list[Callable[[], Reading]] = []
+
+    def watch(self, source: Callable[[], Reading]) -> Callable[[], None]:
+        """Read from `source` too, until the returned function is called."""
+        self._sources.append(source)
+        return lambda: self._sources.remove(source)
+
+    def read(self) -> Reading:
+        """What all sources say now."""
+        return {key: value for source in list(self._sources) for key, value in source().items()}
+
+
+class Cell:
+    """What was recorded under one key: how many in each bucket (the last one has no upper bound), and in total."""
+
+    __slots__ = ("counts", "highest", "lowest", "total")
+
+    def __init__(self, buckets: int) -> None:
+        self.counts = [0] * buckets
+        self.total = 0.0
+        self.lowest, self.highest = float("inf"), 0.0
+
+
+class Durations(Instrument):
+    """A histogram of seconds, in buckets with these upper bounds."""
+
+    kind = "histogram"
+
+    def __init__(
+        self,
+        name: str,
+        description: str,
+        bounds: tuple[float, ...],
+        attributes: Sequence[str] = (),
+        *,
+        constant: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(name, "s", description, attributes, constant=constant)
+        self.bounds = bounds
+        self.cells: dict[Key, Cell] = {}
+
+    def record(self, seconds: float, *key: Value, count: int = 1) -> None:
+        """Something took so long, so many times."""
+        cell = self.cells.get(key)
+        if cell is None:
+            cell = self.cells[key] = Cell(len(self.bounds) + 1)
+        cell.counts[bisect_left(self.bounds, seconds)] += count
+        cell.total += seconds * count
+        cell.lowest = min(cell.lowest, seconds)
+        cell.highest = max(cell.highest, seconds)
