@@ -222,8 +222,10 @@ class Consumer:
     async def _or_stop(self, something: Awaitable[object], seconds: float) -> None:
         """Wait for something, or for `stop`, or for so long."""
         waiting = [asyncio.ensure_future(something), asyncio.ensure_future(self._stopping.wait())]
-        done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        await _cancel(waiting)
+        try:
+            done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _cancel(waiting)
         for each in done:
             each.result()
 
