@@ -112,7 +112,7 @@ class Model:
         elif sha == script("beat").sha:
             self._beaten(keys[0], arguments[0], reply)
         elif sha == script("leave").sha:
-            self._left(keys[0], arguments[1], reply)
+            self._left(keys[0], arguments[1], arguments[2:], reply)
         else:
             raise AssertionError(f"an unknown script was called: {sha}")
 
@@ -154,10 +154,13 @@ class Model:
         silent = {name for (where, name), lives in self.living.items() if where == stream and not lives}
         assert {name.decode() for name in reply} == silent
 
-    def _left(self, stream: str, consumer: str, reply: Reply) -> None:
+    def _left(self, stream: str, consumer: str, unspent: list[str], reply: Reply) -> None:
         if stream not in self.created:
             assert isinstance(reply, ServerError)  # there is nothing to leave
             return
+        for held in (self.pending.get((stream, entry_id)) for entry_id in unspent):
+            if held and held.by == consumer:
+                held.attempts -= 1
         holds = self._holds(stream, consumer)
         assert reply == int(holds)
         if holds:

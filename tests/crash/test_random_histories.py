@@ -28,7 +28,7 @@ from .simulation import Pod, Simulation
 from .wire import Wire
 
 VARIABLE = "RANDOM_HISTORIES"
-_few = {"valkey": 120, "redis": 60}
+_few: dict[Kind, int] = {"valkey": 120, "redis": 60, "other": 60}
 _most_pods = 3
 which = st.integers(0, 5)
 _often = [Mode.WELL] * 4 + [Mode.IF_IN_STOCK] * 4 + [Mode.SLOWLY] * 3 + [Mode.FAILS] * 2

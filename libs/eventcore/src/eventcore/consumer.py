@@ -245,9 +245,12 @@ class Consumer:
             await asyncio.wait(self._work, timeout=left)
 
     async def _leave(self) -> None:
-        """Leave the group; what is still pending is declared free, for peers to take over at once."""
+        """Leave the group; what is still pending is declared free, for peers to take over at once.
+
+        What did not come to an end here has cost no attempt, unless it may be what brought us to an end.
+        """
         try:
-            left = await self.member.leave()
+            left = await self.member.leave(self._retries.unspent if self._defect is None else ())
         except _survivable as error:
             log.warning("could not leave %s: %s; peers will notice our silence", self.router.group, error)
         else:

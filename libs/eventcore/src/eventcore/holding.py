@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from . import telemetry
 from .delivery import Delivery, Key
@@ -25,6 +25,9 @@ class Holding:
 
     def __len__(self) -> int:
         return len(self._held)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._held)
 
     def __contains__(self, key: Key) -> bool:
         return key in self._held

@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
+from .delivery import Key
 from .pipe import Argument, Pipe, Reply, ServerError
 from .script import Call, Script, run, run_all
 
@@ -176,11 +177,17 @@ class GroupMember:
             [Entry(stream, entry_id.decode(), int(attempt), None) for entry_id, attempt in lost],
         )
 
-    async def leave(self) -> bool:
-        """Leave the group on every stream; whether nothing was left for peers to take over."""
+    async def leave(self, unspent: Iterable[Key] = ()) -> bool:
+        """Leave the group on every stream; whether nothing was left for peers to take over.
+
+        Of `unspent` deliveries that are left, the latest attempt is given back: it counts for nothing.
+        """
+        given_back: dict[str, list[str]] = {stream: [] for stream in self.streams}
+        for stream, entry_id in unspent:
+            given_back[stream].append(entry_id)
         calls = [
-            Call(_script("leave"), [self._prefix + stream, self._beats(stream)], [self.group, self.consumer])
-            for stream in self.streams
+            Call(_script("leave"), [self._prefix + stream, self._beats(stream)], [self.group, self.consumer, *ids])
+            for stream, ids in given_back.items()
         ]
         replies = await run_all(self._commands, calls)
         return all(reply == 0 for reply in replies)
