@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from .delivery import Key
+from .errors import Unavailable
 from .pipe import Argument, Pipe, Reply, ServerError
 from .script import Call, Script, run, run_all
 
@@ -79,13 +80,14 @@ class GroupMember:
         )
         for reply in replies:
             if isinstance(reply, Exception) and not (isinstance(reply, ServerError) and reply.code == "BUSYGROUP"):
+                # A server whose memory is full refuses to create before it looks. Who drains it must join all the same.
+                if isinstance(reply, Unavailable) and await self.exists():
+                    return
                 raise reply
 
     async def exists(self) -> bool:
-        """Whether the group is there on all its main streams."""
-        replies = await self._commands.pipeline(
-            [("XINFO", "GROUPS", self._prefix + stream) for stream in self.main_streams]
-        )
+        """Whether the group is there on all its streams."""
+        replies = await self._commands.pipeline([("XINFO", "GROUPS", self._prefix + stream) for stream in self.streams])
         return all(
             not isinstance(reply, Exception) and any(pairs(row)[b"name"] == self.group.encode() for row in reply)
             for reply in replies

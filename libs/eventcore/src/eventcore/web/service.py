@@ -47,8 +47,10 @@ class Service:
 
     def start(self, *, greeted: bool) -> None:
         """Begin to consume, and to look after the streams. Needs no server yet; `greeted` says that one was there."""
-        streams = sorted({stream for consumer in self.consumers for stream in consumer.router.streams})
-        self._upkeep.append(self._watched(Retention(self.store, streams).run(), "retention"))
+        streams = {stream for consumer in self.consumers for stream in consumer.member.main_streams}
+        redriven = {stream for consumer in self.consumers for stream in consumer.member.streams} - streams
+        retention = Retention(self.store, sorted(streams), redriven=sorted(redriven))
+        self._upkeep.append(self._watched(retention.run(), "retention"))
         if not greeted:
             self._upkeep.append(self._watched(wait_for_server(self.store), "wait-for-server"))
         self._consuming += [self._watched(each.run(), f"consume-{each.router.group}") for each in self.consumers]
