@@ -67,7 +67,7 @@ class Consumer:
         self._stopping = asyncio.Event()
         self._work: set[asyncio.Task[None]] = set()
         self._defect: BaseException | None = None
-        self.joined = False
+        self.joined = self._joined_before = False
         self.turned_at = time.monotonic()
 
     @property
@@ -144,14 +144,16 @@ class Consumer:
 
     async def _join(self) -> None:
         """Beat before reading, so that nothing is ever held by a consumer unknown to its peers; resume what is ours."""
-        await self.member.create()
+        for stream in await self.member.create():
+            if self._joined_before:
+                log.error("%s on %s was gone, with all it remembered: it begins anew", self.router.group, stream)
         await self._takeover.beat_once()
         for stream in self.member.streams:
             last = ""
             while pending := await self.member.pending(stream, after=last):
                 self._retries.recover(pending)
                 last = pending[-1].entry_id
-        self.joined = True
+        self.joined = self._joined_before = True
 
     # Handling
 

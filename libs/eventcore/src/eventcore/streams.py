@@ -73,8 +73,8 @@ class GroupMember:
         self._commands, self._reader, self._prefix = commands, reader, prefix
         self._names = {(prefix + stream).encode(): stream for stream in self.streams}
 
-    async def create(self) -> None:
-        """Create streams and groups where they aren't there, from the very first entry on."""
+    async def create(self) -> list[str]:
+        """Create what is missing of streams and groups, from the very first entry on; the streams where a group was."""
         replies = await self._commands.pipeline(
             [("XGROUP", "CREATE", self._prefix + stream, self.group, "0", "MKSTREAM") for stream in self.streams]
         )
@@ -82,8 +82,9 @@ class GroupMember:
             if isinstance(reply, Exception) and not (isinstance(reply, ServerError) and reply.code == "BUSYGROUP"):
                 # A server whose memory is full refuses to create before it looks. Who drains it must join all the same.
                 if isinstance(reply, Unavailable) and await self.exists():
-                    return
+                    return []
                 raise reply
+        return [stream for stream, reply in zip(self.streams, replies, strict=True) if not isinstance(reply, Exception)]
 
     async def exists(self) -> bool:
         """Whether the group is there on all its streams."""
