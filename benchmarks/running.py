@@ -1,0 +1,129 @@
+"""Runs one contestant once: empties and fills the server, starts the program, times it, and sees that it did it all."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from redis import Redis
+
+from . import works
+from .contestants import Contestant
+
+Figures = dict[str, float]
+
+
+class WrongCount(Exception):
+    """A contestant did not do the whole work: its figures would be wrong."""
+
+
+def cores() -> list[int]:
+    """The cores that this process may use; empty where the system doesn't say."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+@contextmanager
+def on_core(number: int) -> Iterator[None]:
+    """Programs that are started in here stay on one core, if there are several."""
+    allowed = cores()
+    if len(allowed) > 1:
+        os.sched_setaffinity(0, {allowed[number % len(allowed)]})
+    try:
+        yield
+    finally:
+        if len(allowed) > 1:
+            os.sched_setaffinity(0, allowed)
+
+
+def run(url: str, contestant: Contestant, work: str, count: int) -> Figures:
+    """Seconds of wall clock, of the client's and of the server's CPU; raises `WrongCount`."""
+    redis = Redis.from_url(url, protocol=2)
+    redis.flushall()
+    redis.hset("stock", mapping={f"{product}:available": works.plenty for product in works.products})
+    if work in works.consuming and not contestant.of_its_own:
+        fill(redis, count)
+    figures = _timed(redis, contestant.command(work, url, count))
+    _verify(redis, contestant, work, count)
+    redis.close()
+    return {"count": count, **figures}
+
+
+def fill(redis: Any, count: int, lines: int = 3) -> None:
+    """Append so many orders."""
+    payloads = _payloads(count, lines)
+    for first in range(0, count, works.batch):
+        pipeline = redis.pipeline(transaction=False)
+        for payload in payloads[first : first + works.batch]:
+            pipeline.xadd("orders_stream", {"event": payload})
+        pipeline.execute()
+
+
+@lru_cache(maxsize=4)
+def _payloads(count: int, lines: int) -> list[bytes]:
+    return works.payloads(count, lines)
+
+
+def _timed(redis: Any, command: list[str]) -> Figures:
+    """The program is on a core of its own, away from the server's."""
+    with on_core(1):
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with process:
+        try:
+            return _told_to_go(redis, process)
+        except BaseException:
+            process.kill()
+            raise
+
+
+def _told_to_go(redis: Any, process: subprocess.Popen[str]) -> Figures:
+    if process.stdin is None or process.stdout is None:
+        raise TypeError("the program was started without pipes")
+    ready = process.stdout.readline()
+    before = server_cpu(redis)
+    if ready:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    last = process.stdout.readline()
+    if process.wait() or not last:
+        raise WrongCount(f"{process.args!r} ended with status {process.returncode}")
+    return {**json.loads(last), "server": server_cpu(redis) - before}
+
+
+def server_cpu(redis: Any) -> float:
+    """Seconds of CPU that the server has used."""
+    used = redis.info("cpu")
+    return float(used["used_cpu_user"] + used["used_cpu_sys"])
+
+
+def _verify(redis: Any, contestant: Contestant, work: str, count: int) -> None:
+    found = _found_in_queues(redis, work) if contestant.name == "BullMQ" else _found(redis, work)
+    for what, number in found.items():
+        if number != (0 if what == "pending" else count):
+            raise WrongCount(f"{work}, {contestant.name}: {what} is {number:,} after {count:,} events")
+
+
+def _found(redis: Any, work: str) -> dict[str, int]:
+    """Everything here but what is pending has to be as many as there were events."""
+    found = {"published": redis.xlen("orders_stream")}
+    if work in works.consuming:
+        found["pending"] = sum(row["pending"] for row in redis.xinfo_groups("orders_stream"))
+        found["read"] = sum(row["entries-read"] for row in redis.xinfo_groups("orders_stream"))
+    if work in (works.pipe, works.reserve):
+        found["outcomes"] = redis.xlen("inventory_stream")
+    if work == works.reserve:
+        left = sum(map(int, redis.hvals("stock")))
+        found["taken / 3"] = (works.plenty * len(works.products) - left) // 3
+        found["reservations"] = sum(1 for _ in redis.scan_iter("reservation:*", count=10_000))
+    return found
+
+
+def _found_in_queues(redis: Any, work: str) -> dict[str, int]:
+    if work == works.publish_awaiting:
+        return {"published": redis.llen("bull:orders:wait")}
+    found = {"completed": redis.zcard("bull:orders:completed"), "pending": redis.llen("bull:orders:active")}
+    return found | ({"outcomes": redis.llen("bull:inventory:wait")} if work == works.pipe else {})
