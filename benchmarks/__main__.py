@@ -1,4 +1,8 @@
-"""`make bench`: every work by every contestant, in interleaved rounds; medians, spread and ratios; JSON beside it."""
+"""`make bench`: every work by every contestant, in interleaved rounds; medians, spread, ratios and goals.
+
+Figures go to a JSON file, and to a chart beside it. The default takes some minutes. ARGS="--full" takes longer runs of
+everything; ARGS="--only 'consume, acknowledge; POST'" takes those works only whose names contain one of the parts.
+"""
 
 from __future__ import annotations
 
@@ -7,69 +11,79 @@ import json
 import os
 import platform
 import subprocess
+import sys
+from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from eventcore.testing.server import Server, available_kinds
+from eventcore.testing.server import available_kinds
 
-from . import tables
-from .contestants import contestants
+from .chart import chart
 from .figures import Runs
-from .running import cores, on_core, run
-from .works import works
+from .goals import verdicts
+from .plan import Cell, Servers, plan
+from .running import cores
+from .tables import goals, tables
 
 packages = ("redis", "hiredis", "pydantic", "aiohttp", "uvloop", "faststream")
 
 
 def main() -> None:
     """Measure, print, write."""
-    arguments = _arguments()
-    console = Console()
-    facts = _facts(arguments.server)
-    console.print("  ".join(f"{name} {value}" for name, value in facts.items()), style="dim", highlight=False)
-    with on_core(0):
-        server = Server(kind=arguments.server, append_only=False).start()
-    with server:
-        runs = _streams(arguments, server.url, console)
-    console.print(tables.streams(runs))
+    options = _options()
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    facts = _facts(options.server)
+    _say(console, facts)
+    with ExitStack() as stack:
+        runs = _measure(plan(options), Servers(options.server, stack), options.rounds, console)
     facts["load after"] = _load()
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps({"facts": facts, "runs": runs}, indent=2))
-    console.print(f"written to {arguments.json}", style="dim")
+    for table in tables(runs):
+        if table.row_count:
+            console.print(table)
+    console.print(goals(verdicts(runs)))
+    _say(console, facts)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps({"facts": facts, "runs": runs}, indent=1))
+    picture = options.json.with_suffix(".svg")
+    picture.write_text(chart(runs, facts))
+    console.print(f"written to {options.json} and {picture}", style="dim")
 
 
-def _arguments() -> argparse.Namespace:
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--events", type=int, default=20_000)
-    parser.add_argument("--only", default="", help="works whose name contains this")
-    parser.add_argument("--who", default="", help="contestants whose name contains this, beside eventcore")
+    parser.add_argument("--full", action="store_true", help="longer runs, larger sizes, more rounds")
+    parser.add_argument("--rounds", type=int, help="3, or 5 with --full")
+    parser.add_argument("--events", type=int, help="20,000, or 100,000 with --full; slow contestants get fewer")
+    parser.add_argument("--sustained", type=int, help="orders of the sustained saga; by default half as many as events")
+    parser.add_argument("--only", default="", help="works whose names contain one of these, separated by ';'")
+    parser.add_argument("--who", default="", help="contestants whose names contain this, and those of ours")
     parser.add_argument("--server", default="valkey", choices=available_kinds())
     parser.add_argument("--json", type=Path, default=Path("build/bench.json"))
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.rounds = options.rounds or (5 if options.full else 3)
+    options.events = options.events or (100_000 if options.full else 20_000)
+    options.sustained = options.sustained or (120_000 if options.full else options.events // 2)
+    return options
 
 
-def _streams(arguments: argparse.Namespace, url: str, console: Console) -> Runs:
+def _measure(cells: list[Cell], servers: Servers, rounds: int, console: Console) -> Runs:
     """Who goes first moves on by one from round to round."""
-    taking_part = []
-    for each in contestants:
-        if arguments.who in each.name or each.name == "eventcore":
-            if reason := each.missing():
-                console.print(f"without {each.name}: {reason}", style="yellow")
-            else:
-                taking_part.append(each)
-    chosen = [work for work in works if arguments.only in work]
-    runs: Runs = {work: {each.name: [] for each in taking_part if work in each.works} for work in chosen}
-    for number in range(arguments.rounds):
-        first = number % len(taking_part)
-        for work in chosen:
-            for each in taking_part[first:] + taking_part[:first]:
-                if work in each.works:
-                    with console.status(f"round {number + 1} of {arguments.rounds}: {work}: {each.name}"):
-                        runs[work][each.name].append(run(url, each, work, int(arguments.events * each.share)))
+    for who, reason in sorted({(cell.who, cell.missing) for cell in cells if cell.missing}):
+        console.print(f"without {who}: {reason}", style="yellow")
+    cells = [cell for cell in cells if not cell.missing]
+    runs: Runs = {}
+    for cell in cells:
+        runs.setdefault(cell.work, {})[cell.who] = []
+    for number in range(rounds):
+        for work in runs:
+            whos = [cell for cell in cells if cell.work == work]
+            first = number % len(whos)
+            for cell in whos[first:] + whos[:first]:
+                with console.status(f"round {number + 1} of {rounds}: {work}: {cell.who}"):
+                    runs[work][cell.who].append(cell.measure(getattr(servers, cell.server)))
     return runs
 
 
@@ -84,6 +98,10 @@ def _facts(kind: str) -> dict[str, Any]:
         "load": _load(),
         **{name: _version(name) for name in packages},
     }
+
+
+def _say(console: Console, facts: dict[str, Any]) -> None:
+    console.print(" · ".join(f"{name} {value}" for name, value in facts.items()), style="dim", highlight=False)
 
 
 def _load() -> str:

@@ -11,6 +11,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Awaitable
 from importlib import import_module
 
 import uvloop
@@ -18,12 +19,13 @@ import uvloop
 from eventcore.web.run import relieve_collector
 
 from .contestants import modules
+from .ports import Timed
 
 
-async def measure(who: str, work: str, url: str, count: int) -> dict[str, float]:
+async def measure(prepared: Awaitable[Timed], *, ours: bool) -> dict[str, float]:
     """Wall and CPU seconds of the timed part."""
-    timed = await import_module(modules[who]).contestants[who][work](url, count)
-    if who == "eventcore":
+    timed = await prepared
+    if ours:
         relieve_collector()  # as `run` does in every service
     gc.collect()
     print("ready", flush=True)
@@ -33,7 +35,13 @@ async def measure(who: str, work: str, url: str, count: int) -> dict[str, float]
     return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
 
 
-if __name__ == "__main__":
+def main(who: str, work: str, url: str, count: int) -> None:
+    """Measure a contestant."""
     logging.disable(logging.CRITICAL)
+    prepare = import_module(modules[who]).contestants[who][work]
+    print(json.dumps(uvloop.run(measure(prepare(url, count), ours=who == "eventcore"))))
+
+
+if __name__ == "__main__":
     contestant, what, address, number = sys.argv[1:]
-    print(json.dumps(uvloop.run(measure(contestant, what, address, int(number)))))
+    main(contestant, what, address, int(number))

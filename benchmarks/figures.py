@@ -6,25 +6,11 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
+# What one contestant took, once: `count` events, `wall` seconds, `cpu` seconds of its own, `server` seconds of Redis …
 Run = dict[str, Any]
-# By work and contestant, one run for each round.
+# By work and contestant, one run for each round. The first contestant is the one that the others are compared with.
 Runs = dict[str, dict[str, list[Run]]]
-
-
-def rates(runs: Sequence[Run]) -> list[float]:
-    """Events a second of each round."""
-    return [run["count"] / run["wall"] for run in runs]
-
-
-def cpu(runs: Sequence[Run], whose: str = "cpu") -> float | None:
-    """Median milliseconds of CPU for 1,000 events, the client's or the `server`'s; `None` where nobody measured it."""
-    used = [run[whose] / run["count"] * 1_000_000 for run in runs if whose in run]
-    return statistics.median(used) if used else None
-
-
-def ratio(ours: Sequence[Run], theirs: Sequence[Run], of: Callable[[Run], float]) -> float:
-    """How many times theirs ours is. Rounds are compared one by one, so that a busy minute spoils one round only."""
-    return statistics.median(of(one) / of(other) for one, other in zip(ours, theirs, strict=False))
+Of = Callable[[Run], float]
 
 
 def rate(run: Run) -> float:
@@ -32,6 +18,45 @@ def rate(run: Run) -> float:
     return float(run["count"] / run["wall"])
 
 
-def cost(run: Run) -> float:
-    """The client's CPU seconds for one event."""
-    return float(run["cpu"] / run["count"])
+def client(run: Run) -> float:
+    """The client's milliseconds of CPU for 1,000 events."""
+    return float(run["cpu"] / run["count"] * 1e6)
+
+
+def server(run: Run) -> float:
+    """Redis's milliseconds of CPU for 1,000 events."""
+    return float(run["server"] / run["count"] * 1e6)
+
+
+def both(run: Run) -> float:
+    """The client's and Redis's."""
+    return client(run) + server(run)
+
+
+def commands(run: Run) -> float:
+    """Redis's milliseconds in the commands or scripts that write, for 1,000 events; reading requests is not in it."""
+    return float(run["commands"] / run["count"] * 1e6)
+
+
+def named(name: str) -> Of:
+    """A figure as it was measured."""
+    return lambda run: float(run[name])
+
+
+def median(runs: Sequence[Run], of: Of) -> float | None:
+    """The median over the rounds; `None` where nobody measured it."""
+    try:
+        return statistics.median(of(run) for run in runs)
+    except (KeyError, statistics.StatisticsError):
+        return None
+
+
+def ratio(ours: Sequence[Run], theirs: Sequence[Run], of: Of = rate) -> float | None:
+    """How many times theirs ours is.
+
+    Runs of the same round are compared, so that a busy minute of the machine spoils one round only.
+    """
+    try:
+        return statistics.median(of(one) / of(other) for one, other in zip(ours, theirs, strict=False))
+    except (KeyError, ZeroDivisionError, statistics.StatisticsError):
+        return None

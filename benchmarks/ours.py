@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from eventcore import Consumer, Router, Settings, Store, load
 
@@ -46,25 +46,42 @@ async def publish_batched(url: str, count: int) -> Timed:
 
 def consuming(make: Callable[[], Router]) -> Work:
     """A consumer with this router, until nothing is left."""
+    return consuming_all(lambda: [make()])
+
+
+def consuming_all(make: Callable[[], Sequence[Router]]) -> Work:
+    """A consumer with each of these routers, until all groups have read everything, and finished what was theirs."""
 
     async def prepare(url: str, count: int) -> Timed:
+        routers = make()
+
         async def work() -> None:
             async with store(url) as bus:
-                consumer = Consumer(bus, make())
-                running = asyncio.create_task(consumer.run())
-                while not (consumer.joined and await _finished(bus, count)):  # noqa: ASYNC110 - only the server knows
+                before = await _pending(bus)
+                consumers = [Consumer(bus, router) for router in routers]
+                running = [asyncio.create_task(consumer.run()) for consumer in consumers]
+                while not (  # noqa: ASYNC110 - only the server knows
+                    all(consumer.joined for consumer in consumers) and await _finished(bus, before)
+                ):
                     await asyncio.sleep(0.01)
-                consumer.stop()
-                await running
+                for consumer in consumers:
+                    consumer.stop()
+                await asyncio.gather(*running)
 
         return work
 
     return prepare
 
 
-async def _finished(bus: Store, count: int) -> bool:
+async def _pending(bus: Store) -> dict[bytes, int]:
+    """What is pending already, for consumers that are not ours, by group."""
+    exists = await bus.redis.exists("orders_stream")
+    return {row["name"]: row["pending"] for row in await bus.redis.xinfo_groups("orders_stream")} if exists else {}
+
+
+async def _finished(bus: Store, before: Mapping[bytes, int]) -> bool:
     rows = await bus.redis.xinfo_groups("orders_stream")
-    return any(row["entries-read"] == count and row["pending"] == 0 for row in rows)
+    return all(row["lag"] == 0 and row["pending"] == before.get(row["name"], 0) for row in rows)
 
 
 contestants = {

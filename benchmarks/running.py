@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -44,18 +44,22 @@ def run(url: str, contestant: Contestant, work: str, count: int) -> Figures:
     """Seconds of wall clock, of the client's and of the server's CPU; raises `WrongCount`."""
     redis = Redis.from_url(url, protocol=2)
     redis.flushall()
+    redis.config_resetstat()
     redis.hset("stock", mapping={f"{product}:available": works.plenty for product in works.products})
     if work in works.consuming and not contestant.of_its_own:
         fill(redis, count)
-    figures = _timed(redis, contestant.command(work, url, count))
+    figures = timed(redis, [contestant.command(work, url, count)])
     _verify(redis, contestant, work, count)
     redis.close()
     return {"count": count, **figures}
 
 
-def fill(redis: Any, count: int, lines: int = 3) -> None:
-    """Append so many orders."""
-    payloads = _payloads(count, lines)
+def fill(redis: Any, count: int, lines: int = 3, *, sampled: bool = False) -> None:
+    """Append so many orders; `sampled` if whoever placed them asked for their trace to be recorded."""
+    payloads: Iterable[bytes] = _payloads(count, lines)
+    if sampled:
+        payloads = (payload.replace(b'-00"', b'-01"') for payload in payloads)
+    payloads = list(payloads)
     for first in range(0, count, works.batch):
         pipeline = redis.pipeline(transaction=False)
         for payload in payloads[first : first + works.batch]:
@@ -68,36 +72,63 @@ def _payloads(count: int, lines: int) -> list[bytes]:
     return works.payloads(count, lines)
 
 
-def _timed(redis: Any, command: list[str]) -> Figures:
-    """The program is on a core of its own, away from the server's."""
-    with on_core(1):
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    with process:
-        try:
-            return _told_to_go(redis, process)
-        except BaseException:
+def timed(
+    redis: Any, commands: Sequence[Sequence[str]], *, core: int | None = 1, environment: Mapping[str, str] = {}
+) -> Figures:
+    """What the programs took together, once all were ready; by default on a core of their own, not the server's."""
+    with nullcontext() if core is None else on_core(core):
+        processes = [_started(command, environment) for command in commands]
+    try:
+        for process in processes:
+            if _line(process) != "ready":
+                raise WrongCount(f"{process.args!r} did not become ready")
+        before, commands_before = server_cpu(redis), server_time(redis)
+        for process in processes:
+            _go(process)
+        answers = [json.loads(_line(process) or "{}") for process in processes]
+        server, in_commands = server_cpu(redis) - before, server_time(redis) - commands_before
+    finally:
+        for process in processes:
             process.kill()
-            raise
+            process.communicate()
+    wall, cpu = max(each["wall"] for each in answers), sum(each["cpu"] for each in answers)
+    return {"wall": wall, "cpu": cpu, "server": server, "commands": in_commands}
 
 
-def _told_to_go(redis: Any, process: subprocess.Popen[str]) -> Figures:
-    if process.stdin is None or process.stdout is None:
-        raise TypeError("the program was started without pipes")
-    ready = process.stdout.readline()
-    before = server_cpu(redis)
-    if ready:
+def _started(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
+    )
+
+
+def _go(process: subprocess.Popen[str]) -> None:
+    if process.stdin is not None:
         process.stdin.write("go\n")
         process.stdin.flush()
-    last = process.stdout.readline()
-    if process.wait() or not last:
-        raise WrongCount(f"{process.args!r} ended with status {process.returncode}")
-    return {**json.loads(last), "server": server_cpu(redis) - before}
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    line = process.stdout.readline().strip() if process.stdout else ""
+    if not line:
+        raise WrongCount(f"{process.args!r} ended with status {process.wait()}")
+    return line
 
 
 def server_cpu(redis: Any) -> float:
     """Seconds of CPU that the server has used."""
     used = redis.info("cpu")
     return float(used["used_cpu_user"] + used["used_cpu_sys"])
+
+
+# What a contestant's writes are made of. A script's time contains that of the commands that it calls.
+_writes = ("hincrby", "hset", "xack", "xadd")
+
+
+def server_time(redis: Any) -> float:
+    """Seconds that the server has spent in the commands (or scripts) that write, without reading requests."""
+    used = redis.info("commandstats")
+    scripts = used.get("cmdstat_evalsha", {}).get("usec", 0)
+    return float(scripts or sum(used.get(f"cmdstat_{name}", {}).get("usec", 0) for name in _writes)) / 1e6
 
 
 def _verify(redis: Any, contestant: Contestant, work: str, count: int) -> None:

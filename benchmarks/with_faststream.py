@@ -20,6 +20,7 @@ from . import works
 from .ports import Contestants, Timed, Work
 
 _origin = Origin.new("faststream")
+_silent: Any = None
 Handler = Callable[..., Awaitable[None]]
 Make = Callable[[RedisBroker], Handler]
 
@@ -66,7 +67,7 @@ def consuming(make: Make, *, batch: bool) -> Work:
 
     async def prepare(url: str, count: int) -> Timed:
         await _fill(url, count)
-        broker, redis = RedisBroker(url, logger=None, protocol=2), Redis.from_url(url, protocol=2)
+        broker, redis = RedisBroker(url, logger=_silent), Redis.from_url(url, protocol=2)
         stream: Any = StreamSub(
             "orders_stream", group=works.group, consumer="c", last_id="0", batch=batch, max_records=works.batch
         )
@@ -85,7 +86,7 @@ def consuming(make: Make, *, batch: bool) -> Work:
 
 
 async def _connected(url: str) -> RedisBroker:
-    broker = RedisBroker(url, logger=None, protocol=2)
+    broker = RedisBroker(url, logger=_silent)
     await broker.connect()
     return broker
 
