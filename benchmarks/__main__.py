@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
 from eventcore.testing.server import available_kinds
 
 from .chart import chart
 from .figures import Runs
-from .goals import verdicts
 from .plan import Cell, Servers, plan
 from .running import cores
-from .tables import goals, tables
+from .sheets import Sheet, sheets
 
 packages = ("redis", "hiredis", "pydantic", "aiohttp", "uvloop", "faststream")
 
@@ -40,10 +40,8 @@ def main() -> None:
     with ExitStack() as stack:
         runs = _measure(plan(options), Servers(options.server, stack), options.rounds, console)
     facts["load after"] = _load()
-    for table in tables(runs):
-        if table.row_count:
-            console.print(table)
-    console.print(goals(verdicts(runs)))
+    for sheet in sheets(runs):
+        console.print(_table(sheet))
     _say(console, facts)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps({"facts": facts, "runs": runs}, indent=1))
@@ -85,6 +83,19 @@ def _measure(cells: list[Cell], servers: Servers, rounds: int, console: Console)
                 with console.status(f"round {number + 1} of {rounds}: {work}: {cell.who}"):
                     runs[work][cell.who].append(cell.measure(getattr(servers, cell.server)))
     return runs
+
+
+def _table(sheet: Sheet) -> Table:
+    """The same for a terminal; what follows from a verdict is its colour, and nothing else."""
+    table = Table(title=sheet.title, title_justify="left")
+    for number, heading in enumerate(sheet.headings):
+        table.add_column(heading, justify="left" if number < sheet.left else "right", no_wrap=number > 0)
+    colours = {"met": "green", "not met": "red", "not measured": "dim"}
+    for number, row in enumerate(sheet.rows):
+        if number and row[0]:
+            table.add_section()
+        table.add_row(*row, style=colours.get(row[-1]))
+    return table
 
 
 def _facts(kind: str) -> dict[str, Any]:

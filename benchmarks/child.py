@@ -11,7 +11,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from importlib import import_module
 
 import uvloop
@@ -22,8 +22,10 @@ from .contestants import modules
 from .ports import Timed
 
 
-async def measure(prepared: Awaitable[Timed], *, ours: bool) -> dict[str, float]:
-    """Wall and CPU seconds of the timed part."""
+async def measure(
+    prepared: Awaitable[Timed], *, ours: bool, finish: Callable[[], object] = lambda: None
+) -> dict[str, float]:
+    """Wall and CPU seconds of the timed part, to which `finish` belongs."""
     timed = await prepared
     if ours:
         relieve_collector()  # as `run` does in every service
@@ -32,6 +34,7 @@ async def measure(prepared: Awaitable[Timed], *, ours: bool) -> dict[str, float]
     sys.stdin.readline()
     wall, cpu = time.perf_counter(), time.process_time()
     await timed()
+    finish()
     return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
 
 

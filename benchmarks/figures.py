@@ -33,11 +33,6 @@ def both(run: Run) -> float:
     return client(run) + server(run)
 
 
-def commands(run: Run) -> float:
-    """Redis's milliseconds in the commands or scripts that write, for 1,000 events; reading requests is not in it."""
-    return float(run["commands"] / run["count"] * 1e6)
-
-
 def named(name: str) -> Of:
     """A figure as it was measured."""
     return lambda run: float(run[name])

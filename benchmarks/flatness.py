@@ -1,4 +1,7 @@
-"""Whether an event costs the same whatever else there is: a long stream, large orders, many groups, much pending."""
+"""Whether an event costs the same whatever else there is: a long stream, large orders, many groups, much pending.
+
+One circumstance is a choice: how many entries are asked for at once.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ from redis import Redis
 
 from . import variants, works
 from .figures import Run
-from .running import WrongCount, fill, timed
+from .running import WrongCount, empty, fill, timed
 
 # A peer that holds what is pending, and is known to be alive for as long as anybody measures.
+at_once = "entries in one read (CONSUMER_BATCH)"
 _peer, _in_a_year = "peer", 366 * 86_400_000
 
 
@@ -35,13 +39,14 @@ def circumstances(*, full: bool) -> Iterator[Circumstance]:
         yield Circumstance("groups", size, "delivery")
     for size in (0, 10_000, 100_000) if full else (0, 10_000):
         yield Circumstance("pending for a peer", size)
+    for size in (256, 64, 16, 4):
+        yield Circumstance(at_once, size)
 
 
 def measure(url: str, where: Circumstance, count: int) -> Run:
     """Client and server CPU for each event (line, delivery). Raises `WrongCount`."""
     redis = Redis.from_url(url, protocol=2)
-    redis.flushall()
-    redis.hset("stock", mapping={f"{product}:available": works.plenty for product in works.products})
+    empty(redis)
     lines, groups, work = 3, 1, works.acknowledge
     if where.name == "lines in an order":
         lines, work, count = where.size, works.reserve, max(200, count // (3 * where.size))
@@ -52,7 +57,10 @@ def measure(url: str, where: Circumstance, count: int) -> Run:
         _prepare[where.name](redis, where.size)
     fill(redis, count, lines)
     command = variants.command(url, count, work, groups=groups)
-    run = timed(redis, [command], environment={"STREAM_KEEP_ENTRIES": "2000000", "STREAM_CAP": "3000000"})
+    environment = {"STREAM_KEEP_ENTRIES": "2000000", "STREAM_CAP": "3000000"}
+    if where.name == at_once:
+        environment["CONSUMER_BATCH"] = str(where.size)
+    run = timed(redis, [command], environment=environment)
     _verify(redis, where, groups, pending)
     redis.close()
     return {**run, "count": count * groups * (lines if where.cost == "line" else 1)}

@@ -43,15 +43,24 @@ def on_core(number: int) -> Iterator[None]:
 def run(url: str, contestant: Contestant, work: str, count: int) -> Figures:
     """Seconds of wall clock, of the client's and of the server's CPU; raises `WrongCount`."""
     redis = Redis.from_url(url, protocol=2)
-    redis.flushall()
-    redis.config_resetstat()
-    redis.hset("stock", mapping={f"{product}:available": works.plenty for product in works.products})
-    if work in works.consuming and not contestant.of_its_own:
-        fill(redis, count)
+    prepare(redis, contestant, work, count)
     figures = timed(redis, [contestant.command(work, url, count)])
-    _verify(redis, contestant, work, count)
+    verify(redis, contestant, work, count)
     redis.close()
     return {"count": count, **figures}
+
+
+def prepare(redis: Any, contestant: Contestant, work: str, count: int) -> None:
+    """Leave on the server only what the work starts from."""
+    empty(redis)
+    if work in works.consuming and not contestant.of_its_own:
+        fill(redis, count)
+
+
+def empty(redis: Any) -> None:
+    """Leave nothing on the server but stock."""
+    redis.flushall()
+    redis.hset("stock", mapping={f"{product}:available": works.plenty for product in works.products})
 
 
 def fill(redis: Any, count: int, lines: int = 3, *, sampled: bool = False) -> None:
@@ -82,17 +91,17 @@ def timed(
         for process in processes:
             if _line(process) != "ready":
                 raise WrongCount(f"{process.args!r} did not become ready")
-        before, commands_before = server_cpu(redis), server_time(redis)
+        before = server_cpu(redis)
         for process in processes:
             _go(process)
         answers = [json.loads(_line(process) or "{}") for process in processes]
-        server, in_commands = server_cpu(redis) - before, server_time(redis) - commands_before
+        server = server_cpu(redis) - before
     finally:
         for process in processes:
             process.kill()
             process.communicate()
     wall, cpu = max(each["wall"] for each in answers), sum(each["cpu"] for each in answers)
-    return {"wall": wall, "cpu": cpu, "server": server, "commands": in_commands}
+    return {"wall": wall, "cpu": cpu, "server": server}
 
 
 def _started(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
@@ -120,18 +129,8 @@ def server_cpu(redis: Any) -> float:
     return float(used["used_cpu_user"] + used["used_cpu_sys"])
 
 
-# What a contestant's writes are made of. A script's time contains that of the commands that it calls.
-_writes = ("hincrby", "hset", "xack", "xadd")
-
-
-def server_time(redis: Any) -> float:
-    """Seconds that the server has spent in the commands (or scripts) that write, without reading requests."""
-    used = redis.info("commandstats")
-    scripts = used.get("cmdstat_evalsha", {}).get("usec", 0)
-    return float(scripts or sum(used.get(f"cmdstat_{name}", {}).get("usec", 0) for name in _writes)) / 1e6
-
-
-def _verify(redis: Any, contestant: Contestant, work: str, count: int) -> None:
+def verify(redis: Any, contestant: Contestant, work: str, count: int) -> None:
+    """Raise `WrongCount` unless the whole work was done."""
     found = _found_in_queues(redis, work) if contestant.name == "BullMQ" else _found(redis, work)
     for what, number in found.items():
         if number != (0 if what == "pending" else count):
@@ -143,7 +142,7 @@ def _found(redis: Any, work: str) -> dict[str, int]:
     found = {"published": redis.xlen("orders_stream")}
     if work in works.consuming:
         found["pending"] = sum(row["pending"] for row in redis.xinfo_groups("orders_stream"))
-        found["read"] = sum(row["entries-read"] for row in redis.xinfo_groups("orders_stream"))
+        found["read"] = sum(row["entries-read"] or 0 for row in redis.xinfo_groups("orders_stream"))
     if work in (works.pipe, works.reserve):
         found["outcomes"] = redis.xlen("inventory_stream")
     if work == works.reserve:

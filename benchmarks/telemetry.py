@@ -7,7 +7,7 @@ import urllib.request
 
 from redis import Redis
 
-from . import programs, running, variants, works
+from . import programs, running, variants
 from .figures import Run
 from .programs import Program
 from .running import WrongCount
@@ -19,8 +19,7 @@ ways = (off, unsampled, exported)
 def measure(url: str, way: str, work: str, count: int) -> Run:
     """Consume events whose trace is sampled or not. Raises `WrongCount`, also where spans are missing."""
     redis = Redis.from_url(url, protocol=2)
-    redis.flushall()
-    redis.hset("stock", mapping={f"{product}:available": works.plenty for product in works.products})
+    running.empty(redis)
     running.fill(redis, count, sampled=way == exported)
     port = programs.free_port()
     receiver = Program([sys.executable, "-m", "benchmarks.sink", str(port)], port=port)
@@ -30,7 +29,7 @@ def measure(url: str, way: str, work: str, count: int) -> Run:
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
             "OTEL_METRICS_EXPORTER": "none",
             # Nothing may be dropped, or dropping would look cheap.
-            "OTEL_BSP_MAX_QUEUE_SIZE": str(2 * count),
+            "OTEL_BSP_MAX_QUEUE_SIZE": str(2 * count + 2048),
         }
         run = running.timed(redis, [variants.command(url, count, work)], environment=environment)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/spans") as answer:

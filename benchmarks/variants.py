@@ -13,6 +13,8 @@ import time
 from collections.abc import Sequence
 
 import uvloop
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
 
 from contracts import OrderCreated
 from eventcore import Router, Settings, load
@@ -58,12 +60,19 @@ def main(options: str, url: str, count: str) -> None:
     """Measure one variant; telemetry is on where an `OTEL_…` variable says so."""
     chosen = json.loads(options)
     logging.disable(logging.CRITICAL)
-    flush = configure("bench", load(Settings)) if any(name.startswith("OTEL_") for name in os.environ) else None
+    exports = any(name.startswith("OTEL_") for name in os.environ)
+    flush = configure("bench", load(Settings)) if exports else lambda: None
     prepare = consuming_all(lambda: _routers(chosen["work"], chosen["groups"], chosen["busy"]))
-    answer = uvloop.run(measure(prepare(url, int(count)), ours=True))
-    if flush is not None:
-        flush()
+    answer = uvloop.run(measure(prepare(url, int(count)), ours=True, finish=_export))
+    flush()
     print(json.dumps(answer), flush=True)
+
+
+def _export() -> None:
+    """Send the spans that are still waiting: a consumer that never rests has to find the time for them, too."""
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, TracerProvider):
+        provider.force_flush(60_000)
 
 
 if __name__ == "__main__":
