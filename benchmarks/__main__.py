@@ -7,7 +7,6 @@ everything; ARGS="--only 'consume, acknowledge; POST'" takes those works only wh
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import platform
@@ -24,9 +23,9 @@ from rich.table import Table
 from eventcore.testing.server import available_kinds
 
 from .chart import chart
-from .figures import Runs
-from .plan import Cell, Servers, plan
-from .running import WrongCount, cores
+from .plan import Servers, plan
+from .rounds import interleaved
+from .running import cores
 from .sheets import Sheet, sheets
 
 packages = ("redis", "hiredis", "pydantic", "aiohttp", "uvloop", "faststream")
@@ -39,7 +38,7 @@ def main() -> None:
     facts = _facts(options.server)
     _say(console, facts)
     with ExitStack() as stack:
-        runs = _measure(plan(options), Servers(options.server, stack), options.rounds, console)
+        runs = interleaved(plan(options), Servers(options.server, stack), options.rounds, console)
     facts["load after"] = _load()
     for sheet in sheets(runs):
         console.print(_table(sheet))
@@ -66,29 +65,6 @@ def _options() -> argparse.Namespace:
     options.events = options.events or (100_000 if options.full else 20_000)
     options.sustained = options.sustained or (120_000 if options.full else options.events // 2)
     return options
-
-
-def _measure(cells: list[Cell], servers: Servers, rounds: int, console: Console) -> Runs:
-    """Who goes first moves on by one from round to round. Who fails has no figures at all."""
-    for who, reason in sorted({(cell.who, cell.missing) for cell in cells if cell.missing}):
-        console.print(f"without {who}: {reason}", style="yellow")
-    cells = [cell for cell in cells if not cell.missing]
-    runs: Runs = {}
-    for cell in cells:
-        runs.setdefault(cell.work, {})[cell.who] = []
-    for number, work in itertools.product(range(rounds), runs):
-        taking_part = [cell for cell in cells if cell.work == work and cell.who in runs[work]]
-        first = number % max(1, len(taking_part))
-        for cell in taking_part[first:] + taking_part[:first]:
-            if cell.once and number:
-                continue
-            with console.status(f"round {number + 1} of {rounds}: {work}: {cell.who}"):
-                try:
-                    runs[work][cell.who].append(cell.measure(getattr(servers, cell.server)))
-                except (WrongCount, OSError) as error:
-                    console.print(f"left out: {work}: {cell.who}: {error}", style="red")
-                    del runs[work][cell.who]
-    return {work: by_whom for work, by_whom in runs.items() if by_whom}
 
 
 def _table(sheet: Sheet) -> Table:
