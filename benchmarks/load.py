@@ -10,6 +10,7 @@ import json
 import math
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -51,7 +52,8 @@ class Client:
         self.sent = self.answered = self.allowed = 0
         self.latencies: list[float] = []
         self._due: Callable[[int], float] = lambda number: time.perf_counter()
-        self._idle: list[_Connection] = []
+        # The one that has rested longest is used next, before its server takes it for forgotten.
+        self._idle: deque[_Connection] = deque()
         self._all: list[_Connection] = []
         self._finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -72,7 +74,7 @@ class Client:
         """Let this many requests be sent altogether."""
         self.allowed = min(number, len(self._requests))
         while self._idle and self.sent < self.allowed:
-            self._idle.pop().send(self.sent, self._requests[self.sent], self._due(self.sent))
+            self._idle.popleft().send(self.sent, self._requests[self.sent], self._due(self.sent))
             self.sent += 1
 
     async def wait(self) -> None:
@@ -99,7 +101,7 @@ class Client:
     def took(self, connection: _Connection, status: bytes, body: bytes) -> None:
         """An answer has come."""
         if not status.startswith(b"2"):
-            self.lost(ConnectionError(f"answered {status.decode()}: {body[:200]!r}"))
+            self.fail(f"answered {status.decode()}: {body[:200]!r}")
             return
         self.latencies.append(time.perf_counter() - connection.since)
         self.answered += 1
@@ -109,10 +111,17 @@ class Client:
             self._finished.set_result(None)
         self.allow(self.allowed)
 
-    def lost(self, error: Exception | None) -> None:
-        """A connection is lost."""
+    def lost(self, connection: _Connection) -> None:
+        """A connection is closed: one more or less is no matter, an answer is."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+        else:
+            self.fail("the server closed a connection instead of answering")
+
+    def fail(self, why: str) -> None:
+        """End it all."""
         if not self._finished.done():
-            self._finished.set_exception(error or ConnectionError("the server closed a connection"))
+            self._finished.set_exception(ConnectionError(why))
 
 
 class _Connection(asyncio.Protocol):
@@ -125,7 +134,7 @@ class _Connection(asyncio.Protocol):
         self.transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._client.lost(exc)
+        self._client.lost(self)
 
     def send(self, number: int, request: bytes, since: float) -> None:
         self.number, self.since = number, since
@@ -136,7 +145,7 @@ class _Connection(asyncio.Protocol):
         head = data.find(b"\r\n\r\n")
         length = _length.search(data, 0, head) if head >= 0 else None
         if head >= 0 and length is None:
-            self._client.lost(ConnectionError("an answer doesn't say how long it is"))
+            self._client.fail("an answer doesn't say how long it is")
         elif length is None or len(data) < head + 4 + int(length[1]):
             self._received = data
         else:

@@ -78,6 +78,20 @@ async def test_an_answer_that_is_no_success_ends_it() -> None:
         client.close()
 
 
+async def test_a_connection_closed_instead_of_an_answer_ends_it() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    client = load.Client(load.order_requests(1))
+    await client.connect(server.sockets[0].getsockname()[1], connections=1)
+    with pytest.raises(ConnectionError, match="closed a connection instead of answering"):
+        await client.as_fast_as_possible()
+    server.close()
+    await server.wait_closed()
+
+
 def test_percentiles_are_of_the_nearest_rank() -> None:
     assert [load.percentile(range(1, 101), percent) for percent in (50, 99, 100)] == [50, 99, 100]
     assert load.percentile([7.0], 99) == 7.0
