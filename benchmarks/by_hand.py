@@ -18,7 +18,7 @@ from contracts import OrderCreated
 from eventcore import Origin, decode, encode
 
 from . import works
-from .ports import Contestants, Timed, Work
+from .shapes import Contestants, Timed, Work
 
 Fields = Mapping[bytes, bytes]
 Read = Callable[[Fields], OrderCreated]

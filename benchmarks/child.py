@@ -19,7 +19,7 @@ import uvloop
 from eventcore.web.run import relieve_collector
 
 from .contestants import modules
-from .ports import Timed
+from .shapes import Timed
 
 
 async def measure(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from eventcore import Consumer, Router, Settings, Store, load
 
 from . import works
-from .ports import Timed, Work
+from .shapes import Timed, Work
 
 
 def store(url: str) -> Store:

@@ -7,15 +7,15 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .running import on_core
+from .running import WrongCount, on_core
 
 patience = 60.0
 services = ("order_service", "inventory_service", "notification_service")
@@ -37,45 +37,53 @@ def free_port() -> int:
 
 
 def service(module: str, url: str, **more: str) -> Program:
-    """One of the shop's services, as in production but for its log."""
+    """One of the shop's services, as in production."""
     port = free_port()
-    said = {"REDIS_URL": url, "HOST": "127.0.0.1", "PORT": str(port), "LOG_LEVEL": "ERROR", **more}
+    said = {"REDIS_URL": url, "HOST": "127.0.0.1", "PORT": str(port), **more}
     return Program([sys.executable, "-m", module], said, port)
 
 
 @contextmanager
 def running(programs: Sequence[Program], *, core: int | None = None) -> Iterator[list[int]]:
     """Run programs, on one core or anywhere, until they are ready and through the block; their process ids."""
-    with nullcontext() if core is None else on_core(core):
-        # What they say about their work, such as notifications by log, is none of ours.
-        processes = [
-            subprocess.Popen(each.command, env={**os.environ, **each.environment}, stdout=subprocess.DEVNULL)
-            for each in programs
-        ]
-    try:
-        for program, process in zip(programs, processes, strict=True):
-            _wait_ready(program, process)
-        yield [process.pid for process in processes]
-    finally:
-        for process in processes:
-            process.send_signal(signal.SIGTERM)
-        for process in processes:
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    with tempfile.TemporaryFile() as log:
+        with nullcontext() if core is None else on_core(core):
+            processes = [
+                subprocess.Popen(each.command, env={**os.environ, **each.environment}, stdout=log, stderr=log)
+                for each in programs
+            ]
+        try:
+            for program, process in zip(programs, processes, strict=True):
+                if not _ready(program, process):
+                    log.seek(0)
+                    raise WrongCount(f"{program.command} did not become ready: {log.read()[-500:].decode()}")
+            yield [process.pid for process in processes]
+        finally:
+            _stop(processes)
 
 
-def _wait_ready(program: Program, process: subprocess.Popen[bytes]) -> None:
+def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    for process in processes:
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _ready(program: Program, process: subprocess.Popen[bytes]) -> bool:
+    """Wait until it is; false when it ends or takes too long."""
     deadline = time.monotonic() + patience
     while program.port:
         if process.poll() is not None or time.monotonic() > deadline:
-            raise TimeoutError(f"{program.command} did not become ready")
+            return False
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{program.port}/readyz", timeout=5):
-                return
-        except (OSError, urllib.error.HTTPError):
+                return True
+        except OSError:
             time.sleep(0.01)
+    return True
 
 
 def cpu(pid: int) -> float:

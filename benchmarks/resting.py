@@ -12,7 +12,8 @@ from .figures import Run
 
 def measure(url: str, module: str, seconds: float) -> Run:
     """Start a service, and leave it alone for so long."""
-    Redis.from_url(url).flushall()
+    with Redis.from_url(url) as redis:
+        redis.flushall()
     start = time.perf_counter()
     with programs.running([programs.service(module, url)]) as [pid]:
         ready, started = time.perf_counter() - start, programs.cpu(pid)

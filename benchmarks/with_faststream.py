@@ -17,7 +17,7 @@ from contracts import OrderCreated
 from eventcore import Origin, encode
 
 from . import works
-from .ports import Contestants, Timed, Work
+from .shapes import Contestants, Timed, Work
 
 _origin = Origin.new("faststream")
 _silent: Any = None
