@@ -3,6 +3,8 @@
 PYTHON ?= python3
 # How many tests run at once: `make test WORKERS=0` runs them in one process.
 WORKERS ?= auto
+# `make bench PEERS=0` installs no peers to be measured beside.
+PEERS ?= 1
 # More arguments for pytest (`make test ARGS="-k router -x"`), the benchmark, the suite on kind or scripts/lock.
 ARGS ?=
 
@@ -42,7 +44,8 @@ format: .venv/.dev ## Format the code and mend what the linter can mend.
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format --quiet .
 
-bench: .venv/.installed ## Run the benchmark (ARGS=).
+bench: .venv/.installed ## Run the benchmark beside all peers that can be installed (PEERS=0 asks for none, ARGS=).
+	@[ '$(PEERS)' = 0 ] || scripts/peers
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 images: ## Build the container images.
