@@ -322,9 +322,11 @@ def _within(delivery: Delivery) -> AbstractContextManager[None]:
     """Where a handler runs: what it does and whom it talks to is part of the event's trace, recorded or not."""
     if delivery.envelope is None:
         return nullcontext()
-    origin = Origin.caused_by(delivery.envelope.metadata, "")
-    span = delivery.span or telemetry.context_of(origin.traceparent, origin.tracestate)
-    return telemetry.current(span, origin.baggage)
+    metadata = delivery.envelope.metadata
+    if delivery.span is not None:
+        return telemetry.current(delivery.span, metadata.baggage)
+    origin = Origin.caused_by(metadata, "")
+    return telemetry.current(telemetry.context_of(origin.traceparent, origin.tracestate), metadata.baggage)
 
 
 def _end_span(delivery: Delivery, outcome: str, error: Exception | None = None) -> None:

@@ -40,9 +40,8 @@ class RecordedSpan:
 
     __slots__ = ("_span", "traceparent")
 
-    def __init__(self, span: Span) -> None:
-        self._span = span
-        self.traceparent = traceparent_of(span.get_span_context())
+    def __init__(self, span: Span, traceparent: str) -> None:
+        self._span, self.traceparent = span, traceparent
 
     def within(self, around: context.Context) -> context.Context:
         """The context in which this span is the current one."""
@@ -104,7 +103,7 @@ def start_span(
     if parent is not None:
         around = trace.set_span_in_context(NonRecordingSpan(parent), around)
     span = _tracer.start_span(name, around, kind, attributes, [Link(each) for each in links])
-    return RecordedSpan(span) if span.is_recording() else None
+    return RecordedSpan(span, traceparent_of(span.get_span_context())) if span.is_recording() else None
 
 
 def is_valid(traceparent: str) -> bool:
