@@ -55,7 +55,7 @@ EVENTCORE_LAYERS = (
     ),
     Layer(
         "pure",
-        frozenset({"delivery", "envelope", "event", "lanes", "retry", "router", "transaction"}),
+        frozenset({"delivery", "envelope", "event", "lanes", "opening", "retry", "router", "transaction"}),
         forbidden=frozenset({"aiohttp", "redis"}),
     ),
     Layer("leaves", frozenset({"errors", "settings", "telemetry"}), forbidden=frozenset({"aiohttp", "redis"})),

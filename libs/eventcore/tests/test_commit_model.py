@@ -180,7 +180,7 @@ def permanent_keys() -> tuple[str, ...]:
 @example(
     [Transaction(then=[Hash("k1")["a"].set("many")]), Transaction(then=[Hash("k1")["a"].add(1), Text("k2").set("x")])]
 )
-@limits(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@limits(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 async def test_the_server_does_what_the_model_does(store: Store, story: list[Transaction]) -> None:
     await store.redis.flushall()
     fences = await delivered(store, len(story))

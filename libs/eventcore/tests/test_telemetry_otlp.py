@@ -102,7 +102,10 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> Callable[[Spanned], ExportTraceS
         monkeypatch.setattr(quick, "sink", ended.append)
         spanned()
         monkeypatch.setattr(quick, "sink", None)
-        return ExportTraceServiceRequest.FromString(encode(ended).SerializePartialToString())
+        request: ExportTraceServiceRequest = ExportTraceServiceRequest.FromString(
+            encode(ended).SerializePartialToString()
+        )
+        return request
 
     return make
 

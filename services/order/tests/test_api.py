@@ -14,8 +14,8 @@ from openapi_spec_validator import validate
 
 from contracts import InventoryReserved, Line
 from eventcore import OutcomeUnknown, Settings, Store
+from eventcore.commit import Acknowledgement, Committer, Work
 from eventcore.commit import Answer as CommitAnswer
-from eventcore.commit import Committer, Work
 from eventcore.testing.fixtures import StartServer
 from eventcore.web import STORE
 from libs.contracts.tests.calling import Caller
@@ -313,8 +313,10 @@ class EveryOtherAnswerLost(Committer):
         self._committer = committer
         self.asked = 0
 
-    async def commit_all(self, work: Sequence[Work]) -> list[CommitAnswer]:
-        answers = await self._committer.commit_all(work)
+    async def commit_all(
+        self, work: Sequence[Work], acknowledgements: Sequence[Acknowledgement] = ()
+    ) -> list[CommitAnswer]:
+        answers = await self._committer.commit_all(work, acknowledgements)
         self.asked += 1
         if self.asked % 2:
             raise OutcomeUnknown("the connection died")

@@ -52,6 +52,15 @@ class Committed:
     entry_ids: tuple[str, ...] = ()
 
 
+@dataclass(slots=True)
+class Acknowledgement:
+    """Deliveries of one stream and group that have nothing to commit but their acknowledgement."""
+
+    stream: str
+    group: str
+    entry_ids: list[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Duplicate:
     """Somebody else had already committed this delivery; nothing was written."""
@@ -65,6 +74,7 @@ class GuardsFailed:
 
 
 Answer = Committed | Duplicate | GuardsFailed | Exception
+_acknowledged = Committed()
 
 
 @dataclass(slots=True)
@@ -91,51 +101,44 @@ class Committer:
         self._prefix = prefix
         self._cap = "" if stream_cap is None else str(stream_cap)
 
-    async def commit_all(self, work: Sequence[Work]) -> list[Answer]:
-        """Commit each piece of work on its own, in order; the answers, with an exception where one failed.
+    async def commit_all(self, work: Sequence[Work], acknowledgements: Sequence[Acknowledgement] = ()) -> list[Answer]:
+        """Commit each piece of work on its own, in order, then acknowledge; the answers, an exception where one failed.
 
         Raises `Unavailable` when the server could not be reached, `OutcomeUnknown` when the connection died with the
-        commands on their way. Fenced work may then be sent again without harm.
+        commands on their way. Fenced work and acknowledgements may then be sent again without harm.
         """
         began = time.perf_counter()
         try:
-            replies = await self._run(work)
+            replies = await self._run(work, acknowledgements)
         except (TypeError, ValueError) as error:  # an argument that can't be sent: nothing was
-            if len(work) == 1:
+            if len(work) == 1 and not acknowledgements:
                 return [error]
-            return [answer for each in work for answer in await self.commit_all([each])]
+            answers = [answer for each in work for answer in await self.commit_all([each])]
+            return answers + (await self.commit_all([], acknowledgements) if acknowledgements else [])
         except EventcoreError as error:
-            _measure(work, [error] * len(work), time.perf_counter() - began)
+            _measure(work, acknowledgements, [error] * (len(work) + len(acknowledgements)), began)
             raise
-        answers = [_answer(reply, each.transaction) for reply, each in zip(replies, work, strict=True)]
-        _measure(work, answers, time.perf_counter() - began)
+        answers = [_answer(reply, each.transaction) for reply, each in zip(replies, work, strict=False)]
+        answers += [reply if isinstance(reply, Exception) else _acknowledged for reply in replies[len(work) :]]
+        _measure(work, acknowledgements, answers, began)
         return answers
 
-    async def _run(self, work: Sequence[Work]) -> list[Reply]:
-        """Script calls for what has something to say; one XACK with many ids for what is only acknowledged."""
-        bare: dict[tuple[str, str], dict[int, str]] = {}
+    async def _run(self, work: Sequence[Work], acknowledgements: Sequence[Acknowledgement]) -> list[Reply]:
+        """The replies to each piece of work, and to each acknowledgement."""
         calls: dict[int, Call] = {}
-        replies: list[Reply] = [[b"ok"]] * len(work)
+        replies: list[Reply] = [None] * len(work)
         for i, each in enumerate(work):
-            if each.transaction.is_empty:
-                if each.fence is not None:
-                    bare.setdefault((each.fence.stream, each.fence.group), {})[i] = each.fence.entry_id
-                continue
             try:
                 calls[i] = self._call(each)
             except Exception as error:  # noqa: BLE001 - what one handler decided must not hurt its neighbours
                 replies[i] = error
-        acknowledgements: list[Command] = [
-            ("XACK", self._prefix + stream, group, *entry_ids.values()) for (stream, group), entry_ids in bare.items()
+        xacks: list[Command] = [
+            ("XACK", self._prefix + each.stream, each.group, *each.entry_ids) for each in acknowledgements
         ]
-        answers = await run_all(self.pipe, list(calls.values()), beside=acknowledgements)
+        answers = await run_all(self.pipe, list(calls.values()), beside=xacks)
         for i, answer in zip(calls, answers, strict=False):
             replies[i] = answer
-        for numbers, answer in zip(bare.values(), answers[len(calls) :], strict=True):
-            if isinstance(answer, Exception):
-                for i in numbers:
-                    replies[i] = answer
-        return replies
+        return replies + answers[len(calls) :]
 
     def _call(self, work: Work) -> Call:
         keys, arguments = compile_transaction(work, self._prefix, self._cap)
@@ -145,14 +148,21 @@ class Committer:
 _outcomes: dict[type, str] = {Committed: "committed", Duplicate: "duplicate", GuardsFailed: "guards_failed"}
 
 
-def _measure(work: Sequence[Work], answers: Sequence[Answer], seconds: float) -> None:
-    """Commits that were sent together took equally long."""
-    group = work[0].fence.group if work and work[0].fence else None
-    for kind, count in Counter(map(type, answers)).items():
+def _measure(
+    work: Sequence[Work], acknowledgements: Sequence[Acknowledgement], answers: Sequence[Answer], began: float
+) -> None:
+    """Note how long commits took, which is equally long for those that were sent together, and what became of them."""
+    seconds = time.perf_counter() - began
+    settled: list[Acknowledgement | Fence] = [*acknowledgements, *(each.fence for each in work[:1] if each.fence)]
+    group = settled[0].group if settled else None
+    kinds = Counter(map(type, answers[: len(work)]))
+    for each, answer in zip(acknowledgements, answers[len(work) :], strict=True):
+        kinds[type(answer)] += len(each.entry_ids)
+    for kind, count in kinds.items():
         commit_duration.record(seconds, group, _outcomes.get(kind, "failed"), count=count)
     sent = [
         (each_sent, answer if isinstance(answer, Exception) else None)
-        for each, answer in zip(work, answers, strict=True)
+        for each, answer in zip(work, answers, strict=False)
         if each.sent and not isinstance(answer, Duplicate | GuardsFailed)  # else nothing was sent
         for each_sent in each.sent
     ]
@@ -164,7 +174,7 @@ def _answer(reply: Reply, transaction: Transaction) -> Answer:
         return reply
     match reply[0]:
         case b"ok":
-            return Committed(tuple(entry.decode() for entry in reply[1:]))
+            return Committed(tuple([entry.decode() for entry in reply[1:]]))
         case b"duplicate":
             return Duplicate()
         case b"guards":

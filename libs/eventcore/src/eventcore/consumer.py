@@ -196,7 +196,7 @@ class Consumer:
 
     def _give_up(self, delivery: Delivery) -> None:
         """It is somebody else's now: forget it, and let its lane go on."""
-        self.holding.release(delivery)
+        self.holding.release([delivery])
         if (follower := self._processor.next_in_lane(delivery)) is not None:
             self._start([follower])
 

@@ -28,7 +28,7 @@ def letter(delivery: Delivery, error: Exception, reason: Reason, group: str, con
 
     Of a redriven delivery that fails again, the letter names the stream that the event first stood in.
     """
-    metadata = delivery.envelope.metadata if delivery.envelope else None
+    metadata = delivery.metadata
     source = delivery.stream.removesuffix(f":{group}:retry")
     lines = "".join(traceback.format_exception(error))
     facts = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from .envelope import Envelope, Origin
+from .envelope import Metadata, Origin
 from .errors import Reject, Retry, Unavailable, Undecodable, UnsupportedVersion
 from .event import Event
 from .retry import RetryPolicy
@@ -35,7 +35,7 @@ class Delivery:
     """An entry handed to this consumer, and what has become of it so far.
 
     `attempt` counts from 1. `recovered` means that it was taken over, so its earlier attempts may have ended in a
-    crash.
+    crash. `type`, `metadata` and `event` are what could be read of it.
     """
 
     stream: str
@@ -45,7 +45,8 @@ class Delivery:
     received_at: float
     recovered: bool = False
     failures: int = 0
-    envelope: Envelope | None = None
+    type: str = "unknown"
+    metadata: Metadata | None = None
     event: Event | None = None
     lane: str | None = None
     span: RecordedSpan | None = None
@@ -58,22 +59,16 @@ class Delivery:
     @property
     def ids(self) -> Mapping[str, str]:
         """What it is called in logs: event, correlation id and trace."""
-        if self.envelope is None:
+        if self.metadata is None:
             return {"entryId": self.entry_id}
-        about = self.envelope.metadata
-        origin = Origin.caused_by(about, "")
+        origin = Origin.caused_by(self.metadata, "")
         _, trace_id, span_id, _ = (self.span or origin).traceparent.split("-")
         return {
-            "eventId": about.event_id,
+            "eventId": self.metadata.event_id,
             "correlationId": origin.correlation_id,
             "traceId": trace_id,
             "spanId": span_id,
         }
-
-    @property
-    def type(self) -> str:
-        """The event type, as far as it could be read."""
-        return self.envelope.type if self.envelope else "unknown"
 
     @property
     def published_at(self) -> datetime:

@@ -36,9 +36,11 @@ class Version(NamedTuple):
 
 
 class Value(BaseModel):
-    """A value inside an event or a request: immutable, camelCase on the wire, unknown fields ignored."""
+    """A value inside an event or a request: immutable, camelCase on the wire. Unknown fields are ignored."""
 
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore", allow_inf_nan=False
+    )
 
 
 class Event(Value):
@@ -53,6 +55,7 @@ class Event(Value):
 
     type: ClassVar[str]
     version: ClassVar[Version]
+    version_text: ClassVar[str]
     stream: ClassVar[str]
     lane: ClassVar[str | None]
     upcasters: ClassVar[Mapping[int, Upcaster]]
@@ -78,7 +81,7 @@ class Event(Value):
     ) -> None:
         if not type_pattern.fullmatch(type):
             raise TypeError(f"{cls.__name__}: {type!r} is not an event type like 'order.created'")
-        for name in ("type", "version", "stream", "lane", "upcasters"):
+        for name in ("type", "version", "version_text", "stream", "lane", "upcasters"):
             if name in cls.model_fields:
                 raise TypeError(f"{cls.__name__}: a field can't be called {name!r}")
         if lane is not None and lane not in cls.model_fields:
@@ -88,6 +91,7 @@ class Event(Value):
             cls.version = Version.parse(version)
         except ValueError as error:
             raise TypeError(f"{cls.__name__}: {error}") from error
+        cls.version_text = str(cls.version)
         cls.upcasters = dict(upcasters or {})
         for major in range(1, cls.version.major):
             if major not in cls.upcasters:
@@ -121,7 +125,7 @@ class Event(Value):
     def lane_key(self) -> str | None:
         """Events with the same lane key are handled in stream order within one consumer; `None` means no order."""
         value = None if self.lane is None else getattr(self, self.lane)
-        return None if value is None else str(value)
+        return value if value is None or value.__class__ is str else str(value)
 
 
 def explain(error: ValidationError, within: str = "") -> str:

@@ -55,16 +55,14 @@ class Holding:
     def take(self, entries: Iterable[Entry], *, recovered: bool = False) -> list[Delivery]:
         """Take entries in hand, in order; those that are held already, or gone from the stream, are left out."""
         taken: list[Delivery] = []
-        for entry in entries:
-            key = (entry.stream, entry.entry_id)
-            if entry.fields is None:
-                log.error("entry %s of %s was trimmed before it was handled: it is lost", entry.entry_id, entry.stream)
-                trimmed_unread.add(entry.stream, self.group)
+        now = time.monotonic()
+        for stream, entry_id, attempt, fields in entries:
+            key = (stream, entry_id)
+            if fields is None:
+                log.error("entry %s of %s was trimmed before it was handled: it is lost", entry_id, stream)
+                trimmed_unread.add(stream, self.group)
             elif key not in self._held:
-                delivery = Delivery(
-                    entry.stream, entry.entry_id, entry.attempt, entry.fields, time.monotonic(), recovered
-                )
-                self._held[key] = delivery
+                delivery = self._held[key] = Delivery(stream, entry_id, attempt, fields, now, recovered)
                 taken.append(delivery)
         return taken
 
@@ -77,10 +75,12 @@ class Holding:
         """Its next attempt begins."""
         self._waiting.discard(delivery.key)
 
-    def release(self, delivery: Delivery) -> None:
-        """It has come to its end, or is somebody else's now."""
-        self._waiting.discard(delivery.key)
-        self._held.pop(delivery.key, None)
+    def release(self, deliveries: Iterable[Delivery]) -> None:
+        """They have come to their end, or are somebody else's now."""
+        for delivery in deliveries:
+            key = delivery.key
+            self._waiting.discard(key)
+            self._held.pop(key, None)
         self.changed()
 
     def changed(self) -> None:

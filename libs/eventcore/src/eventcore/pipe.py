@@ -228,7 +228,8 @@ class Pipe:
 
     async def execute(self, *command: Argument) -> Reply:
         """Send one command; its reply. Raises what `server_error` makes of an error reply."""
-        [reply] = await self.pipeline([command])
+        link = self._open_link or await self._connected_link()
+        [reply] = await link.send([command])
         if isinstance(reply, Exception):
             raise reply
         return reply
@@ -240,14 +241,23 @@ class Pipe:
         """
         if not commands:
             return []
+        link = self._open_link or await self._connected_link()
+        return await link.send(commands)
+
+    @property
+    def _open_link(self) -> _Link | None:
+        """The connection, if there is one that can be sent to."""
+        link = self._link
+        return link if link is not None and link.alive and self._ready.is_set() else None
+
+    async def _connected_link(self) -> _Link:
+        """Wait for a connection, as long as `patience` allows."""
         for _ in range(2):
-            if not self._ready.is_set():
-                await self.wait_connected(timedelta(seconds=self._patience))
-            link = self._link
-            if link is not None and link.alive:
-                return await link.send(commands)
-            if link is not None:
-                link.connection_lost(None)  # the transport is about to say so
+            if self._link is not None and not self._link.alive:
+                self._link.connection_lost(None)  # the transport is about to say so
+            await self.wait_connected(timedelta(seconds=self._patience))
+            if (link := self._open_link) is not None:
+                return link
         raise Unavailable("Redis is out of reach: just lost the connection", retry_after=timedelta(seconds=1))
 
     async def _keep_connected(self) -> None:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from . import telemetry
-from .commit import Answer, Committed, Committer, Duplicate, Fence, GuardsFailed, Work
+from .commit import Acknowledgement, Answer, Committed, Committer, Duplicate, Fence, GuardsFailed, Work
 from .dead_letters import failed_attempt, letter
 from .delivery import CrashLoop, DeadLetter, Delivery, TryAgain, judge
-from .envelope import Envelope, Origin, decode
+from .envelope import Metadata, Origin, decode
 from .errors import GuardFailed, Unavailable
 from .event import Event
 from .lanes import Lanes
+from .opening import Opener
 from .pipe import WrongPassword
 from .retries import suspect_from
 from .retry import RetryPolicy
@@ -57,7 +59,7 @@ class _Undecided:
 class Processor:
     """Takes deliveries from reading to their end: committed, dead-lettered, or left pending for another attempt.
 
-    `on_done` hears of each delivery that has left the group's pending entries, `on_retry` of each that stays there,
+    `on_done` hears of deliveries that have left the group's pending entries, `on_retry` of each that stays there,
     with how to try again, `on_followers` of those whose turn in their lanes has come. No more than `concurrency`
     `async` handlers run at once.
     """
@@ -68,16 +70,18 @@ class Processor:
     source: str
     dead_letter_cap: int
     rollout: timedelta
-    on_done: Callable[[Delivery], None]
+    on_done: Callable[[Sequence[Delivery]], None]
     on_retry: Callable[[Delivery, TryAgain], None]
     on_followers: Callable[[Sequence[Delivery]], object]
     concurrency: int
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     _lanes: Lanes[Delivery] = field(default_factory=Lanes)
     _slots: asyncio.Semaphore = field(init=False)
+    _opener: Opener = field(init=False)
 
     def __post_init__(self) -> None:
         self._slots = asyncio.Semaphore(self.concurrency)
+        self._opener = Opener([handler.event for handler in self.router.handlers.values()])
 
     async def process(self, deliveries: Sequence[Delivery]) -> None:
         """Process deliveries in order; returns when each has come to its end, or waits for its turn or another attempt.
@@ -89,7 +93,11 @@ class Processor:
             decided: list[_Decided] = []
             undecided: list[_Undecided] = []
             for delivery in deliveries:
-                self._begin(delivery, decided, undecided)
+                decision = self._decide_or_fail(delivery)
+                if isinstance(decision, _Decided):
+                    decided.append(decision)
+                elif decision is not None:
+                    undecided.append(decision)
             telemetry.handled.set(None)
             if undecided:
                 # Each goes on into its own lane's followers without waiting for the others.
@@ -106,57 +114,61 @@ class Processor:
         if decided is not None:
             await self._commit_on([decided])
 
-    def _begin(self, delivery: Delivery, decided: list[_Decided], undecided: list[_Undecided]) -> None:
-        """Decide at once where that can be; a failure is decided upon, too, unless it is going to be tried again."""
+    def _decide_or_fail(self, delivery: Delivery) -> _Decided | _Undecided | None:
+        """What becomes of a delivery; a failure is decided upon, too, unless it is going to be tried again."""
         try:
-            decision = self._decide(delivery)
+            return self._decide(delivery)
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
-            if telemetry.tracing and delivery.span is None and delivery.envelope is not None:
-                self._begin_span(delivery, delivery.envelope)
-            decision = self._failed(delivery, error)
-        if isinstance(decision, _Decided):
-            decided.append(decision)
-        elif decision is not None:
-            undecided.append(decision)
+            if telemetry.tracing and delivery.span is None and delivery.metadata is not None:
+                self._begin_span(delivery, delivery.metadata)
+            return self._failed(delivery, error)
 
     def _decide(self, delivery: Delivery) -> _Decided | _Undecided | None:
-        """What becomes of a delivery, or how to find out (`async` handlers); `None` if it has to wait in its lane."""
-        envelope = delivery.envelope
-        if envelope is None:
-            envelope = delivery.envelope = decode(delivery.fields)
-        handler = self.router.handlers.get(envelope.type)
-        if handler is None:
-            return _Decided(delivery, _nothing, "ignored")
+        """Decide at once, or say how to find out (`async` handlers); `None` if the delivery has to wait in its lane."""
         event = delivery.event
         if event is None:
-            event = delivery.event = envelope.open(handler.event)
-        if self._must_wait(delivery, event):
+            event = self._open(delivery)
+            if event is None:
+                return _Decided(delivery, _nothing, "ignored")
+        handler = self.router.handlers[delivery.type]
+        if delivery.lane is None and self._must_wait(delivery, event):
             return None
-        # Where fewer attempts are allowed, a few deaths of the process are still nobody's fault in particular.
         if delivery.recovered and delivery.attempt > max(handler.most_attempts, suspect_from):
+            # Where fewer attempts are allowed, a few deaths of the process are still nobody's fault in particular.
             raise CrashLoop(f"{delivery.attempt - 1} attempts began and none of them reported back")
+        metadata = cast("Metadata", delivery.metadata)  # it comes with the event
         if telemetry.tracing:
-            self._begin_span(delivery, envelope)
+            self._begin_span(delivery, metadata)
         if handler.is_async:
-            return _Undecided(delivery, partial(handler, event, envelope.metadata), handler.timeout.total_seconds())
+            return _Undecided(delivery, partial(handler, event, metadata), handler.timeout.total_seconds())
         telemetry.handled.set(delivery)
-        if delivery.span is None and envelope.metadata.baggage is None:
-            return _Decided(delivery, _transaction(handler(event, envelope.metadata)))
+        if delivery.span is None and metadata.baggage is None:
+            return _Decided(delivery, _transaction(handler(event, metadata)))
         with _within(delivery):
-            return _Decided(delivery, _transaction(handler(event, envelope.metadata)))
+            return _Decided(delivery, _transaction(handler(event, metadata)))
+
+    def _open(self, delivery: Delivery) -> Event | None:
+        """The event, as the class that its handler takes; `None` if there is no handler for it."""
+        opened = self._opener.open(delivery.fields)
+        if opened is not None:
+            delivery.type, delivery.metadata, delivery.event = opened.type, opened.metadata, opened.data
+            return opened.data
+        envelope = decode(delivery.fields)
+        delivery.type, delivery.metadata = envelope.type, envelope.metadata
+        handler = self.router.handlers.get(envelope.type)
+        delivery.event = None if handler is None else envelope.open(handler.event)
+        return delivery.event
 
     def _must_wait(self, delivery: Delivery, event: Event) -> bool:
-        """Whether somebody is ahead in the delivery's lane, where it has one and is not in it already."""
-        if delivery.lane is not None:
-            return False
-        delivery.lane = event.lane_key()
-        return delivery.lane is not None and not self._lanes.enter(delivery.lane, delivery)
+        """Whether somebody is ahead in the lane that the delivery enters now, where it has one."""
+        lane = delivery.lane = event.lane_key()
+        return lane is not None and not self._lanes.enter(lane, delivery)
 
-    def _begin_span(self, delivery: Delivery, envelope: Envelope) -> None:
-        carried = envelope.metadata.traceparent
+    def _begin_span(self, delivery: Delivery, metadata: Metadata) -> None:
+        carried = metadata.traceparent
         if carried and not telemetry.records(carried):
             return
-        origin = Origin.caused_by(envelope.metadata, self.source)
+        origin = Origin.caused_by(metadata, self.source)
         failed_before = delivery.fields.get(failed_attempt)
         delivery.span = telemetry.processing_span(
             origin.traceparent,
@@ -166,8 +178,8 @@ class Processor:
             stream=delivery.stream,
             group=self.router.group,
             consumer=self.consumer,
-            event_type=envelope.type,
-            event_id=envelope.metadata.event_id,
+            event_type=delivery.type,
+            event_id=metadata.event_id,
             entry_id=delivery.entry_id,
             attempt=delivery.attempt,
         )
@@ -190,12 +202,18 @@ class Processor:
         followers: list[Delivery] = []
         pauses = 0
         while decided:
-            answers = await self._answers(decided)
             again: list[_Decided] = []
-            for each, answer in zip(decided, answers, strict=True):
-                if (next_step := self._settle(each, answer, followers)) is not None:
-                    again.append(next_step)
-            refused = next((answer for answer in answers if isinstance(answer, Unavailable)), None)
+            done: list[_Decided] = []
+            refused: Unavailable | None = None
+            for answer, those in await self._answers(decided):
+                if isinstance(answer, Committed):
+                    done += those
+                    continue
+                if isinstance(answer, Unavailable):
+                    refused = answer
+                for each in those:
+                    self._settle(each, answer, done, again)
+            followers += self._finish(done)
             if refused is not None:
                 pauses += 1
                 log.warning("%d commits have to wait: %s", len(again), refused)
@@ -203,15 +221,30 @@ class Processor:
             decided = again
         return followers
 
-    async def _answers(self, decided: Sequence[_Decided]) -> list[Answer]:
-        """Send the commits. A lost reply is no reason to decide again: fenced work can be sent until it is answered."""
-        work = [self._work(each) for each in decided]
+    async def _answers(self, decided: Sequence[_Decided]) -> Iterable[tuple[Answer, list[_Decided]]]:
+        """Send the commits, and one acknowledgement a stream for all that have nothing more to say.
+
+        A lost reply is no reason to decide again: fenced work can be sent until it is answered.
+        """
+        full: list[_Decided] = []
+        bare: dict[str, list[_Decided]] = {}
+        for each in decided:
+            if each.transaction.is_empty:
+                bare.setdefault(each.delivery.stream, []).append(each)
+            else:
+                full.append(each)
+        acknowledgements = [
+            Acknowledgement(stream, self.router.group, [each.delivery.entry_id for each in those])
+            for stream, those in bare.items()
+        ]
+        answered = [*([each] for each in full), *bare.values()]
         try:
-            return await self.committer.commit_all(work)
+            answers = await self.committer.commit_all([self._work(each) for each in full], acknowledgements)
         except Unavailable as error:
-            return [error] * len(work)
+            answers = [error] * len(answered)
         except WrongPassword as error:
-            return [Unavailable(str(error))] * len(work)
+            answers = [Unavailable(str(error))] * len(answered)
+        return zip(answers, answered, strict=True)
 
     async def _pause(self, number: int) -> None:
         """Wait a little longer each time; not longer than until the connection is back."""
@@ -226,37 +259,39 @@ class Processor:
     def _work(self, each: _Decided) -> Work:
         delivery = each.delivery
         fence = Fence(delivery.stream, self.router.group, delivery.entry_id)
-        if each.transaction.is_empty:
-            return Work(each.transaction, _nowhere, fence)
         return Work(each.transaction, self._origin(delivery), fence)
 
     def _origin(self, delivery: Delivery) -> Origin:
-        if delivery.envelope is None:
+        if delivery.metadata is None:
             return _nowhere
-        origin = Origin.caused_by(delivery.envelope.metadata, self.source)
+        origin = Origin.caused_by(delivery.metadata, self.source)
         return origin if delivery.span is None else replace(origin, traceparent=delivery.span.traceparent)
 
-    def _settle(self, each: _Decided, answer: Answer, followers: list[Delivery]) -> _Decided | None:
-        """Act on one answer; what to commit next for this delivery, if anything."""
+    def _settle(
+        self,
+        each: _Decided,
+        answer: Duplicate | GuardsFailed | Exception,
+        done: list[_Decided],
+        again: list[_Decided],
+    ) -> None:
+        """Act on an answer that is no plain "committed": is this delivery done, and what is to be committed next?"""
         match answer:
-            case Committed():
-                for tally in each.transaction.counts:
-                    tally.add()
-                self._done(each.delivery, each.outcome, followers)
-                return None
             case Duplicate():
                 duplicates.add(each.delivery.stream, self.router.group)
-                self._done(each.delivery, "duplicate", followers)
-                return None
+                each.outcome = "duplicate"
+                done.append(each)
+                return
             case Unavailable():
-                return each
+                next_step: _Decided | None = each
             case GuardsFailed(found):
-                return self._decide_again(each, found)
+                next_step = self._decide_again(each, found)
             case error if each.outcome == "dead_lettered":
                 # Nothing is left but to wait until the letter can be written.
-                return self._failed(each.delivery, Unavailable(f"can't dead-letter: {error}"))
+                next_step = self._failed(each.delivery, Unavailable(f"can't dead-letter: {error}"))
             case error:
-                return self._failed(each.delivery, error)
+                next_step = self._failed(each.delivery, error)
+        if next_step is not None:
+            again.append(next_step)
 
     def _decide_again(self, each: _Decided, found: Found) -> _Decided | None:
         try:
@@ -268,17 +303,27 @@ class Processor:
             return self._failed(each.delivery, GuardFailed(f"guard failed: {failed}", found))
         return _Decided(each.delivery, transaction, each.outcome, each.decisions + 1)
 
-    def _done(self, delivery: Delivery, outcome: str, followers: list[Delivery]) -> None:
-        self._measure(delivery, outcome)
-        _end_span(delivery, outcome)
-        if (follower := self.next_in_lane(delivery)) is not None:
-            followers.append(follower)
-        self.on_done(delivery)
+    def _finish(self, done: Sequence[_Decided]) -> list[Delivery]:
+        """Measure and let go of what is done; the deliveries that were waiting behind it in their lanes."""
+        self._measure((each.delivery, each.outcome) for each in done)
+        deliveries = [each.delivery for each in done]
+        for each in done:
+            if each.transaction.counts and each.outcome != "duplicate":
+                for tally in each.transaction.counts:
+                    tally.add()
+            _end_span(each.delivery, each.outcome)
+        followers = [follower for each in deliveries if (follower := self.next_in_lane(each)) is not None]
+        self.on_done(deliveries)
+        return followers
 
-    def _measure(self, delivery: Delivery, outcome: str) -> None:
-        # Any type may stand in an entry; only those that we know become labels.
-        known = delivery.type if delivery.type in self.router.handlers else "unknown"
-        process_duration.record(_since(delivery), delivery.stream, self.router.group, known, outcome)
+    def _measure(self, ended: Iterable[tuple[Delivery, str]]) -> None:
+        """Note how long attempts took; those that were handed out together and ended alike are noted together."""
+        now = time.monotonic()
+        alike = Counter((each.stream, each.type, outcome, each.received_at) for each, outcome in ended)
+        for (stream, event_type, outcome, received_at), count in alike.items():
+            # Any type may stand in an entry; only those that we know become labels.
+            known = event_type if event_type in self.router.handlers else "unknown"
+            process_duration.record(now - received_at, stream, self.router.group, known, outcome, count=count)
 
     def next_in_lane(self, delivery: Delivery) -> Delivery | None:
         """Who may go now that this delivery has left its lane."""
@@ -312,7 +357,7 @@ class Processor:
             append = letter(delivery, error, verdict.reason, self.router.group, self.consumer, self.dead_letter_cap)
             return _Decided(delivery, Transaction(then=[append]), outcome="dead_lettered")
         log.warning("attempt failed, next in %.1f s: %r", verdict.after.total_seconds(), error, extra=facts)
-        self._measure(delivery, "failed")
+        self._measure([(delivery, "failed")])
         _end_span(delivery, "failed", error)
         self.on_retry(delivery, verdict)
         return None
@@ -320,9 +365,7 @@ class Processor:
 
 def _within(delivery: Delivery) -> AbstractContextManager[None]:
     """Where a handler runs: what it does and whom it talks to is part of the event's trace, recorded or not."""
-    if delivery.envelope is None:
-        return nullcontext()
-    metadata = delivery.envelope.metadata
+    metadata = cast("Metadata", delivery.metadata)  # nobody handles what has none
     if delivery.span is not None:
         return telemetry.current(delivery.span, metadata.baggage)
     origin = Origin.caused_by(metadata, "")
@@ -345,7 +388,3 @@ def _transaction(decision: object) -> Transaction:
     if not isinstance(decision, Transaction):
         raise TypeError(f"a handler returns a Transaction or None, not {type(decision).__name__}")
     return decision
-
-
-def _since(delivery: Delivery) -> float:
-    return time.monotonic() - delivery.received_at

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from .pipe import Argument, Pipe, Reply, ServerError
 from .script import Call, Script, run, run_all
@@ -22,8 +22,7 @@ def _script(name: str) -> Script:
     return Script.named(name, allow_oom=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """An entry handed to us: the `attempt`-th time that this group tries it. `fields` is `None` if it was trimmed."""
 
     stream: str
@@ -208,6 +207,8 @@ def _translated(error: ServerError) -> Exception:
 
 def pairs(flat: Sequence[Any]) -> dict[Any, Any]:
     """`[k, v, k, v]`, as RESP2 writes a map, as a dictionary."""
+    if len(flat) == 2:  # an entry with its one field: by far the most frequent
+        return {flat[0]: flat[1]}
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
