@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+
 import aiohttp
 from rich.console import Console
 
@@ -23,6 +26,9 @@ async def show_addresses(console: Console, system: System, session: aiohttp.Clie
     )
     for line in commands(system.url("order"), system.url("inventory"), system.url("notification"), system.server.url):
         console.print(line, markup=False, soft_wrap=True)
+    console.print("\n[bold]Traces, metrics, logs[/]")
+    for line in telemetry(os.environ):
+        console.print(f"  {line}", markup=False, soft_wrap=True)
     console.print(
         f"\n[dim]Data and logs are in {system.directory} until Ctrl-C, which stops everything.[/]", soft_wrap=True
     )
@@ -42,6 +48,19 @@ def commands(orders: str, inventory: str, notifications: str, redis: str) -> lis
         f"curl -sS -w '\\n' -X POST {orders}/orders/$ORDER/cancel",
         f"curl -sS -w '\\n' {inventory}/stock/11",
         f"REDIS_URL={redis} .venv/bin/eventcore status",
+    ]
+
+
+def telemetry(environment: Mapping[str, str]) -> list[str]:
+    """Where telemetry goes, or how to have it go somewhere."""
+    endpoint = environment.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    if endpoint:
+        return [f"sent to {endpoint} (OTEL_EXPORTER_OTLP_ENDPOINT)"]
+    return [
+        "metrics are on /metrics, logs on disk; to send all to any OpenTelemetry collector, stop this and run",
+        "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 make up",
+        "one, with Jaeger, Prometheus and Grafana beside it, is in compose.yaml:",
+        "docker compose up collector jaeger prometheus grafana",
     ]
 
 

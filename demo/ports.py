@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Collection
+from collections.abc import Iterable
 from pathlib import Path
 
 from .options import Options, services
@@ -51,11 +51,12 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_port(but: Collection[int] = ()) -> int:
+def free_port(but: Iterable[int] = ()) -> int:
     """A port that nobody listens on now, and none of these."""
+    taken = set(but)
     while True:
         port = secrets.choice(_range)
-        if port not in but and is_free(port):
+        if port not in taken and is_free(port):
             return port
 
 

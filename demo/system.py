@@ -72,7 +72,12 @@ class System:
         self.killed = False
         self.directory = Path(tempfile.mkdtemp(prefix="demo-"))
         try:
-            self.server = Server(directory=self.directory / "redis", append_only=True, policy="noeviction")
+            self.server = Server(
+                directory=self.directory / "redis",
+                append_only=True,
+                policy="noeviction",
+                options={"enable-debug-command": "local"},  # for whoever tries what DEBUG SLEEP does to the system
+            )
         except ServerError as error:
             self.directory.rmdir()
             raise SystemFailure(str(error)) from error

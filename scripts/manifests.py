@@ -12,12 +12,13 @@ from typing import Any
 import yaml
 from helm_python import Chart
 
-from scripts import chart_reference
+from scripts import chart_reference, dashboards, metrics_table
 
 ROOT = Path(__file__).parents[1]
 # The mutation check points this at a changed copy.
 CHART = Path(os.environ.get("CHART_UNDER_TEST", ROOT / "deploy/helm/ecommerce"))
 OUTPUT = ROOT / "deploy/k8s"
+COMPOSE_ALERTS = ROOT / "deploy/compose/alerts.yaml"
 HEADER = "# Made from the chart by scripts/render-manifests; changes here are overwritten.\n"
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -113,6 +114,12 @@ def generated() -> dict[Path, str]:
     return {OUTPUT / name: text for name, text in files.items()}
 
 
+def compose() -> dict[Path, str]:
+    """What the alerts of compose.yaml ought to hold."""
+    [alerts] = _of_kind(render(MONITORING), "PrometheusRule")
+    return {COMPOSE_ALERTS: dump(alerts["spec"])}
+
+
 def _file(kind: str) -> str:
     return kind.lower()
 
@@ -167,8 +174,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, say what differs")
     check = parser.parse_args().check
     stale = []
-    # The schema comes first: rendering reads it.
-    for source in (chart_reference.generated, generated):
+    # Schema and dashboards come first: rendering reads them.
+    for source in (chart_reference.generated, dashboards.generated, generated, compose, metrics_table.generated):
         for path, text in source().items():
             if not path.exists() or path.read_text() != text:
                 stale.append(path)

@@ -6,7 +6,8 @@ from .happenings import GROUP, Mode
 from .model import STREAMS
 from .simulation import Simulation
 
-_most_rounds = 150
+# Many times what the longest histories need: a pod that dies of an event takes some ten rounds until another has it.
+_most_rounds = 1000
 
 
 def drain(simulation: Simulation) -> None:

@@ -64,7 +64,6 @@ class Model:
     """How many attempts at each event have begun, those included that count for nothing."""
     created: set[str] = field(default_factory=set)
     """The streams that have the group."""
-    strangers_are_dead: bool = False
 
     # What happens beside the consumers
 
@@ -108,11 +107,12 @@ class Model:
         elif sha == script("claim").sha:
             self._claimed(keys[0], arguments[1], int(arguments[2]), arguments[3:], reply)
         elif sha == script("take_over").sha:
-            self._taken_over(keys[0], arguments[1], arguments[2], int(arguments[5]), reply)
+            _, consumer, dead, _, foreign_idle, count = arguments
+            self._taken_over(keys[0], consumer, dead, int(foreign_idle), int(count), reply)
         elif sha == script("beat").sha:
             self._beaten(keys[0], arguments[0], reply)
         elif sha == script("leave").sha:
-            self._left(keys[0], arguments[1], reply)
+            self._left(keys[0], arguments[1], arguments[2:], reply)
         else:
             raise AssertionError(f"an unknown script was called: {sha}")
 
@@ -136,8 +136,9 @@ class Model:
         assert [(row[0].decode(), row[1]) for row in reply] == expected
         assert all(len(row) == 3 for row in reply), "an entry is gone that nobody has finished with"
 
-    def _taken_over(self, stream: str, consumer: str, dead: str, count: int, reply: Reply) -> None:
-        is_dead = not self.living.get((stream, dead), not self.strangers_are_dead)
+    def _taken_over(self, stream: str, consumer: str, dead: str, foreign_idle: int, count: int, reply: Reply) -> None:
+        # A stranger is dead by the command's own measure: one that has long been on its way still has the old one.
+        is_dead = not self.living.get((stream, dead), foreign_idle > 0)
         held = sorted((place for place, held in self.pending.items() if held.by == dead), key=lambda p: order(p[1]))
         taken = [place for place in held if place[0] == stream][:count] if is_dead else []
         assert [row[0].decode() for row in reply[0]] == [entry_id for _, entry_id in taken]
@@ -153,10 +154,13 @@ class Model:
         silent = {name for (where, name), lives in self.living.items() if where == stream and not lives}
         assert {name.decode() for name in reply} == silent
 
-    def _left(self, stream: str, consumer: str, reply: Reply) -> None:
+    def _left(self, stream: str, consumer: str, unspent: list[str], reply: Reply) -> None:
         if stream not in self.created:
             assert isinstance(reply, ServerError)  # there is nothing to leave
             return
+        for held in (self.pending.get((stream, entry_id)) for entry_id in unspent):
+            if held and held.by == consumer:
+                held.attempts -= 1
         holds = self._holds(stream, consumer)
         assert reply == int(holds)
         if holds:

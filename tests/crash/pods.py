@@ -52,7 +52,7 @@ class Pods:
     def start(self, service: str, name: str | None = None) -> Pod:
         """Start one, without waiting for it."""
         name = name or f"{service}-{next(self._numbers)}"
-        port = free_port()
+        port = free_port(pod.port for pod in self._pods.values())
         environment = {**self._settings, "PORT": str(port), "POD_NAME": name}
         child = Child(name, f"{service}_service", environment, self._directory / f"{name}.log")
         pod = self._pods[name] = Pod(name, service, child, port)
@@ -86,18 +86,24 @@ class Pods:
 
     async def ready(self, service: str | None = None) -> None:
         """Wait until all (of one service) can do their work."""
-        await asyncio.gather(*(self._ready(pod) for pod in self._pods.values() if service in (None, pod.service)))
+        chosen = [name for name, pod in self._pods.items() if service in (None, pod.service)]
+        await asyncio.gather(*map(self._ready, chosen))
 
-    async def _ready(self, pod: Pod) -> None:
+    async def _ready(self, name: str) -> None:
         async def is_ready() -> bool:
+            pod = self._pods[name]
+            said = pod.child.log.read_text(encoding="utf-8", errors="replace")
             if pod.child.status is not None:
-                raise AssertionError(pod.child.obituary())
+                if "can't listen" not in said.splitlines()[-1]:
+                    raise AssertionError(pod.child.obituary())
+                self.start(pod.service, name)  # somebody else was quicker to take the port, and may answer there
+                return False
             with suppress(aiohttp.ClientError, TimeoutError):
                 async with self._session.get(f"{pod.url}/readyz") as response:
-                    return response.status == 200
+                    return response.status == 200 and f"serves on {host}:{pod.port}" in said
             return False
 
-        await until(is_ready, timeout=_start_within, what=f"{pod.name} is ready")
+        await until(is_ready, timeout=_start_within, what=f"{name} is ready")
 
     def check(self) -> None:
         """Nobody ends by itself. Raises with the end of the log of whoever did."""

@@ -137,8 +137,9 @@ class Simulation:
     def one_round(self, seconds: float = 0.5) -> None:
         """Whatever was sent arrives; then time passes."""
         for gate in self.waiting:
-            if gate.waiting:
-                self.carry(gate)
+            for _ in range(len(gate.waiting)):  # what is sent meanwhile waits for the next round: reads never end
+                if gate.waiting:
+                    self.carry(gate)
         self.settle(seconds)
 
     def lose(self, gate: Gate, ran: int) -> None:
@@ -241,7 +242,6 @@ class Simulation:
     def grow_old(self) -> None:
         """From now on everything on the server has been as it is for a long time."""
         streams.foreign_idle = takeover.lost_after = timedelta(0)
-        self.model.strangers_are_dead = True
 
 
 def _unblocked(command: Command) -> Command:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.deploy import rendering
 from tests.deploy.rendering import SERVICES, at, container, environment, of_kind, only, render, rendered
@@ -558,11 +558,16 @@ def test_monitoring_is_there_when_told_and_else_not() -> None:
     assert monitor["metadata"]["labels"]["release"] == rule["metadata"]["labels"]["release"] == "prometheus"
     assert monitor["spec"]["podMetricsEndpoints"] == [{"port": "http", "path": "/metrics", "interval": "15s"}]
     assert monitor["spec"]["selector"]["matchExpressions"][0]["values"] == sorted(SERVICES)
-    [dashboard] = [each for each in of_kind(manifests, "ConfigMap") if "dashboard" in each["metadata"]["name"]]
-    assert dashboard["metadata"]["name"] == "shop-dashboard-events"
-    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
-    assert dashboard["metadata"]["annotations"] == {"grafana_folder": "Shop"}
-    assert yaml.safe_load(dashboard["data"]["events.json"])["panels"]
+    dashboards = [each for each in of_kind(manifests, "ConfigMap") if "dashboard" in each["metadata"]["name"]]
+    assert [each["metadata"]["name"] for each in dashboards] == [
+        f"shop-dashboard-{name}" for name in ("overview", "redis", "service")
+    ]
+    for dashboard in dashboards:
+        assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert dashboard["metadata"]["annotations"] == {"grafana_folder": "Shop"}
+        [(name, text)] = dashboard["data"].items()
+        assert f"shop-dashboard-{name}" == f"{dashboard['metadata']['name']}.json"
+        assert json.loads(text)["panels"]
 
 
 def test_settings_and_secret_settings_reach_the_programs() -> None:

@@ -53,6 +53,7 @@ class Disturbances:
     async def kill_one_holding(self) -> str:
         """A consumer is killed with deliveries in hand."""
         service, name = await self._victim()
+        await self._restore_one_left(service)
         await self.stage.kill_holding(service, name, what=f"{len(self.stage.moments)}: {name}")
         await self._restore(service)
         return f"killed {name} with deliveries in hand"
@@ -119,6 +120,11 @@ class Disturbances:
     async def _victim(self) -> tuple[str, str]:
         service = self.random.choice(services)
         return service, self.random.choice(await self.driver.replicas(service))
+
+    async def _restore_one_left(self, service: str) -> None:
+        """Somebody has to be there to take over."""
+        if len(await self.driver.replicas(service)) == 1:
+            await self._restore(service)
 
     async def _restore(self, service: str) -> None:
         await self.driver.scale(service, layout.replicas(service))

@@ -108,6 +108,9 @@ class Driver(Http, Redis, Protocol):
     async def pause(self, replica: str) -> None:
         """Stop it by SIGSTOP."""
 
+    async def resume(self, replica: str) -> None:
+        """Let it go on by SIGCONT."""
+
     async def kill(self, replica: str) -> None:
         """End it by SIGKILL, whether it is paused or not. On Kubernetes it starts again under the same name."""
 

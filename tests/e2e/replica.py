@@ -62,6 +62,11 @@ class Replica:
         """All that it has said."""
         return self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
 
+    @property
+    def _listens(self) -> bool:
+        """Whether it has got its port: otherwise it is somebody else who answers there."""
+        return f"serves on {self.url.removeprefix('http://')}" in self.log
+
     async def ready(self, session: aiohttp.ClientSession) -> None:
         """Return once it says that it is ready. Raises `Broken` with the end of its log."""
         deadline = time.monotonic() + _ready_within
@@ -69,7 +74,7 @@ class Replica:
         while time.monotonic() < deadline:
             try:
                 answer = await self.ask(session, "/readyz")
-                if answer.status == 200:
+                if answer.status == 200 and self._listens:
                     return
                 said = f"{answer.status} {answer.content}"
             except NoAnswer as error:

@@ -23,6 +23,8 @@ T = TypeVar("T")
 _glance = 0.05
 _scrape_every = 0.5
 _repeated = 10
+# How long a consumer's read lasts at most, and some.
+_longest_read = 2.5
 
 
 async def until(condition: Callable[[], Awaitable[T]], *, what: str, timeout: float = 30.0) -> T:
@@ -94,13 +96,19 @@ class Stage:
 
         A `frozen` one is stopped first: plain handlers are so quick that otherwise it might hold none at the moment.
         """
-        if frozen:
-            await self.driver.pause(replica)
 
         async def enough() -> bool:
             return len(await self.streams.held(service, replica)) >= least
 
-        await until(enough, what=f"{replica} holds {least} deliveries")
+        async def caught() -> bool:
+            await self.driver.pause(replica)
+            with suppress(AssertionError):
+                await until(enough, what="it holds enough", timeout=_longest_read)
+                return True
+            await self.driver.resume(replica)  # stopped between two reads, it would never hold any
+            return False
+
+        await until(caught if frozen else enough, what=f"{replica} holds {least} deliveries")
         held = await self.streams.held(service, replica)
         self.mark(what)
         await self.driver.kill(replica)

@@ -1,7 +1,7 @@
 """A pod in a process of its own, started again when it dies: `python -m libs.eventcore.tests.crashing URL KIND NAMES`.
 
 It ships orders until nothing is left to do, and says on standard output how often it died. An order whose id begins
-with "killer" kills it; one that begins with "slow" takes half a second.
+with "killer" kills it; one that begins with "wedge" stops its event loop; one with "slow" takes half a second.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 import traceback
 
 from pydantic import SecretStr
@@ -24,6 +25,8 @@ most_lives = 20
 def ship(order: Ordered) -> Transaction:
     if order.order_id.startswith("killer"):
         os._exit(9)
+    if order.order_id.startswith("wedge"):
+        time.sleep(3600)
     return Transaction(then=[publish(Shipped(order_id=order.order_id))])
 
 

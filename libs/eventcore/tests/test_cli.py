@@ -304,7 +304,7 @@ READING = (
     ["dlq", "list", STREAM],
     ["dlq", "show", STREAM, "--json"],
     ["trace", "4bf92f35"],
-    ["trace", "order-1", "--order", "--json"],
+    ["trace", "order-1", "--json"],
 )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +26,11 @@ def any_server(running_servers: Callable[[Kind], Server]) -> Server:
     with client(server) as connected:
         connected.flushall()
     return server
+
+
+@pytest.fixture(autouse=True)
+def quick_glances(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eventcore.cli.status._glance_seconds", 0.01)
 
 
 def now(connected: Any) -> int:
@@ -63,7 +70,18 @@ def test_the_document_has_a_fixed_shape(redis_server: Server) -> None:
     [group] = stream.pop("groups")
     [consumer] = group.pop("consumers")
     letters, retry, oldest = stream.pop("deadLetters"), group.pop("retry"), group.pop("oldestPending")
-    assert document.keys() == {"redis", "prefix", "time", "problems"}
+    assert document.keys() == {"redis", "prefix", "time", "server", "problems"}
+    server = document["server"]
+    assert server.pop("version").startswith(("Redis ", "Valkey "))
+    assert server.pop("memoryBytes") > 0
+    assert server == {
+        "role": "master",
+        "memoryLimitBytes": None,
+        "evictionPolicy": "noeviction",
+        "appendOnly": False,
+        "appendOnlyOk": True,
+        "snapshotsOk": True,
+    }
     assert 4 <= stream.pop("newestAgeSeconds") < 9 <= stream.pop("oldestAgeSeconds") < 19
     assert stream.pop("memoryBytes") > 0
     assert stream == {
@@ -71,15 +89,26 @@ def test_the_document_has_a_fixed_shape(redis_server: Server) -> None:
         "exists": True,
         "length": 2,
         "entriesAdded": 2,
+        "addedPerSecond": 0,
         "lastGeneratedId": f"{at - 4_000}-0",
     }
     assert letters.pop("oldestAgeSeconds") >= 0
-    assert letters == {"stream": "orders_dlq", "length": 1, "byGroup": {GROUP: 1}, "partial": False}
+    assert letters.pop("newestAgeSeconds") >= 0
+    reasons = {"attempts_exhausted": 1}
+    assert letters == {
+        "stream": "orders_dlq",
+        "length": 1,
+        "byGroup": {GROUP: 1},
+        "byReason": reasons,
+        "partial": False,
+    }
     assert 4 <= group.pop("lagSeconds") < 9
     assert group == {
         "group": GROUP,
         "lag": 1,
         "lagCapped": False,
+        "lagPerSecond": 0,
+        "donePerSecond": 0,
         "lastDeliveredId": f"{at - 9_000}-0",
         "pending": 1,
         "deadLetters": 1,
@@ -102,13 +131,9 @@ def test_the_document_has_a_fixed_shape(redis_server: Server) -> None:
         "oldestPending": None,
     }
     [problem] = document["problems"]
-    assert problem == {
-        "severity": "critical",
-        "kind": "dead_letters",
-        "stream": STREAM,
-        "group": None,
-        "message": f"1 dead letter: eventcore dlq list {STREAM}",
-    }
+    message = problem.pop("message")
+    assert re.fullmatch(rf"1 dead letter, \S+s ago \(1 attempts_exhausted\): eventcore dlq list {STREAM}", message)
+    assert problem == {"severity": "critical", "kind": "dead_letters", "stream": STREAM, "group": None}
 
 
 def test_a_dead_consumer_that_holds_entries_is_a_problem(redis_server: Server) -> None:
@@ -119,10 +144,10 @@ def test_a_dead_consumer_that_holds_entries_is_a_problem(redis_server: Server) -
         connected.zadd(BEATS, {"pod-1": now(connected) - 60_000, "pod-2": now(connected)})
     document = status(redis_server)
     assert kinds(document) == {"dead_consumer_holds"}
-    assert document["problems"][0]["message"] == "pod-1 is dead and holds 1 entry"
+    assert re.fullmatch(r"pod-1 is dead for 1m\d\ds and holds 1 entry", document["problems"][0]["message"])
     shown = run(redis_server, "status").stdout
-    assert "! inventory-group on orders_stream: pod-1 is dead and holds 1 entry" in shown
-    assert "✗ pod-1  dead, heartbeat 1m00s ago  holds 1" in shown
+    assert "! inventory-group on orders_stream: pod-1 is dead for 1m" in shown
+    assert "✗ pod-1  dead, heartbeat 1m" in shown
     assert "● pod-2  heartbeat " in shown
 
 
@@ -202,6 +227,28 @@ def test_many_consumers_in_good_order_are_summed_up(redis_server: Server) -> Non
     assert "and 12 more, alive and holding nothing" in shown
 
 
+def test_one_run_tells_whether_it_gets_better(redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    with client(redis_server) as connected:
+        for number in range(1, 10):
+            append(connected, STREAM, f"{number}-0")
+        connected.xgroup_create(STREAM, GROUP, "0")
+        connected.zadd(BEATS, {"pod-1": now(connected)})
+
+        async def meanwhile(_: float) -> None:
+            read: Any = connected.xreadgroup(GROUP, "pod-1", {STREAM: ">"}, count=2)
+            connected.xack(STREAM, GROUP, *(entry_id for entry_id, _ in read[0][1]))
+            time.sleep(0.001)  # noqa: ASYNC251 - the server's clock must go on for a rate
+
+        monkeypatch.setattr("eventcore.cli.status.asyncio.sleep", meanwhile)
+        document = status(redis_server)
+    [stream] = document["streams"]
+    [group] = stream["groups"]
+    assert group["lag"] == 5
+    assert group["lagPerSecond"] < 0 < group["donePerSecond"]
+    [problem] = document["problems"]
+    assert re.search(r"5 undelivered, the first for .*, falling by \S+/s: done in about ", problem["message"])
+
+
 def test_lag_that_was_not_counted_to_its_end_says_so(redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eventcore.inspection.inspector.counted_lag", 3)
     with client(redis_server) as connected:
@@ -265,3 +312,12 @@ def test_ctrl_c_ends_watching_whatever_it_is_doing(any_server: Server) -> None:
         assert looking.stdout.readline()
         looking.send_signal(signal.SIGINT)
         assert looking.wait(SECONDS) == 0
+
+
+def test_what_goes_into_a_pipe_is_not_padded(redis_server: Server) -> None:
+    with client(redis_server) as connected:
+        append(connected)
+        append_letter(connected)
+        connected.xgroup_create(STREAM, GROUP, "0")
+    lines = run(redis_server, "status").lines
+    assert lines == [line.rstrip() for line in lines]

@@ -120,6 +120,25 @@ def test_a_narrow_list_has_three_lines_a_letter_and_a_wide_one_one(any_server: S
     assert len(shown(any_server, "dlq", "list", STREAM, width=200).lines) == 2
 
 
+def test_a_narrow_status_leaves_out_columns_rather_than_digits(any_server: Server) -> None:
+    with client(any_server) as connected:
+        many = connected.pipeline()
+        for _ in range(12_345):
+            many.xadd(STREAM, {"event": "{}"})
+        many.execute()
+        connected.xgroup_create(STREAM, GROUP, "0")
+
+    def table(width: int) -> list[str]:
+        lines = shown(any_server, "status", width=width).lines
+        start = next(number for number, line in enumerate(lines) if "GROUP" in line)
+        return [*lines[start].split(), *lines[start + 1].split()[:2]]
+
+    wide = ["GROUP", "LAG", "BEHIND", "PENDING", "OLDEST", "DONE", "REDRIVEN", "LETTERS", GROUP, "12,345"]
+    assert table(80) == wide
+    assert table(64) == ["GROUP", "LAG", "BEHIND", "PENDING", "OLDEST", "LETTERS", GROUP, "12,345"]
+    assert table(36) == ["GROUP", "LAG", "BEHIND", "PENDING", "inventor…", "12,345"]
+
+
 def test_a_narrow_tail_cuts_ids_but_keeps_what_tells_them_apart(any_server: Server) -> None:
     order, correlation = "01a20781-0bcd-73be-bccb-2cbf83c5aaeb", "4bf92f3577b34da6a3ce929d0e0e4736"
     with client(any_server) as connected:

@@ -114,7 +114,7 @@ def test_people_read_a_timeline(redis_server: Server) -> None:
     assert "… mail-group: waiting" in lines
     assert any(line.startswith("↻ order-group: pending on pod-2 for ") for line in lines)
     assert f"00:00:02.000    +1.0s  dead letter of {GROUP}" in lines
-    assert "attempts_exhausted after 5 attempts" in lines
+    assert "attempts_exhausted at attempt 5" in lines
     assert "eventcore dlq show orders_stream --id 2000-0" in lines
 
 
@@ -127,17 +127,47 @@ def test_the_beginning_of_a_correlation_id_is_enough_if_it_fits_only_one(redis_s
     assert one_line(ambiguous.stderr) == (
         f"eventcore: {CORRELATION[:16]} fits 2 correlation ids: {CORRELATION}, {OTHER}"
     )
-    assert "at least 6 characters" in run(redis_server, "trace", "4bf92", status=2).stderr
+    assert "nothing in" in run(redis_server, "trace", "4bf92", status=1).stderr  # would fit too much
+    assert "must not be empty" in run(redis_server, "trace", "…", status=2).stderr
 
 
-def test_an_order_is_followed_through_all_its_stories(redis_server: Server) -> None:
+@pytest.mark.parametrize(("id", "by"), [("e-2", "eventId"), ("1000-0", "entryId"), ("2000-0", "entryId")])
+def test_an_event_or_entry_leads_to_the_whole_story(redis_server: Server, id: str, by: str) -> None:
+    with client(redis_server) as connected:
+        tell_a_story(connected)
+    document = trace(redis_server, id)
+    assert (document["by"], document["correlationIds"], len(document["events"])) == (by, [CORRELATION], 5)
+
+
+def test_an_entry_that_is_gone_is_followed_from_its_dead_letter(redis_server: Server) -> None:
+    with client(redis_server) as connected:
+        tell_a_story(connected)
+        connected.xdel(STREAM, "1000-0")
+        connected.delete("inventory_stream")
+    events = trace(redis_server, "1000-0")["events"]
+    assert [each["stream"] for each in events] == ["orders_dlq", f"{STREAM}:{GROUP}:retry"]
+
+
+def test_what_events_are_about_is_followed_through_all_its_stories(redis_server: Server) -> None:
     with client(redis_server) as connected:
         tell_a_story(connected)
         append(connected, STREAM, "4000-0", type="order.cancelled", orderId="order-1", meta_correlationId=OTHER)
-    document = trace(redis_server, "order-1", "--order")
+        append(connected, STREAM, "5000-0", type="bill.paid", billId=17, orderId="order-9")
+    document = trace(redis_server, "order-1")
     assert (document["by"], document["correlationIds"]) == ("orderId", [CORRELATION, OTHER])
     assert len(document["events"]) == 6
-    assert run(redis_server, "trace", "order-", "--order", status=1).stdout == ""
+    assert trace(redis_server, "17")["by"] == "billId"
+    assert run(redis_server, "trace", "order-", status=1).stdout == ""
+
+
+def test_the_end_of_an_id_is_enough_as_tail_shows_it(redis_server: Server) -> None:
+    with client(redis_server) as connected:
+        append(connected, orderId="01a20781-0bcd-73be-bccb-2cbf83c5aaeb")
+        append(connected, orderId="01a20781-0bcd-73be-bccb-2cbf83c5ffff")
+        append(connected, orderId="01a20781-0bcd-73be-bccb-99bf83c5ffff")
+    assert len(trace(redis_server, "…2cbf83c5aaeb")["events"]) == 1
+    assert "fits 2 ids" in one_line(run(redis_server, "trace", "…83c5ffff", status=1).stderr)
+    run(redis_server, "trace", "2cbf83c5aaeb", status=1)
 
 
 @pytest.mark.parametrize("order_id", ["Zoë-and-more", 'quoted"order', "12345678"])
@@ -150,7 +180,7 @@ def test_order_ids_of_any_kind_are_found(redis_server: Server, order_id: str) ->
             "metadata": {"eventId": "e", "timestamp": "2026-11-23T10:00:00Z"},
         }
         connected.xadd(STREAM, {"event": json.dumps(spelled, ensure_ascii=False)})
-    assert len(trace(redis_server, order_id, "--order")["events"]) == 2
+    assert len(trace(redis_server, order_id)["events"]) == 2
 
 
 def test_an_event_without_a_correlation_id_is_found_by_its_trace_id(redis_server: Server) -> None:
@@ -172,7 +202,7 @@ def test_an_id_in_another_place_is_not_meant(redis_server: Server) -> None:
     with client(redis_server) as connected:
         append(connected, note=CORRELATION, meta_correlationId=OTHER)
     missing = run(redis_server, "trace", CORRELATION, status=1)
-    assert f"nothing in 1 stream has the correlation id {CORRELATION}" in one_line(missing.stderr)
+    assert f"nothing in 1 stream has the id {CORRELATION}" in one_line(missing.stderr)
 
 
 def test_long_streams_are_read_page_by_page(redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +210,7 @@ def test_long_streams_are_read_page_by_page(redis_server: Server, monkeypatch: p
     with client(redis_server) as connected:
         for number in range(20):
             append(connected, orderId="order-1" if number % 5 == 0 else "another")
-    assert len(trace(redis_server, "order-1", "--order")["events"]) == 4
+    assert len(trace(redis_server, "order-1")["events"]) == 4
 
 
 def test_an_id_that_is_everywhere_does_not_fill_the_memory(
@@ -190,5 +220,5 @@ def test_an_id_that_is_everywhere_does_not_fill_the_memory(
     with client(redis_server) as connected:
         for _ in range(4):
             append(connected, orderId="order-1")
-    result = run(redis_server, "trace", "order-1", "--order", status=1)
+    result = run(redis_server, "trace", "order-1", status=1)
     assert one_line(result.stderr) == "eventcore: orders_stream has more than 3 entries with order-1"

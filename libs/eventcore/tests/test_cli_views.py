@@ -13,8 +13,9 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, NoPermission
 from eventcore.cli.complaints import Failure, explain
 from eventcore.cli.entries import Entry
 from eventcore.cli.following import Delivery, Step, in_order, mark_dead_lettered
+from eventcore.cli.meaning import Wanted
 from eventcore.cli.trends import Trends
-from eventcore.cli.words import age, at_least, counted, head, moment, size, tail
+from eventcore.cli.words import age, at_least, counted, head, moment, rate, size, tail
 from eventcore.dead_letters import Letter
 from eventcore.errors import StreamFull
 from eventcore.inspection import DeadLetterState, GroupState, Lag, Progress, StreamState
@@ -50,16 +51,17 @@ def test_sizes_and_counts_are_readable() -> None:
     assert (counted(1, "entry", "entries"), counted(1204, "entry", "entries")) == ("1 entry", "1,204 entries")
     assert counted(0, "event") == "0 events"
     assert (at_least(10_000, capped=True), at_least(3, capped=False)) == ("≥10,000", "3")
+    assert [rate(each) for each in (0.04, 3.25, 1204.4)] == ["0.0/s", "3.2/s", "1,204/s"]
     assert moment(None) == "?"
     assert (head("abcdef", 4), tail("abcdef", 4), head("abcd", 4), tail("abcd", 4)) == ("abc…", "…def", "abcd", "abcd")
 
 
-def looked(second: float, lag: int) -> StreamState:
+def looked(second: float, lag: int, pending: int = 0, added: int = 0) -> StreamState:
     """A stream as it is found at one look."""
-    main = Progress("s", 0, "0-0", Lag(lag, timedelta(seconds=1)), 0, None)
-    letters = DeadLetterState("d", 0, None, {}, partial=False)
+    main = Progress("s", 0, "0-0", Lag(lag, timedelta(seconds=1)), pending, None)
+    letters = DeadLetterState("d", 0, None, None, {}, {}, partial=False)
     at = START + timedelta(seconds=second)
-    return StreamState("s", True, at, 0, 0, "0-0", None, None, None, (GroupState("g", main, None, (), 0),), letters)
+    return StreamState("s", True, at, 0, added, "0-0", None, None, None, (GroupState("g", main, None, (), 0),), letters)
 
 
 def observed(*lags: int, every: float = 2) -> Trends:
@@ -76,13 +78,23 @@ def test_lag_rises_when_it_has_grown_and_never_fallen_over_three_looks() -> None
         assert not observed(*lags).rising("s", "g"), lags
 
 
-def test_a_rate_is_entries_a_second_over_the_last_half_minute() -> None:
-    assert observed(0, 10, 20).rate("s", "g") == 5
-    assert observed(30, 0, 0).rate("s", "g") == -7.5
-    assert observed(0, 10).rate("s", "g") == 0
-    assert observed(*([100] * 5), *range(0, 320, 20)).rate("s", "g") == 10
-    assert observed(1, 2, 3, every=0).rate("s", "g") == 0
-    assert Trends().rate("s", "g") == 0
+def test_a_rate_is_entries_a_second_over_the_last_ten_seconds_or_three_looks() -> None:
+    assert observed(0, 10, 20).lag("s", "g") == 5
+    assert observed(30, 0, 0).lag("s", "g") == -7.5
+    assert observed(*([100] * 5), *range(0, 120, 20)).lag("s", "g") == 10
+    assert observed(500, 10, 20, 30, every=60).lag("s", "g") == pytest.approx(1 / 6)
+
+
+def test_there_is_no_rate_without_something_to_compare() -> None:
+    for trends in (observed(0, 10), observed(1, 2, 3, every=0), Trends()):
+        assert (trends.lag("s", "g"), trends.done("s", "g"), trends.added("s")) == (None, None, None)
+
+
+def test_what_is_done_is_what_came_in_and_no_longer_waits() -> None:
+    trends = Trends()
+    for second, (added, lag, pending) in enumerate([(100, 50, 10), (110, 40, 10), (120, 20, 20)]):
+        trends.observe([looked(second, lag, pending, added)])
+    assert (trends.added("s"), trends.lag("s", "g"), trends.done("s", "g")) == (10, -15, 20)
 
 
 def test_a_group_that_is_gone_is_forgotten() -> None:
@@ -116,6 +128,21 @@ def step(stream: str, entry_id: str, event_id: str, cause: str | None = None, le
     metadata = {"eventId": event_id, "timestamp": "2026-11-23T10:00:00Z", "causationId": cause}
     event = {"type": "a.b", "data": {}, "metadata": metadata}
     return Step(Entry(stream, entry_id, {b"event": json.dumps(event).encode()}), letter=letter)
+
+
+@pytest.mark.parametrize(
+    ("id", "earliest"),
+    [
+        ("01a2109a-034f-7c69-ba85-263ef7c74646", "1795571258575-0"),  # an hour before its own time
+        ("00000000-0000-7c69-ba85-263ef7c74646", "0-0"),
+        ("01a2109a-034f-4c69-ba85-263ef7c74646", "-"),
+        ("1795574858191-3", "1795574858191-3"),
+        ("4bf92f3577b34da6a3ce929d0e0e4736", "-"),
+        ("order-1", "-"),
+    ],
+)
+def test_an_id_that_tells_its_time_is_not_looked_for_before(id: str, earliest: str) -> None:
+    assert Wanted(id).earliest == earliest
 
 
 def test_within_a_millisecond_causes_come_before_what_they_have_caused() -> None:

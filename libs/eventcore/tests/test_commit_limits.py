@@ -8,12 +8,13 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
-from eventcore import Event, Hash, Settings, Store, Transaction, Unavailable, Write, publish
+from eventcore import Consumer, Event, Hash, Settings, Store, Transaction, Unavailable, Write, publish
 from eventcore.commit import Committed, GuardsFailed
+from eventcore.testing import running, until
 from eventcore.testing.fixtures import Connect, StartServer
 
 from .committing import commit, delivered, picture
-from .samples import Ordered, pending
+from .samples import Ordered, pending, publish_orders, router_for
 
 WIDE = Hash("wide")
 
@@ -91,3 +92,19 @@ async def test_a_full_memory_refuses_producers_and_lets_consumers_drain(
 
     assert isinstance(await commit(store, transaction, fence), Committed)
     assert await pending(store) == 0
+
+
+async def test_a_consumer_that_joins_while_the_memory_is_full_drains_it(
+    start_server: StartServer, connect: Connect
+) -> None:
+    store = await connect(redis_url=SecretStr(start_server().url))
+    await store.commands.wait_connected()
+    handled: list[str] = []
+    await Consumer(store, router_for(lambda order: None)).member.create()
+    await publish_orders(store, *range(10))
+    await store.redis.config_set("maxmemory", 1)
+    with pytest.raises(Unavailable):
+        await publish_orders(store, "one too many")
+
+    async with running(Consumer(store, router_for(lambda order: handled.append(order.order_id)))):
+        await until(lambda: len(handled) == 10)

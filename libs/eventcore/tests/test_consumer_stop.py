@@ -11,7 +11,8 @@ from functools import partial
 import pytest
 from pydantic import SecretStr
 
-from eventcore import Consumer, Store, Transaction, Unavailable, publish
+from eventcore import Consumer, Retry, RetryPolicy, Store, Transaction, Unavailable, decode, publish
+from eventcore.processing import Processor
 from eventcore.testing import run_until_idle, running, until
 from eventcore.testing.fixtures import Connect, StartServer
 
@@ -92,6 +93,51 @@ async def test_what_is_not_finished_in_time_is_left_to_a_peer_who_takes_it_at_on
     assert time.monotonic() - started < 5
     assert handler.ended == 3
     assert await members(store) == set()
+
+
+def holds(consumer: Consumer, number: int, *, waiting: int) -> bool:
+    return (len(consumer.holding), consumer.holding.waiting) == (number, waiting)
+
+
+async def attempts(store: Store) -> dict[str, int]:
+    """How many attempts at each pending entry the server has counted, by the customer's order."""
+    rows = await store.redis.xpending_range(STREAM, GROUP, "-", "+", 100)
+    entries = {entry_id: decode(fields) for entry_id, fields in await store.redis.xrange(STREAM)}
+    return {entries[row["message_id"]].data["orderId"]: row["times_delivered"] for row in rows}
+
+
+async def test_handing_back_costs_no_attempt_but_a_failure_does(connect: Connect) -> None:
+    async def handle(order: Ordered) -> None:
+        if order.order_id == "fails":
+            raise Retry("it fails", after=timedelta(hours=1))
+        if order.order_id == "not now":
+            raise Unavailable("mail server", retry_after=timedelta(hours=1))
+        await asyncio.Event().wait()
+
+    store = await connect()
+    await publish_orders(store, "hangs", "fails", "not now")
+    for pod in ("pod-2", "pod-3", "pod-4", "pod-5"):
+        router = router_for(handle, retry=RetryPolicy(attempts=9))
+        consumer = Consumer(await connect(pod_name=pod, drain_seconds=0), router)
+        async with running(consumer):
+            await until(partial(holds, consumer, 3, waiting=2))
+    assert await attempts(store) == {"hangs": 0, "fails": 4, "not now": 0}
+    await run_until_idle(store, Consumer(store, router_for(lambda order: None)))
+
+
+async def test_handing_back_after_a_defect_costs_the_attempt(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    consumer = Consumer(store := await connect(), router_for(lambda order: None))
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    await publish_orders(store, 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(Processor, "_begin", broken)
+        with pytest.raises(RuntimeError, match="a defect"):
+            await consumer.run()
+    assert await attempts(store) == {"1": 1}
+    await run_until_idle(store, Consumer(await connect(pod_name="pod-2"), router_for(lambda order: None)))
 
 
 async def test_what_waits_for_another_attempt_is_left_to_a_peer(connect: Connect) -> None:

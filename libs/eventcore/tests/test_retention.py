@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from eventcore import SettingsError, Store, StreamFull, Transaction, publish
 from eventcore.retention import Retention
+from eventcore.streams import retry_stream
 from eventcore.testing.fixtures import Connect, StartServer
 from eventcore.testing.server import Server
 
@@ -30,13 +31,14 @@ async def fill(store: Store, count: int = MANY) -> list[str]:
     return ids
 
 
-async def read(store: Store, group: str, count: int, *, acknowledge: bool = True) -> None:
-    await store.redis.xgroup_create(store.key(STREAM), group, id="0")
+async def read(store: Store, group: str, count: int, *, acknowledge: bool = True, stream: str = STREAM) -> None:
+    key = store.key(stream)
+    await store.redis.xgroup_create(key, group, id="0")
     [[_, entries]] = await store.commands.execute(
-        "XREADGROUP", "GROUP", group, "c", "COUNT", count, "STREAMS", store.key(STREAM), ">"
+        "XREADGROUP", "GROUP", group, "c", "COUNT", count, "STREAMS", key, ">"
     )
     if acknowledge:
-        await store.commands.execute("XACK", store.key(STREAM), group, *(entry for entry, _ in entries))
+        await store.commands.execute("XACK", key, group, *(entry for entry, _ in entries))
 
 
 async def length(store: Store) -> int:
@@ -113,6 +115,13 @@ async def test_a_group_with_a_recent_heartbeat_is_never_dropped(connect: Connect
     await Retention(store, [STREAM]).trim()
     assert len(await store.redis.xinfo_groups(store.key(STREAM))) == 1
     await store.redis.delete(store.key(f"{STREAM}:slow:beats"))
+
+
+async def test_what_was_redriven_and_is_finished_goes_too(connect: Connect) -> None:
+    store, redriven = await connect(stream_keep_entries=0), retry_stream(STREAM, "g")
+    await store.commands.pipeline([("XADD", redriven, "*", "event", "{}")] * MANY)
+    await read(store, "g", MANY, stream=redriven)
+    assert await Retention(store, [STREAM], redriven=[redriven]).trim() >= MANY - 100
 
 
 async def test_old_dead_letters_go(store: Store) -> None:

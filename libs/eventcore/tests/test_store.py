@@ -21,6 +21,7 @@ from eventcore import (
     StreamFull,
     Text,
     Transaction,
+    Unavailable,
     Write,
     decode,
     publish,
@@ -189,6 +190,31 @@ async def test_guards_make_a_second_run_harmless(store: Store) -> None:
     with pytest.raises(GuardFailed) as raised:
         await store.commit(once, resend=True)
     assert raised.value.found == {mark: mine}
+    assert await store.redis.hget("stock", "available") == b"1"
+
+
+class RefusesThen(LosesReplies):
+    """Loses the first reply, and can't be reached, or refuses work, from then on."""
+
+    def __init__(self, store: Store, refusal: Unavailable, *, answered: bool) -> None:
+        super().__init__(store, lost=1)
+        self.refusal, self.answered = refusal, answered
+
+    async def commit_all(self, work: Sequence[Work]) -> list[Answer]:
+        if self.sent == 0:
+            return await super().commit_all(work)
+        if self.answered:
+            return [self.refusal]
+        raise self.refusal
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_a_refused_second_sending_does_not_claim_that_the_first_wrote_nothing(
+    answered: bool, store: Store
+) -> None:
+    store.committer = RefusesThen(store, Unavailable("LOADING"), answered=answered)  # type: ignore[assignment]
+    with pytest.raises(OutcomeUnknown, match="LOADING"):
+        await store.commit(Transaction(then=[STOCK.add(1)]), resend=True)
     assert await store.redis.hget("stock", "available") == b"1"
 
 

@@ -138,7 +138,7 @@ LEAKING = """
 def test_the_fixtures_serve_others_and_fail_a_test_that_leaks(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(dedent(FIXTURES))
     pytester.makepyfile(dedent(LEAKING))
-    kinds = len(available_kinds())
+    kinds = len(chosen_kinds())
     ended = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-o", "asyncio_mode=auto", timeout=50)
     ended.assert_outcomes(passed=2 * kinds, errors=kinds)
     ended.stdout.fnmatch_lines(["*keys without a time to live: forgotten; add TTLs, or declare them permanent*"])

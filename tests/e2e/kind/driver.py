@@ -160,6 +160,10 @@ class Cluster:
         """SIGSTOP to the container's first process."""
         await self._signal(replica, "STOP")
 
+    async def resume(self, replica: str) -> None:
+        """SIGCONT to the same."""
+        await self._signal(replica, "CONT")
+
     async def kill(self, replica: str) -> None:
         """SIGKILL to it: Kubernetes starts the container again, under the same name."""
         await self._signal(replica, "KILL")

@@ -116,11 +116,11 @@ class Committer:
             answers = [answer for each in work for answer in await self.commit_all([each])]
             return answers + (await self.commit_all([], acknowledgements) if acknowledgements else [])
         except EventcoreError as error:
-            _measure(work, acknowledgements, [error] * (len(work) + len(acknowledgements)), began)
+            _measure(work, acknowledgements, [error] * (len(work) + len(acknowledgements)), time.perf_counter() - began)
             raise
         answers = [_answer(reply, each.transaction) for reply, each in zip(replies, work, strict=False)]
         answers += [reply if isinstance(reply, Exception) else _acknowledged for reply in replies[len(work) :]]
-        _measure(work, acknowledgements, answers, began)
+        _measure(work, acknowledgements, answers, time.perf_counter() - began)
         return answers
 
     async def _run(self, work: Sequence[Work], acknowledgements: Sequence[Acknowledgement]) -> list[Reply]:
@@ -149,17 +149,17 @@ _outcomes: dict[type, str] = {Committed: "committed", Duplicate: "duplicate", Gu
 
 
 def _measure(
-    work: Sequence[Work], acknowledgements: Sequence[Acknowledgement], answers: Sequence[Answer], began: float
+    work: Sequence[Work], acknowledgements: Sequence[Acknowledgement], answers: Sequence[Answer], seconds: float
 ) -> None:
-    """Note how long commits took, which is equally long for those that were sent together, and what became of them."""
-    seconds = time.perf_counter() - began
-    settled: list[Acknowledgement | Fence] = [*acknowledgements, *(each.fence for each in work[:1] if each.fence)]
-    group = settled[0].group if settled else None
+    """Commits that were sent together took equally long."""
+    settling = next((each.fence for each in work if each.fence), None) or next(iter(acknowledgements), None)
     kinds = Counter(map(type, answers[: len(work)]))
     for each, answer in zip(acknowledgements, answers[len(work) :], strict=True):
         kinds[type(answer)] += len(each.entry_ids)
     for kind, count in kinds.items():
-        commit_duration.record(seconds, group, _outcomes.get(kind, "failed"), count=count)
+        commit_duration.record(
+            seconds, settling.group if settling else None, _outcomes.get(kind, "failed"), count=count
+        )
     sent = [
         (each_sent, answer if isinstance(answer, Exception) else None)
         for each, answer in zip(work, answers, strict=False)

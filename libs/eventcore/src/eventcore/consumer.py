@@ -68,7 +68,7 @@ class Consumer:
         self._stopping = asyncio.Event()
         self._work: set[asyncio.Task[None]] = set()
         self._defect: BaseException | None = None
-        self.joined = False
+        self.joined = self._joined_before = False
         self._turned_at: dict[str, float] = {}
 
     @property
@@ -168,14 +168,16 @@ class Consumer:
 
     async def _join(self) -> None:
         """Beat before reading, so that nothing is ever held by a consumer unknown to its peers; resume what is ours."""
-        await self.member.create()
+        for stream in await self.member.create():
+            if self._joined_before:
+                log.error("%s on %s was gone, with all it remembered: it begins anew", self.router.group, stream)
         await self._takeover.beat_once()
         for stream in self.member.streams:
             last = ""
             while pending := await self.member.pending(stream, after=last):
                 self._retries.recover(pending)
                 last = pending[-1].entry_id
-        self.joined = True
+        self.joined = self._joined_before = True
 
     # Handling
 
@@ -252,8 +254,10 @@ class Consumer:
     async def _or_stop(self, something: Awaitable[object], seconds: float) -> None:
         """Wait for something, or for `stop`, or for so long."""
         waiting = [asyncio.ensure_future(something), asyncio.ensure_future(self._stopping.wait())]
-        done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        await _cancel(waiting)
+        try:
+            done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _cancel(waiting)
         for each in done:
             each.result()
 
@@ -273,9 +277,12 @@ class Consumer:
             await asyncio.wait(self._work, timeout=left)
 
     async def _leave(self) -> None:
-        """Leave the group; what is still pending is declared free, for peers to take over at once."""
+        """Leave the group; what is still pending is declared free, for peers to take over at once.
+
+        What did not come to an end here has cost no attempt, unless it may be what brought us to an end.
+        """
         try:
-            left = await self.member.leave()
+            left = await self.member.leave(self._retries.unspent if self._defect is None else ())
         except _survivable as error:
             log.warning("could not leave %s: %s; peers will notice our silence", self.router.group, error)
         else:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from .delivery import Delivery, Key
 from .streams import Entry
@@ -26,6 +26,9 @@ class Holding:
 
     def __len__(self) -> int:
         return len(self._held)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._held)
 
     def __contains__(self, key: Key) -> bool:
         return key in self._held

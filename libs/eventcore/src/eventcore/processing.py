@@ -308,10 +308,10 @@ class Processor:
         self._measure((each.delivery, each.outcome) for each in done)
         deliveries = [each.delivery for each in done]
         for each in done:
-            if each.transaction.counts and each.outcome != "duplicate":
+            _end_span(each.delivery, each.outcome)
+            if each.outcome != "duplicate":
                 for tally in each.transaction.counts:
                     tally.add()
-            _end_span(each.delivery, each.outcome)
         followers = [follower for each in deliveries if (follower := self.next_in_lane(each)) is not None]
         self.on_done(deliveries)
         return followers

@@ -14,7 +14,7 @@ from functools import cache, partial
 from redis.exceptions import RedisError
 
 from .errors import EventcoreError
-from .inspection import GroupState, Inspector, Progress, StreamState
+from .inspection import GroupState, Inspector, Progress, ServerState, StreamState
 from .pipe import Argument
 from .script import Call, Script, run_all
 from .store import Store
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 every = timedelta(seconds=3)
 # Whoever reports and dies is succeeded after so long at the latest, and until the next look.
 lease = timedelta(seconds=8)
+# Stands among the leases of streams, for the server itself.
+_server = "redis"
 
 Shown = dict[Gauges, dict[Key, float]]
 
@@ -74,8 +76,10 @@ class Reporter:
     async def look(self) -> None:
         """Look once at the streams that are ours to report. Raises what Redis raises, redis-py's errors too."""
         began = time.monotonic()
-        streams = [await self._inspector.stream(name) for name in await self._lease(lease)]
-        self._shown, self._looked_at = shown(streams), began
+        ours = set(await self._lease(lease))
+        streams = [await self._inspector.stream(name) for name in sorted(ours - {_server})]
+        server = await self._inspector.server() if _server in ours else None
+        self._shown, self._looked_at = shown(streams, server), began
 
     def shown(self, gauges: Gauges) -> dict[Key, float]:
         """What one metric shows of what was seen; nothing any more once the lease may be somebody else's."""
@@ -84,8 +88,8 @@ class Reporter:
         return self._shown.get(gauges, {})
 
     async def _lease(self, time: timedelta) -> Sequence[str]:
-        """The streams that are ours for so long."""
-        streams = sorted(self._streams | self._store.published_streams)
+        """The streams that are ours for so long, and the server."""
+        streams = sorted({*self._streams, *self._store.published_streams, _server})
         arguments: list[Argument] = [self._name, int(time.total_seconds() * 1000)]
         calls = [Call(_lease_script(), [self._store.key(f"{stream}:reporter")], arguments) for stream in streams]
         replies = await run_all(self._store.commands, calls)
@@ -101,12 +105,20 @@ _gauges = (
     measurements.stream_length,
     measurements.stream_memory,
     measurements.dead_letter_length,
+    measurements.redis_memory,
+    measurements.redis_memory_limit,
+    measurements.redis_clients,
+    measurements.redis_commands,
+    measurements.redis_append_only_ok,
+    measurements.redis_snapshots_ok,
 )
 
 
-def shown(streams: Iterable[StreamState]) -> Shown:
-    """What the metrics show of these streams, retry streams among them."""
+def shown(streams: Iterable[StreamState], server: ServerState | None = None) -> Shown:
+    """What the metrics show of these streams, retry streams among them, and of the server."""
     values: Shown = {gauges: {} for gauges in _gauges}
+    if server is not None:
+        _show_server(values, server)
     for stream in streams:
         values[measurements.stream_length][stream.name,] = stream.length
         values[measurements.dead_letter_length][stream.name,] = stream.dead_letters.length
@@ -133,3 +145,17 @@ def _show_progress(values: Shown, group: str, progress: Progress) -> None:
     values[measurements.lag_age][key] = progress.lag.age.total_seconds()
     values[measurements.pending][key] = progress.pending
     values[measurements.pending_age][key] = oldest.age.total_seconds() if oldest else 0
+
+
+def _show_server(values: Shown, server: ServerState) -> None:
+    seen: dict[Gauges, float | None] = {
+        measurements.redis_memory: server.memory,
+        measurements.redis_memory_limit: server.memory_limit,
+        measurements.redis_clients: server.clients,
+        measurements.redis_commands: server.commands,
+        measurements.redis_append_only_ok: server.append_only_ok if server.append_only else None,
+        measurements.redis_snapshots_ok: server.snapshots_ok,
+    }
+    for gauges, value in seen.items():
+        if value is not None:
+            values[gauges][()] = float(value)

@@ -31,13 +31,15 @@ def _script(name: str) -> Script:
 class Retention:
     """Keeps the given streams, and their dead letters, within the limits of the settings.
 
-    Any number of processes may do so for the same streams.
+    `redriven` are retry streams: kept like the others, but without dead letters of their own. Any number of processes
+    may do so for the same streams.
     """
 
-    def __init__(self, store: Store, streams: Iterable[str]) -> None:
+    def __init__(self, store: Store, streams: Iterable[str], *, redriven: Iterable[str] = ()) -> None:
         self._store, self._settings = store, store.settings
-        self._streams = tuple(streams)
-        self._dead_letters = tuple(sorted({dead_letter_stream(stream) for stream in self._streams}))
+        main = tuple(streams)
+        self._streams = (*main, *redriven)
+        self._dead_letters = tuple(sorted({dead_letter_stream(stream) for stream in main}))
         self._held_up: dict[str, str] = {}
 
     async def run(self) -> None:

@@ -63,6 +63,12 @@ class Retries:
         return bool(self._recovered)
 
     @property
+    def unspent(self) -> list[Key]:
+        """Deliveries held whose latest attempt has cost nothing: it has not reported yet, or no fault was its own."""
+        spent = {delivery.key for _, _, delivery, counts in self._clock if counts}
+        return [key for key in self._holding if key not in spent]
+
+    @property
     def next_due(self) -> float:
         """Seconds until the next attempt is due."""
         return max(0.0, self._clock[0][0] - time.monotonic()) if self._clock else float("inf")

@@ -13,7 +13,7 @@ from .commit import Answer, Committed, Committer, GuardsFailed, Work
 from .connection import Connector
 from .durability import Durability, DurableCommitter, patience
 from .envelope import Origin
-from .errors import GuardFailed, OutcomeUnknown, SettingsError, StreamFull
+from .errors import GuardFailed, OutcomeUnknown, SettingsError, StreamFull, Unavailable
 from .event import Event
 from .pipe import Pipe, ServerError
 from .sending import send
@@ -137,7 +137,14 @@ class Store:
         except OutcomeUnknown:
             if not resend:
                 raise
-            return await self._answer_once(work)
+        try:
+            answer = await self._answer_once(work)
+        except Unavailable as error:
+            answer = error
+        if isinstance(answer, Unavailable) and not isinstance(answer, StreamFull):
+            # The second was not written; nobody can tell about the first. (A full stream is told of after the guards.)
+            raise OutcomeUnknown(str(answer), retry_after=answer.retry_after) from answer
+        return answer
 
     async def _answer_once(self, work: Work) -> Answer:
         if self._durable is not None:

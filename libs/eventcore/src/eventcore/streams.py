@@ -8,6 +8,8 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
+from .delivery import Key
+from .errors import Unavailable
 from .pipe import Argument, Pipe, Reply, ServerError
 from .script import Call, Script, run, run_all
 
@@ -71,20 +73,22 @@ class GroupMember:
         self._commands, self._reader, self._prefix = commands, reader, prefix
         self._names = {(prefix + stream).encode(): stream for stream in self.streams}
 
-    async def create(self) -> None:
-        """Create streams and groups where they aren't there, from the very first entry on."""
+    async def create(self) -> list[str]:
+        """Create what is missing of streams and groups, from the very first entry on; the streams where a group was."""
         replies = await self._commands.pipeline(
             [("XGROUP", "CREATE", self._prefix + stream, self.group, "0", "MKSTREAM") for stream in self.streams]
         )
         for reply in replies:
             if isinstance(reply, Exception) and not (isinstance(reply, ServerError) and reply.code == "BUSYGROUP"):
+                # A server whose memory is full refuses to create before it looks. Who drains it must join all the same.
+                if isinstance(reply, Unavailable) and await self.exists():
+                    return []
                 raise reply
+        return [stream for stream, reply in zip(self.streams, replies, strict=True) if not isinstance(reply, Exception)]
 
     async def exists(self) -> bool:
-        """Whether the group is there on all its main streams."""
-        replies = await self._commands.pipeline(
-            [("XINFO", "GROUPS", self._prefix + stream) for stream in self.main_streams]
-        )
+        """Whether the group is there on all its streams."""
+        replies = await self._commands.pipeline([("XINFO", "GROUPS", self._prefix + stream) for stream in self.streams])
         return all(
             not isinstance(reply, Exception) and any(pairs(row)[b"name"] == self.group.encode() for row in reply)
             for reply in replies
@@ -176,11 +180,17 @@ class GroupMember:
             [Entry(stream, entry_id.decode(), int(attempt), None) for entry_id, attempt in lost],
         )
 
-    async def leave(self) -> bool:
-        """Leave the group on every stream; whether nothing was left for peers to take over."""
+    async def leave(self, unspent: Iterable[Key] = ()) -> bool:
+        """Leave the group on every stream; whether nothing was left for peers to take over.
+
+        Of `unspent` deliveries that are left, the latest attempt is given back: it counts for nothing.
+        """
+        given_back: dict[str, list[str]] = {stream: [] for stream in self.streams}
+        for stream, entry_id in unspent:
+            given_back[stream].append(entry_id)
         calls = [
-            Call(_script("leave"), [self._prefix + stream, self._beats(stream)], [self.group, self.consumer])
-            for stream in self.streams
+            Call(_script("leave"), [self._prefix + stream, self._beats(stream)], [self.group, self.consumer, *ids])
+            for stream, ids in given_back.items()
         ]
         replies = await run_all(self._commands, calls)
         return all(reply == 0 for reply in replies)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import lru_cache
 from typing import Any, Literal
 
 from eventcore.dead_letters import Letter
@@ -17,6 +15,7 @@ from eventcore.streams import dead_letter_stream, retry_stream
 from .complaints import Failure
 from .entries import Entry, last_id, pages
 from .letters import letter_in
+from .meaning import Wanted, by_correlation, by_entry, by_event, mentions, undecodable
 from .tool import Tool
 from .words import counted
 
@@ -38,9 +37,10 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """An event in a stream, or the dead letter that one has become."""
+    """An event in a stream, or the dead letter that one has become; `by` is the name under which it has the id."""
 
     entry: Entry
+    by: str = by_correlation
     deliveries: Sequence[Delivery] = ()
     letter: Letter | None = None
 
@@ -54,21 +54,64 @@ class Place:
     letters_of: str | None = None
 
 
-async def follow(tool: Tool, wanted: str, *, order: bool) -> list[Step]:
-    """What has to do with an order, or else with a correlation id (or its beginning), in time order.
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What was found, in time order, and by which name of the id that was given."""
 
-    Raises `Failure` if there is nothing, or if a beginning fits several correlation ids.
+    by: str
+    steps: Sequence[Step]
+
+    @property
+    def correlation_ids(self) -> list[str]:
+        """The stories that these steps belong to."""
+        return sorted({step.entry.correlation_id for step in self.steps if step.entry.correlation_id})
+
+
+async def follow(tool: Tool, wanted: Wanted) -> Story:
+    """What has to do with an id.
+
+    A correlation id (or its beginning) is followed as such. The id of an event or of an entry leads to the whole story
+    that it is a part of. Any other is looked for in what events are about: all these events, of whichever stories.
+    Raises `Failure` if there is nothing, or if a part of an id fits several.
     """
     places = [place async for place in _places(tool)]
-    steps = [step for place in places async for step in _steps(tool, place, wanted, order)]
-    if not steps:
-        what = "order" if order else "correlation id"
+    found = await _search(tool, places, wanted, wanted.named_in, start=wanted.earliest)
+    names = {step.by for step in found}
+    if not found:
         where = counted(len(places), "stream")
-        raise Failure(f"nothing in {where} has the {what} {wanted} (finished events are trimmed in time)")
-    found = sorted({step.entry.correlation_id for step in steps if step.entry.correlation_id})
-    if not order and len(found) > 1:
-        raise Failure(f"{wanted} fits {len(found)} correlation ids: {', '.join(found[:5])}")
-    return in_order(mark_dead_lettered(steps))
+        raise Failure(f"nothing in {where} has the id {wanted.text} (finished events are trimmed in time)")
+    if by_correlation in names:
+        story = Story(by_correlation, [step for step in found if step.by in (by_correlation, undecodable)])
+        _check_unique(wanted, story.correlation_ids, "correlation ids")
+    elif parts := names & {by_event, by_entry}:
+        whole = set(Story("", [step for step in found if step.by in parts]).correlation_ids)
+        story = Story(min(parts), await _search(tool, places, wanted, _part_of(whole, wanted)))
+    else:
+        story = Story(min(names, key=lambda name: (name == undecodable, name)), found)
+        if wanted.ending:
+            _check_unique(wanted, sorted({step.entry.key or "" for step in found}), "ids")
+    return Story(story.by, in_order(mark_dead_lettered(story.steps)))
+
+
+def _check_unique(wanted: Wanted, ids: Sequence[str], what: str) -> None:
+    if len(ids) > 1:
+        raise Failure(f"{wanted.text} fits {len(ids)} {what}: {', '.join(ids[:5])}")
+
+
+def _part_of(stories: set[str], wanted: Wanted) -> Callable[[Entry], str | None]:
+    """Whether an entry belongs to one of these stories, or itself has the id."""
+
+    def named(entry: Entry) -> str | None:
+        mentioned = any(mentions(entry, story) for story in stories)
+        return by_correlation if mentioned and entry.correlation_id in stories else wanted.named_in(entry)
+
+    return named
+
+
+async def _search(
+    tool: Tool, places: Sequence[Place], wanted: Wanted, named: Callable[[Entry], str | None], start: str = "-"
+) -> list[Step]:
+    return [step for place in places async for step in _steps(tool, place, wanted, named, start)]
 
 
 async def _places(tool: Tool) -> AsyncIterator[Place]:
@@ -80,37 +123,22 @@ async def _places(tool: Tool) -> AsyncIterator[Place]:
                 yield place
 
 
-async def _steps(tool: Tool, place: Place, wanted: str, order: bool) -> AsyncIterator[Step]:
+async def _steps(
+    tool: Tool, place: Place, wanted: Wanted, named: Callable[[Entry], str | None], start: str
+) -> AsyncIterator[Step]:
     key, met = tool.key(place.stream), 0
-    async for page in pages(tool.redis, key, end=await last_id(tool.redis, key)):
+    async for page in pages(tool.redis, key, start, await last_id(tool.redis, key)):
         for entry_id, fields in page:
             entry = Entry(place.stream, entry_id, fields)
-            if not concerns(entry, wanted, order=order):
+            by = named(entry)
+            if by is None:
                 continue
             if (met := met + 1) > _most_steps:
-                raise Failure(f"{place.stream} has more than {_most_steps:,} entries with {wanted}")
+                raise Failure(f"{place.stream} has more than {_most_steps:,} entries with {wanted.text}")
             if place.letters_of is not None:
-                yield Step(entry, letter=letter_in(place.letters_of, entry_id, fields))
+                yield Step(entry, by, letter=letter_in(place.letters_of, entry_id, fields))
             else:
-                yield Step(entry, await _deliveries(tool, key, place.groups, entry_id))
-
-
-def concerns(entry: Entry, wanted: str, *, order: bool) -> bool:
-    """Whether an event has the id; of an undecodable one, whether it is mentioned at all."""
-    raw = entry.fields.get(b"event", b"")
-    if not any(spelling in raw for spelling in spellings(wanted)):
-        return False  # by far the most: nothing to decode
-    if entry.envelope is None:
-        return True
-    if order:
-        return str(entry.envelope.data.get("orderId")) == wanted
-    return (entry.correlation_id or "").startswith(wanted)
-
-
-@lru_cache
-def spellings(wanted: str) -> frozenset[bytes]:
-    """How a string may stand in JSON."""
-    return frozenset(json.dumps(wanted, ensure_ascii=plain)[1:-1].encode("utf-8", "replace") for plain in (True, False))
+                yield Step(entry, by, await _deliveries(tool, key, place.groups, entry_id))
 
 
 async def _deliveries(tool: Tool, key: str, names: Sequence[str], entry_id: str) -> list[Delivery]:

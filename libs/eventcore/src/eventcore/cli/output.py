@@ -38,10 +38,14 @@ class Output:
 
     def show(self, renderable: RenderableType) -> None:
         """Print for people."""
-        if isinstance(renderable, Text) and not self.is_terminal:
+        if self.is_terminal:
+            self.console.print(renderable)
+        elif isinstance(renderable, Text):
             print(renderable.plain)  # many times as fast
         else:
-            self.console.print(renderable)
+            with self.console.capture() as captured:
+                self.console.print(renderable)
+            print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
     def say(self, message: str) -> None:
         """Print one plain sentence, however long."""

@@ -1,4 +1,4 @@
-"""What an operator should look at: decided from the states of the streams alone."""
+"""What an operator should look at: decided from the states of server and streams alone."""
 
 from __future__ import annotations
 
@@ -6,34 +6,56 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from eventcore.inspection import GroupState, StreamState
+from eventcore.inspection import DeadLetterState, GroupState, PendingEntry, ServerState, StreamState
 
 from .trends import Trends
-from .words import age, at_least, counted
+from .words import age, at_least, counted, rate, size
 
 # Longer than the retries of a delivery at default settings.
 stuck_after = timedelta(minutes=5)
 # Less is what lies between an event and its reading.
 behind_after = timedelta(seconds=1)
-# Of the hard cap, at which services refuse new events.
+# Of the hard cap, at which services refuse new events, and of the server's memory.
 nearly_full = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is wrong (or, if not `grave`, may become so); `kind` is for programs, `text` for people."""
+    """Something that is wrong (or, if not `grave`, may become so); `kind` is for programs, `text` for people.
+
+    One without a stream is the server's.
+    """
 
     kind: str
-    stream: str
+    stream: str | None
     group: str | None
     text: str
     grave: bool = True
 
 
-def problems(states: Sequence[StreamState], trends: Trends, *, cap: int) -> list[Problem]:
-    """The problems of all streams, grave ones first."""
-    found = [problem for state in states for problem in _of_stream(state, trends, cap)]
+def problems(server: ServerState | None, states: Sequence[StreamState], trends: Trends, *, cap: int) -> list[Problem]:
+    """The problems of the server and all streams, grave ones first."""
+    found = [*_of_server(server)] if server else []
+    found += [problem for state in states for problem in _of_stream(state, trends, cap)]
     return sorted(found, key=lambda problem: not problem.grave)
+
+
+def _of_server(server: ServerState) -> Iterator[Problem]:
+    def problem(kind: str, text: str, *, grave: bool = True) -> Problem:
+        return Problem(kind, None, None, text, grave)
+
+    if server.memory_limit and (server.memory_used or 0) >= nearly_full:
+        text = f"{size(server.memory)} of {size(server.memory_limit)} of memory are used, then writes are refused"
+        yield problem("memory_nearly_full", text)
+    if not server.append_only_ok:
+        yield problem("append_only_failing", "the append-only file can't be written: writes may be refused, or lost")
+    if not server.snapshots_ok:
+        yield problem("snapshots_failing", "the last snapshot failed: writes may be refused")
+    if server.may_evict_streams:
+        text = f"maxmemory-policy {server.eviction_policy} may evict whole streams: set it to noeviction"
+        yield problem("may_evict", text)
+    if server.is_replica:
+        yield problem("replica", "this is a replica: what it shows may be old", grave=False)
 
 
 def _of_stream(state: StreamState, trends: Trends, cap: int) -> Iterator[Problem]:
@@ -44,30 +66,53 @@ def _of_stream(state: StreamState, trends: Trends, cap: int) -> Iterator[Problem
         yield Problem("no_group", state.name, None, "no group reads it", grave=False)
     for group in state.groups:
         yield from _of_group(state, group, trends)
-    if letters := state.dead_letters.length:
-        text = f"{counted(letters, 'dead letter')}: eventcore dlq list {state.name}"
-        yield Problem("dead_letters", state.name, None, text)
+    if state.dead_letters.length:
+        yield Problem("dead_letters", state.name, None, _letters(state.name, state.dead_letters))
+
+
+def _letters(stream: str, letters: DeadLetterState) -> str:
+    """How many there are, why, and whether more come."""
+    reasons = ", ".join(f"{count:,} {reason or 'unknown'}" for reason, count in letters.by_reason.items())
+    newest = "the newest " if letters.length > 1 else ""
+    since = f", {newest}{age(letters.newest_age)} ago" if letters.newest_age is not None else ""
+    return f"{counted(letters.length, 'dead letter')}{since} ({reasons}): eventcore dlq list {stream}"
 
 
 def _of_group(state: StreamState, group: GroupState, trends: Trends) -> Iterator[Problem]:
     def problem(kind: str, text: str, *, grave: bool = True) -> Problem:
         return Problem(kind, state.name, group.name, text, grave)
 
-    lag = group.main.lag
+    lag, alive = group.main.lag, any(consumer.alive for consumer in group.consumers)
+    waiting = f"{at_least(lag.entries, lag.capped)} undelivered, the first for {age(lag.age)}"
     for consumer in group.consumers:
         if not consumer.alive and consumer.holds:
             held = counted(consumer.holds, "entry", "entries")
-            how = "left" if consumer.left else "is dead"
+            how = "left" if consumer.left else f"is dead for {age(consumer.silent or consumer.idle)}"
             yield problem("dead_consumer_holds", f"{consumer.name} {how} and holds {held}")
-    if lag.entries + group.unfinished_retries and not any(consumer.alive for consumer in group.consumers):
-        yield problem("no_consumer", "nobody reads: no consumer is alive")
-    text = f"{at_least(lag.entries, lag.capped)} undelivered, the first for {age(lag.age)}"
+    if lag.entries + group.unfinished_retries and not alive:
+        since = f"; {waiting}" if lag.entries else ""
+        yield problem("no_consumer", f"nobody reads, no consumer is alive{since}")
     if trends.rising(state.name, group.name) and lag.age >= behind_after:
-        yield problem("lag_rising", f"lag is rising: {text}")
-    elif lag.age >= stuck_after and any(consumer.alive for consumer in group.consumers):
-        yield problem("behind", text, grave=False)
+        yield problem("lag_rising", f"lag is rising by {rate(trends.lag(state.name, group.name) or 0)}: {waiting}")
+    elif lag.age >= stuck_after and alive:
+        yield problem("behind", waiting + _outlook(lag.entries, trends.lag(state.name, group.name)), grave=False)
     for progress in (group.main, group.retry):
         oldest = progress.oldest_pending if progress else None
         if oldest and oldest.age >= stuck_after:
-            text = f"{oldest.entry_id} is unfinished after {age(oldest.age)}, attempt {oldest.attempts}"
-            yield problem("stuck", f"{text}, on {oldest.consumer}")
+            yield problem("stuck", _unfinished(oldest))
+        elif oldest and oldest.attempts > 1:
+            yield problem("retrying", _unfinished(oldest), grave=False)
+
+
+def _outlook(lag: int, change: float | None) -> str:
+    """Whether it is getting better, and when it will be well."""
+    if change is None:
+        return ""
+    if change > -0.05:
+        return ", and not falling"
+    return f", falling by {rate(-change)}: done in about {age(timedelta(seconds=round(lag / -change)))}"
+
+
+def _unfinished(entry: PendingEntry) -> str:
+    attempt = f"attempt {entry.attempts} began {age(entry.idle)} ago on {entry.consumer}"
+    return f"{entry.entry_id} is unfinished after {age(entry.age)}, {attempt}: eventcore trace {entry.entry_id}"

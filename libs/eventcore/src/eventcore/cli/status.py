@@ -14,16 +14,18 @@ from redis.exceptions import AuthenticationError
 from rich.live import Live
 
 from eventcore.envelope import timestamp
-from eventcore.inspection import StreamState
+from eventcore.inspection import ServerState, StreamState
 
 from .complaints import explain, out_of_reach
 from .options import Json
 from .problems import Problem, problems
-from .status_json import problem_documents, stream_document
+from .status_json import problem_documents, server_document, stream_document
 from .status_view import Fitted, screen
 from .tool import Tool
 from .trends import Trends
 
+# Whether it is getting better can't be seen at one look: where something waits, there are two more, so far apart.
+_more_looks, _glance_seconds = 2, 0.5
 # The keyspace is searched for new streams only so often while watching.
 _search_seconds = 15.0
 
@@ -36,6 +38,7 @@ Interval = Annotated[float, typer.Option("--interval", metavar="SECONDS", min=0.
 class Look:
     """What one look has found."""
 
+    server: ServerState | None
     states: Sequence[StreamState]
     problems: Sequence[Problem]
 
@@ -46,18 +49,30 @@ async def status(
     """Show streams, groups, consumers with their last heartbeat, lag, pending entries, dead letters, and problems.
 
     All streams whose names end in _stream or that have been consumed by eventcore, unless some are named. Lag is what
-    a group has not been given yet, in entries and as the age of the first of them.
+    a group has not been given yet, in entries and as the age of the first of them. Where something waits it takes a
+    second to see whether it gets less.
     """
     eye = _Eye(tool, [await tool.stream(given) for given in streams or ()])
     look = await eye.look()
     if not watch:
-        tool.output.document(_document(tool, look)) if as_json else tool.output.show(_screen(tool, eye, look))
+        look = await _settled(eye, look)
+        tool.output.document(_document(tool, eye, look)) if as_json else tool.output.show(_screen(tool, eye, look))
         return
     tool.endless = True
     if tool.output.is_terminal and not as_json:
         with Live(console=tool.output.console, screen=True, auto_refresh=False) as live:
             await _watch(tool, eye, look, interval, partial(_draw, tool, eye, live))
     await _watch(tool, eye, look, interval, partial(_log, tool, eye, as_json))
+
+
+async def _settled(eye: _Eye, look: Look) -> Look:
+    """The last of a few looks, until nothing waits any more."""
+    for _ in range(_more_looks):
+        if not any(group.unfinished for state in look.states for group in state.groups):
+            break
+        await asyncio.sleep(_glance_seconds)
+        look = await eye.look()
+    return look
 
 
 def _draw(tool: Tool, eye: _Eye, live: Live, look: Look, trouble: str | None) -> None:
@@ -70,7 +85,7 @@ def _log(tool: Tool, eye: _Eye, as_json: bool, look: Look, trouble: str | None) 
     if trouble:
         tool.output.complain(trouble)
     elif as_json:
-        tool.output.json_line(_document(tool, look))
+        tool.output.json_line(_document(tool, eye, look))
     else:
         tool.output.show(_screen(tool, eye, look))
 
@@ -104,21 +119,23 @@ class _Eye:
         if not self._fixed and time.monotonic() - self._searched > _search_seconds:
             self._found = await self._tool.inspector.streams()
             self._searched = time.monotonic()
+        server = await self._tool.inspector.server()
         states = [await self._tool.inspector.stream(name) for name in self._fixed or self._found]
         self.trends.observe(states)
-        return Look(states, problems(states, self.trends, cap=self._tool.settings.stream_cap))
+        return Look(server, states, problems(server, states, self.trends, cap=self._tool.settings.stream_cap))
 
 
-def _document(tool: Tool, look: Look) -> dict[str, Any]:
+def _document(tool: Tool, eye: _Eye, look: Look) -> dict[str, Any]:
     return {
         "redis": tool.settings.redis_address,
         "prefix": tool.settings.key_prefix,
         "time": timestamp(look.states[0].at) if look.states else timestamp(),
-        "streams": [stream_document(state) for state in look.states],
+        "server": server_document(look.server),
+        "streams": [stream_document(state, eye.trends) for state in look.states],
         "problems": problem_documents(look.problems),
     }
 
 
 def _screen(tool: Tool, eye: _Eye, look: Look, trouble: str | None = None) -> Any:
     place = f"{tool.settings.redis_address} {tool.settings.key_prefix}".strip()
-    return screen(place, look.states, look.problems, eye.trends, trouble)
+    return screen(place, look.server, look.states, look.problems, eye.trends, trouble)

@@ -7,24 +7,42 @@ from datetime import timedelta
 from typing import Any
 
 from eventcore.envelope import timestamp
-from eventcore.inspection import ConsumerState, DeadLetterState, GroupState, Progress, StreamState
+from eventcore.inspection import ConsumerState, DeadLetterState, GroupState, Progress, ServerState, StreamState
 
 from .problems import Problem
+from .trends import Trends
 
 
-def stream_document(state: StreamState) -> dict[str, Any]:
+def server_document(state: ServerState | None) -> dict[str, Any] | None:
+    """The server itself, as far as we may know it."""
+    if state is None:
+        return None
+    return {
+        "version": state.version,
+        "role": "replica" if state.is_replica else "master",
+        "memoryBytes": state.memory,
+        "memoryLimitBytes": state.memory_limit,
+        "evictionPolicy": state.eviction_policy,
+        "appendOnly": state.append_only,
+        "appendOnlyOk": state.append_only_ok,
+        "snapshotsOk": state.snapshots_ok,
+    }
+
+
+def stream_document(state: StreamState, trends: Trends) -> dict[str, Any]:
     """A stream with its groups and dead letters."""
     return {
         "stream": state.name,
         "exists": state.exists,
         "length": state.length,
         "entriesAdded": state.entries_added,
+        "addedPerSecond": _rate(trends.added(state.name)),
         "lastGeneratedId": state.last_generated_id,
         "oldestAgeSeconds": _seconds(state.oldest_age),
         "newestAgeSeconds": _seconds(state.newest_age),
         "memoryBytes": state.memory,
         "deadLetters": _dead_letters(state.dead_letters),
-        "groups": [_group(group) for group in state.groups],
+        "groups": [_group(state, group, trends) for group in state.groups],
     }
 
 
@@ -49,15 +67,19 @@ def _dead_letters(state: DeadLetterState) -> dict[str, Any]:
         "stream": state.stream,
         "length": state.length,
         "oldestAgeSeconds": _seconds(state.oldest_age),
+        "newestAgeSeconds": _seconds(state.newest_age),
         "byGroup": dict(state.by_group),
+        "byReason": dict(state.by_reason),
         "partial": state.partial,
     }
 
 
-def _group(group: GroupState) -> dict[str, Any]:
+def _group(state: StreamState, group: GroupState, trends: Trends) -> dict[str, Any]:
     return {
         "group": group.name,
         **_progress(group.main),
+        "lagPerSecond": _rate(trends.lag(state.name, group.name)),
+        "donePerSecond": _rate(trends.done(state.name, group.name)),
         "deadLetters": group.dead_letters,
         "consumers": [_consumer(consumer) for consumer in group.consumers],
         "retry": None
@@ -101,3 +123,7 @@ def _consumer(consumer: ConsumerState) -> dict[str, Any]:
 
 def _seconds(span: timedelta | None) -> float | None:
     return None if span is None else round(span.total_seconds(), 3)
+
+
+def _rate(rate: float | None) -> float | None:
+    return None if rate is None else round(rate, 1)

@@ -10,33 +10,52 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from eventcore.inspection import ConsumerState, GroupState, StreamState
+from eventcore.inspection import ConsumerState, GroupState, ServerState, StreamState
 
 from .output import clean
 from .problems import Problem
 from .trends import Trends
-from .words import age, at_least, clock, counted, size
+from .words import age, at_least, clock, counted, rate, size
 
 # Consumers in good order that are listed one by one.
 _shown_consumers = 8
-_columns = ("GROUP", "LAG", "BEHIND", "PENDING", "OLDEST", "REDRIVEN", "LETTERS")
+_columns = ("GROUP", "LAG", "BEHIND", "PENDING", "OLDEST", "DONE", "REDRIVEN", "LETTERS")
+# What is left out first where there is little room.
+_dispensable = ("REDRIVEN", "DONE", "LETTERS", "OLDEST")
 
 
 def screen(
-    place: str, states: Sequence[StreamState], problems: Sequence[Problem], trends: Trends, trouble: str | None
+    place: str,
+    server: ServerState | None,
+    states: Sequence[StreamState],
+    problems: Sequence[Problem],
+    trends: Trends,
+    trouble: str | None,
 ) -> RenderableType:
     """Everything, in the order in which it matters; `trouble` says why this is not up to date."""
     at = f" at {clock(states[0].at)} UTC" if states else ""
     lines: list[RenderableType] = [Text.assemble((clean(place), "bold"), (at, "dim"))]
+    if server:
+        lines.append(Text(clean(" · ".join(_about(server))), "dim"))
     if trouble:
         lines.append(Text(f"{clean(trouble)}; this is how it was before", "bold white on red"))
     if not states:
         lines.append(Text("no streams yet"))
+    elif not problems:
+        lines.append(Text.assemble(("✓", "bold green"), (" no problems", "green")))
     if problems:
         lines.append(_problems(problems))
     for state in states:
         lines += [Text(), *_stream(state, trends)]
     return Group(*lines)
+
+
+def _about(server: ServerState) -> Iterator[str]:
+    yield server.version
+    limit = f" of {size(server.memory_limit)}" if server.memory_limit else ""
+    yield f"memory {size(server.memory)}{limit}"
+    if server.append_only:
+        yield "append-only"
 
 
 class Fitted:
@@ -60,7 +79,7 @@ class Fitted:
 def _problems(problems: Sequence[Problem]) -> Table:
     table = Table.grid(padding=(0, 1, 0, 0))
     for problem in problems:
-        where = f"{problem.group} on {problem.stream}" if problem.group else problem.stream
+        where = f"{problem.group} on {problem.stream}" if problem.group else problem.stream or "server"
         style = "red" if problem.grave else "yellow"
         words = Text.assemble((f"{clean(where)}: ", f"bold {style}"), (clean(problem.text), style))
         table.add_row(Text("!", f"bold {style}"), words)
@@ -68,22 +87,46 @@ def _problems(problems: Sequence[Problem]) -> Table:
 
 
 def _stream(state: StreamState, trends: Trends) -> Iterator[RenderableType]:
-    yield Text.assemble((clean(state.name), "bold cyan"), "  ", (" · ".join(_facts(state)), "dim"))
+    yield Text.assemble((clean(state.name), "bold cyan"), "  ", (" · ".join(_facts(state, trends)), "dim"))
     if state.groups:
-        table = Table(box=None, pad_edge=False, show_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-        for name in _columns:
-            table.add_column(name, justify="left" if name == "GROUP" else "right", no_wrap=True)
-        for group in state.groups:
-            table.add_row(*_group(state, group, trends))
-        yield Padding(table, (0, 0, 0, 2), expand=False)
+        rows = [tuple(_group(state, group, trends)) for group in state.groups]
+        yield _Groups(rows)
     for group in state.groups:
         heading = len(state.groups) > 1
         if heading:
             yield Text(f"  {clean(group.name)}", "dim")
-        yield Padding(_consumers(group), (0, 0, 0, 4), expand=False)
+        yield _indented(_consumers(group), 4)
 
 
-def _facts(state: StreamState) -> Iterator[str]:
+def _indented(table: Table, columns: int) -> Padding:
+    return Padding(table, (0, 0, 0, columns), expand=False)
+
+
+class _Groups:
+    """A table of groups that leaves out columns where there is no room for all."""
+
+    def __init__(self, rows: Sequence[Sequence[Text]]) -> None:
+        self._rows = rows
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        unlimited = options.update(width=1_000)
+        tables = [_indented(self._table(_dispensable[:count]), 2) for count in range(len(_dispensable) + 1)]
+        fitting = (each for each in tables if console.measure(each, options=unlimited).maximum <= options.max_width)
+        yield next(fitting, tables[-1])
+
+    def _table(self, left_out: Sequence[str]) -> Table:
+        table = Table(box=None, pad_edge=False, show_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+        for name in _columns:
+            if name == "GROUP":
+                table.add_column(name, overflow="ellipsis")  # may wrap, and so gives way to the numbers
+            elif name not in left_out:
+                table.add_column(name, justify="right", no_wrap=True)
+        for row in self._rows:
+            table.add_row(*(cell for name, cell in zip(_columns, row, strict=True) if name not in left_out))
+        return table
+
+
+def _facts(state: StreamState, trends: Trends) -> Iterator[str]:
     if not state.exists:
         yield "not there"
         return
@@ -93,18 +136,23 @@ def _facts(state: StreamState) -> Iterator[str]:
     if state.oldest_age is not None and state.newest_age is not None:
         yield f"oldest {age(state.oldest_age)}"
         yield f"newest {age(state.newest_age)}"
+    if (added := trends.added(state.name)) is not None:
+        yield f"in {rate(added)}"
 
 
 def _group(state: StreamState, group: GroupState, trends: Trends) -> Iterator[Text]:
     lag, oldest = group.main.lag, group.main.oldest_pending
     letters = at_least(group.dead_letters, state.dead_letters.partial)
+    done = trends.done(state.name, group.name)
     yield Text(clean(group.name), "bold")
     yield Text(
-        at_least(lag.entries, lag.capped) + _arrow(trends.rate(state.name, group.name)), _style(lag.entries, "yellow")
+        at_least(lag.entries, lag.capped) + _arrow(trends.lag(state.name, group.name) or 0),
+        _style(lag.entries, "yellow"),
     )
     yield Text(age(lag.age) if lag.entries else "-", _style(lag.entries, "yellow"))
     yield Text(f"{group.main.pending:,}")
     yield Text(age(oldest.age) if oldest else "-")
+    yield Text("-" if done is None else rate(done))
     yield Text(f"{group.unfinished_retries:,}")
     yield Text(letters, _style(group.dead_letters, "red"))
 
@@ -113,10 +161,8 @@ def _style(number: int, style: str) -> str:
     return style if number else ""
 
 
-def _arrow(rate: float) -> str:
-    if abs(rate) < 0.05:
-        return ""
-    return f" {'↑' if rate > 0 else '↓'}{abs(rate):,.0f}/s" if abs(rate) >= 1 else f" {'↑' if rate > 0 else '↓'}"
+def _arrow(change: float) -> str:
+    return f" {'↑' if change > 0 else '↓'}{rate(abs(change))}" if abs(change) >= 0.05 else ""
 
 
 def _consumers(group: GroupState) -> Table:

@@ -1,4 +1,4 @@
-"""`eventcore trace`: one request, or one order, through all streams and dead letters."""
+"""`eventcore trace`: one request, or whatever else has an id, through all streams and dead letters."""
 
 from __future__ import annotations
 
@@ -8,36 +8,33 @@ import typer
 
 from .following import Step, follow
 from .letters import summary
+from .meaning import Wanted
 from .options import Json
 from .tool import Tool
 from .trace_view import timeline
 
-_shortest = 6
-
 
 async def trace(
     tool: Tool,
-    id: Annotated[str, typer.Argument(metavar="ID", help="A correlation id, or its beginning.")],
-    order: Annotated[bool, typer.Option("--order", help="ID is an order's id: what its events call orderId.")] = False,
+    id: Annotated[str, typer.Argument(metavar="ID", help="Of a story, an event, an entry, or what events are about.")],
     as_json: Json = False,
 ) -> None:
-    """Follow a correlation id through all streams, retry streams and dead letters, in time order.
+    """Follow an id through all streams, retry streams and dead letters, in time order.
 
-    Says of each event where each group is with it: waiting (not delivered yet), pending (on whom, at which attempt),
-    done, or dead-lettered. Looks at every entry there is, which on long streams takes some seconds.
+    It may be a correlation id (or its first six characters), an event's or an entry's id, which lead to the same story,
+    or any id that stands in the data of events, such as an order's. Says of each event where each group is with it:
+    waiting (not delivered yet), pending (on whom, at which attempt), done, or dead-lettered. Looks at every entry there
+    is, which on long streams takes some seconds.
     """
-    id = id.rstrip("…")  # as `tail` shows it where there is little room
-    if len(id) < _shortest:
-        raise typer.BadParameter(f"say at least {_shortest} characters", param_hint="ID")
-    steps = await follow(tool, id, order=order)
+    wanted = Wanted.read(id)
+    if not wanted.text:
+        raise typer.BadParameter("must not be empty", param_hint="ID")
+    story = await follow(tool, wanted)
     if as_json:
-        ids = sorted({step.entry.correlation_id for step in steps if step.entry.correlation_id})
-        by = "orderId" if order else "correlationId"
-        tool.output.document(
-            {"id": id, "by": by, "correlationIds": ids, "events": [as_document(each) for each in steps]}
-        )
+        head = {"id": wanted.text, "by": story.by, "correlationIds": story.correlation_ids}
+        tool.output.document({**head, "events": [as_document(each) for each in story.steps]})
     else:
-        tool.output.show(timeline(steps))
+        tool.output.show(timeline(story.steps))
 
 
 def as_document(step: Step) -> dict[str, Any]:

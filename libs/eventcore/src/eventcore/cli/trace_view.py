@@ -73,7 +73,7 @@ def _delivery(each: Delivery) -> Text:
 def _letter(start: Text, letter: Letter) -> list[Text]:
     facts = {name: clean(value) for name, value in letter.facts.items()}
     error = ": ".join(part for part in (facts.get("errorType"), facts.get("error")) if part)
-    attempts = f" after {facts['attempts']} attempts" if facts.get("attempts") else ""
+    attempts = f" at attempt {facts['attempts']}" if facts.get("attempts") else ""
     return [
         Text.assemble(start, ("dead letter", "bold red"), f" of {facts.get('group') or '?'}"),
         Text.assemble(_margin, (facts.get("reason", "?"), "red"), attempts),

@@ -1,48 +1,73 @@
-"""Whether lag rises or falls, from one look to the next."""
+"""Whether it is getting better: how fast events come in, are finished, and wait, from one look to the next."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from eventcore.inspection import StreamState
+from eventcore.inspection import GroupState, StreamState
 
-_window = timedelta(seconds=30)
+_window = timedelta(seconds=10)
 _least_samples = 3
 
 
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """A group at one look: entries ever added to its stream, those it has not been given, those it has not finished."""
+
+    at: datetime
+    added: int
+    lag: int
+    unfinished: int
+
+    @classmethod
+    def of(cls, state: StreamState, group: GroupState) -> _Sample:
+        lag = group.main.lag.entries
+        return cls(state.at, state.entries_added, lag, lag + group.main.pending)
+
+
 class Trends:
-    """Remembers the lag of every group over the last half minute."""
+    """Remembers every group over the last ten seconds. Rates are a second's; `None` until there is enough to tell."""
 
     def __init__(self) -> None:
-        self._lags: dict[tuple[str, str], deque[tuple[datetime, int]]] = {}
+        self._samples: dict[tuple[str, str], deque[_Sample]] = {}
 
     def observe(self, states: Sequence[StreamState]) -> None:
         """Take note of one look at all streams."""
-        self._lags = {
-            (state.name, group.name): self._with(state, group.name, group.main.lag.entries)
-            for state in states
-            for group in state.groups
+        self._samples = {
+            (state.name, group.name): self._with(state, group) for state in states for group in state.groups
         }
 
-    def _with(self, state: StreamState, group: str, lag: int) -> deque[tuple[datetime, int]]:
-        samples = self._lags.get((state.name, group), deque())
-        samples.append((state.at, lag))
-        while samples[0][0] < state.at - _window:
+    def _with(self, state: StreamState, group: GroupState) -> deque[_Sample]:
+        samples = self._samples.get((state.name, group.name), deque())
+        samples.append(_Sample.of(state, group))
+        while len(samples) > _least_samples and samples[0].at < state.at - _window:
             samples.popleft()
         return samples
 
-    def rate(self, stream: str, group: str) -> float:
-        """Entries a second by which the lag grows (or, below zero, shrinks); 0 until there is something to compare."""
-        samples = self._lags.get((stream, group), deque[tuple[datetime, int]]())
-        if len(samples) < _least_samples:
-            return 0.0
-        (began, first), (ended, last) = samples[0], samples[-1]
-        seconds = (ended - began).total_seconds()
-        return (last - first) / seconds if seconds > 0 else 0.0
+    def lag(self, stream: str, group: str) -> float | None:
+        """By how many entries the lag grows (or, below zero, shrinks)."""
+        return self._rate(stream, group, lambda sample: sample.lag)
+
+    def done(self, stream: str, group: str) -> float | None:
+        """How many entries the group finishes."""
+        rate = self._rate(stream, group, lambda sample: sample.added - sample.unfinished)
+        return rate if rate is None else max(0.0, rate)
+
+    def added(self, stream: str) -> float | None:
+        """How many entries come in, as far as a group reads the stream."""
+        rates = [self._rate(*key, lambda sample: sample.added) for key in self._samples if key[0] == stream]
+        return next((rate for rate in rates if rate is not None), None)
+
+    def _rate(self, stream: str, group: str, number: Callable[[_Sample], int]) -> float | None:
+        samples = self._samples.get((stream, group), deque[_Sample]())
+        if len(samples) < _least_samples or samples[-1].at <= samples[0].at:
+            return None
+        return (number(samples[-1]) - number(samples[0])) / (samples[-1].at - samples[0].at).total_seconds()
 
     def rising(self, stream: str, group: str) -> bool:
         """Whether the lag has grown, and goes on growing: no look of the last three found less than the one before."""
-        lags = [lag for _, lag in list(self._lags.get((stream, group), ()))[-_least_samples:]]
+        lags = [sample.lag for sample in list(self._samples.get((stream, group), ()))[-_least_samples:]]
         return len(lags) == _least_samples and lags == sorted(lags) and lags[0] < lags[-1]

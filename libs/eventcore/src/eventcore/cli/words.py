@@ -58,3 +58,8 @@ def head(text: str, length: int) -> str:
 def tail(text: str, length: int) -> str:
     """The end of an id whose beginning says little: a UUID version 7 begins with the time."""
     return text if len(text) <= length else "…" + text[1 - length :]
+
+
+def rate(a_second: float) -> str:
+    """`0.4/s`, `1,204/s`."""
+    return f"{a_second:,.0f}/s" if abs(a_second) >= 10 else f"{a_second:.1f}/s"

@@ -1,6 +1,7 @@
 """The state of streams and groups as it stands in Redis: lengths, lag, who holds what, dead letters. Only reads."""
 
 from .inspector import Inspector, counted_lag, counted_letters, verified_lag
+from .server import ServerState
 from .state import (
     ConsumerState,
     DeadLetterState,
@@ -19,6 +20,7 @@ __all__ = [
     "Lag",
     "PendingEntry",
     "Progress",
+    "ServerState",
     "StreamState",
     "counted_lag",
     "counted_letters",

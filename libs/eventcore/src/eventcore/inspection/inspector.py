@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from .consumers import Seen, consumer_states
 from .ids import age_of, milliseconds, parse_id, text
 from .names import main_streams, scan_pattern
 from .replies import entries, groups, newest_entries, scores
+from .server import ServerState, server_state
 from .state import DeadLetterState, GroupState, Lag, PendingEntry, Progress, StreamState
 
 # The server's own figure for lag counts what was deleted or trimmed unread (redis#13337, #13957): up to so many entries
@@ -41,6 +42,14 @@ class _Facts:
     last_generated_id: str = "0-0"
 
 
+@dataclass(frozen=True, slots=True)
+class _Tally:
+    """How many of the newest dead letters there are of each kind."""
+
+    groups: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+
 class Inspector:
     """Looks at the streams under a prefix, through a client that answers bytes. Raises redis-py's errors.
 
@@ -50,7 +59,11 @@ class Inspector:
 
     def __init__(self, redis: Redis, *, prefix: str = "", dead_after: timedelta = timedelta(seconds=5)) -> None:
         self._redis, self._prefix, self._dead_after = redis, prefix, dead_after
-        self._tallies: dict[str, tuple[_Facts, Counter[str]]] = {}
+        self._tallies: dict[str, tuple[_Facts, _Tally]] = {}
+
+    async def server(self) -> ServerState | None:
+        """The server itself; `None` where the user's rights don't include that."""
+        return await server_state(self._redis)
 
     async def streams(self) -> list[str]:
         """The names of all streams, by their keys; dead letters and retry streams belong to one of these."""
@@ -116,21 +129,29 @@ class Inspector:
 
     async def _dead_letters(self, stream: str, now: int) -> DeadLetterState:
         facts = await self._facts(stream)
-        before, tally = self._tallies.get(stream, (_Facts(), Counter[str]()))
+        before, tally = self._tallies.get(stream, (_Facts(), _Tally()))
         if facts != before:
             tally = await self._tally(stream)
             self._tallies[stream] = (facts, tally)
-        oldest_age = age_of(facts.first_id, now) if facts.first_id else None
-        return DeadLetterState(stream, facts.length, oldest_age, dict(tally), facts.length > counted_letters)
+        return DeadLetterState(
+            stream=stream,
+            length=facts.length,
+            oldest_age=age_of(facts.first_id, now) if facts.first_id else None,
+            newest_age=age_of(facts.last_id, now) if facts.last_id else None,
+            by_group=dict(tally.groups),
+            by_reason=dict(tally.reasons.most_common()),
+            partial=facts.length > counted_letters,
+        )
 
-    async def _tally(self, stream: str) -> Counter[str]:
-        tally: Counter[str] = Counter()
+    async def _tally(self, stream: str) -> _Tally:
+        tally = _Tally()
         end = "+"
-        while (left := counted_letters - tally.total()) > 0:
+        while (left := counted_letters - tally.groups.total()) > 0:
             rows = await newest_entries(self._redis, self._prefix + stream, end, min(left, _page))
             if not rows:
                 break
-            tally.update(text(fields.get(b"group", b"")) for _, fields in rows)
+            tally.groups.update(text(fields.get(b"group", b"")) for _, fields in rows)
+            tally.reasons.update(text(fields.get(b"reason", b"")) for _, fields in rows)
             end = f"({rows[-1][0]}"
         return tally
 

@@ -76,15 +76,25 @@ class GroupState:
         """Redriven events that the group has not finished with."""
         return self.retry.lag.entries + self.retry.pending if self.retry else 0
 
+    @property
+    def unfinished(self) -> int:
+        """All that the group has not finished with."""
+        return self.main.lag.entries + self.main.pending + self.unfinished_retries
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterState:
-    """A stream's dead letters. `by_group` tells the newest of them apart; `partial` means that there are more."""
+    """A stream's dead letters.
+
+    `by_group` and `by_reason` tell the newest of them apart; `partial` means that there are more.
+    """
 
     stream: str
     length: int
     oldest_age: timedelta | None
+    newest_age: timedelta | None
     by_group: Mapping[str, int]
+    by_reason: Mapping[str, int]
     partial: bool
 
 

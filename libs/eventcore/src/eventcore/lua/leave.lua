@@ -1,12 +1,21 @@
--- Leaves the group. KEYS: stream, beats. ARGV: group, consumer.
+-- Leaves the group. KEYS: stream, beats. ARGV: group, consumer, entry ids whose latest attempt is given back.
 -- A consumer that still holds something is only declared dead, for its peers to take over at their next heartbeat:
 -- XGROUP DELCONSUMER would destroy what it holds. Answers how much that is (1 stands for "some").
 
-local held = #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2])
+local group, consumer = ARGV[1], ARGV[2]
+for i = 3, #ARGV do
+  local held = redis.call('XPENDING', KEYS[1], group, ARGV[i], ARGV[i], 1, consumer)[1]
+  -- Claiming an entry that the stream no longer has would drop it in silence: whoever takes over reports the loss.
+  if held and #redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i]) == 1 then
+    redis.call('XCLAIM', KEYS[1], group, consumer, 0, ARGV[i], 'RETRYCOUNT', math.max(held[4] - 1, 0), 'JUSTID')
+  end
+end
+
+local held = #redis.call('XPENDING', KEYS[1], group, '-', '+', 1, consumer)
 if held == 0 then
-  redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
-  redis.call('ZREM', KEYS[2], ARGV[2])
+  redis.call('XGROUP', 'DELCONSUMER', KEYS[1], group, consumer)
+  redis.call('ZREM', KEYS[2], consumer)
 else
-  redis.call('ZADD', KEYS[2], 0, ARGV[2])
+  redis.call('ZADD', KEYS[2], 0, consumer)
 end
 return held

@@ -101,6 +101,28 @@ stream_length = Gauges("eventcore.stream.length", "{entry}", "Entries in the str
 stream_memory = Gauges("eventcore.stream.memory", "By", "Memory that the stream takes on the server", (_stream,))
 dead_letter_length = Gauges("eventcore.dead_letter.length", "{event}", "Dead letters of the stream", (_stream,))
 
+# Of the server, as it tells of itself: also shown by one process of all; not at all where it does not let us ask.
+redis_memory = Gauges(
+    "eventcore.redis.memory", "By", "Memory that the server uses, as it counts it against its limit", constant=_redis
+)
+redis_memory_limit = Gauges(
+    "eventcore.redis.memory.limit",
+    "By",
+    "Memory at which the server refuses writes; nothing without a limit",
+    constant=_redis,
+)
+redis_clients = Gauges("eventcore.redis.clients", "{client}", "Connections to the server", constant=_redis)
+redis_commands = Gauges("eventcore.redis.commands", "{command}/s", "What the server lately ran", constant=_redis)
+redis_append_only_ok = Gauges(
+    "eventcore.redis.append_only.ok",
+    "",
+    "1 if the append-only file was last written and rewritten without an error, else 0; nothing where it is off",
+    constant=_redis,
+)
+redis_snapshots_ok = Gauges(
+    "eventcore.redis.snapshots.ok", "", "1 if the last snapshot went well, else 0", constant=_redis
+)
+
 # Of this process.
 waiting = Gauges("eventcore.waiting", "{event}", "Deliveries waiting here for another attempt", (_group,))
 paused = Gauges(

@@ -6,7 +6,8 @@ In the topmost `conftest.py`:
 
 or, in a `conftest.py` further down, `from eventcore.testing.fixtures import connect, ...` with every name in `__all__`.
 `EVENTCORE_TEST_SERVERS=valkey` (or `redis`, or `valkey,redis`) chooses the kinds; without it all that are installed are
-used. A test that uses `store` fails when it leaves a key behind that lives for ever; see `permanent_keys`.
+used. `EVENTCORE_TEST_SERVER_BINARY=/opt/redis-8.2/bin/redis-server` adds a kind `other`.
+A test that uses `store` fails when it leaves a key behind that lives for ever; see `permanent_keys`.
 """
 
 from __future__ import annotations

