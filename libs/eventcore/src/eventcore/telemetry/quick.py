@@ -40,7 +40,7 @@ class QuickSpan(Span):
     """A span below a sampled parent. Ids are in hexadecimal digits, as the wire has them."""
 
     __slots__ = (
-        "attributes", "description", "ended", "events", "id", "links", "name", "parent_id", "parent_is_remote",
+        "attributes", "description", "ended", "events", "flags", "id", "links", "name", "parent_id", "parent_is_remote",
         "started", "state", "status", "template", "trace_id",
     )  # fmt: skip
 
@@ -58,7 +58,7 @@ class QuickSpan(Span):
         links: Sequence[SpanContext] = (),
     ) -> None:
         self.template, self.name, self.attributes, self.links = template, template.name, attributes, links
-        self.trace_id, self.parent_id = traceparent[3:35], traceparent[36:52]
+        self.trace_id, self.parent_id, self.flags = traceparent[3:35], traceparent[36:52], traceparent[53:55]
         self.state, self.parent_is_remote = tracestate, remote
         self.id = f"{random.getrandbits(64) or 1:016x}"
         self.events: Sequence[Event] = ()
@@ -68,12 +68,12 @@ class QuickSpan(Span):
     @property
     def traceparent(self) -> str:
         """What others continue."""
-        return f"00-{self.trace_id}-{self.id}-01"
+        return f"00-{self.trace_id}-{self.id}-{self.flags}"
 
     def get_span_context(self) -> SpanContext:
         """What children need to know."""
         state = TraceState.from_header([self.state]) if self.state else None
-        return SpanContext(int(self.trace_id, 16), int(self.id, 16), False, TraceFlags(TraceFlags.SAMPLED), state)
+        return SpanContext(int(self.trace_id, 16), int(self.id, 16), False, TraceFlags(int(self.flags, 16)), state)
 
     def is_recording(self) -> bool:
         """Until it has ended."""
