@@ -1,6 +1,6 @@
-"""What holds for all tests: hypothesis judges what the code does, not how busy the machine is."""
+"""What all tests share: on a busy machine Hypothesis judges what it finds, not how long that takes."""
 
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("suite")
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")

@@ -1,1 +1,1 @@
-"""Measurements: what eventcore costs beside hand-written redis-py code that does the same work in the same run."""
+"""Measurements: what eventcore costs beside hand-written code and other libraries that do the same work."""

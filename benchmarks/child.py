@@ -1,4 +1,8 @@
-"""One contestant, once, in a process of its own: prints what it took as one line of JSON."""
+"""One contestant, once, in a process of its own.
+
+`python -m benchmarks.child WHO WORK URL COUNT` makes everything ready, prints `ready`, waits for a line, works, and
+prints what it took as one line of JSON. Programs in other languages do the same.
+"""
 
 from __future__ import annotations
 
@@ -7,37 +11,40 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Awaitable, Callable
+from importlib import import_module
 
 import uvloop
-from redis.asyncio import Redis
 
 from eventcore.web.run import relieve_collector
 
-from . import saga
-from .contestants import works
+from .contestants import modules
+from .shapes import Timed
 
 
-async def measure(url: str, work: str, who: str, count: int) -> dict[str, float]:
-    """Wall and CPU seconds of the timed part, and how much of the expected result is there."""
-    if work == "saga":
-        return await saga.measure(url, who, count)
-    redis = Redis.from_url(url, protocol=2)
-    await redis.flushall()
-    timed = await works[work][who](url, count)
-    if who == "eventcore":
+async def measure(
+    prepared: Awaitable[Timed], *, ours: bool, finish: Callable[[], object] = lambda: None
+) -> dict[str, float]:
+    """Wall and CPU seconds of the timed part, to which `finish` belongs."""
+    timed = await prepared
+    if ours:
         relieve_collector()  # as `run` does in every service
     gc.collect()
+    print("ready", flush=True)
+    sys.stdin.readline()
     wall, cpu = time.perf_counter(), time.process_time()
     await timed()
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    answer = {"wall": wall, "cpu": cpu, "published": float(await redis.xlen("orders_stream"))}
-    answer["outcomes"] = float(await redis.xlen("inventory_stream"))
-    answer["pending"] = float(sum(row["pending"] for row in await redis.xinfo_groups("orders_stream")))
-    await redis.aclose()
-    return answer
+    finish()
+    return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+
+
+def main(who: str, work: str, url: str, count: int) -> None:
+    """Measure a contestant."""
+    logging.disable(logging.CRITICAL)
+    prepare = import_module(modules[who]).contestants[who][work]
+    print(json.dumps(uvloop.run(measure(prepare(url, count), ours=who == "eventcore"))))
 
 
 if __name__ == "__main__":
-    logging.disable(logging.CRITICAL)
-    address, what, contestant, number = sys.argv[1:]
-    print(json.dumps(uvloop.run(measure(address, what, contestant, int(number)))))
+    contestant, what, address, number = sys.argv[1:]
+    main(contestant, what, address, int(number))

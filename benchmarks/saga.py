@@ -1,123 +1,154 @@
-"""The whole saga, POST to confirmed: two programs as processes, and a load generator in this one."""
+"""The whole saga, from POST to confirmed and notified: three programs, Redis and this load generator on one machine."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import signal
-import socket
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from typing import Any
 
-import aiohttp
+import uvloop
+from pydantic_core import from_json
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
+from . import load, programs
+from .figures import Run
+from .programs import Program
+from .running import WrongCount
 from .works import plenty, products
 
-connections = 64
+work = "whole saga"
+ours, by_hand = "eventcore", "aiohttp and redis-py by hand"
+# Orders that may be under way at once: enough for full batches, few enough for a stable lag.
+window = 1_000
+# Of so many orders, one is watched until it is confirmed.
+watched = 10
 patience = 120.0
+_last_groups = ("order-group", "notification-group")
 
 
-def programs(who: str, url: str, port: int) -> list[tuple[list[str], dict[str, str]]]:
-    """Command lines and environments of a contestant's programs."""
-    if who == "eventcore":
-        common = {"REDIS_URL": url, "HOST": "127.0.0.1", "LOG_LEVEL": "ERROR"}
-        return [
-            (["-m", "order_service"], {**common, "PORT": str(port)}),
-            (["-m", "inventory_service"], {**common, "PORT": str(_free_port())}),
-        ]
+def shop(who: str, url: str) -> list[Program]:
+    """A contestant's three programs; the first takes the orders."""
+    if who == ours:
+        return [programs.service(module, url) for module in programs.services]
+    port = programs.free_port()
+    command = [sys.executable, "-m", "benchmarks.saga_by_hand"]
     return [
-        (["-m", "benchmarks.saga_by_hand", "order", url, str(port)], {}),
-        (["-m", "benchmarks.saga_by_hand", "inventory", url], {}),
+        Program([*command, "order", url, str(port)], port=port),
+        *(Program([*command, role, url]) for role in ("inventory", "notification")),
     ]
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+def measure(url: str, who: str, count: int, *, rate: float | None = None) -> Run:
+    """Run `count` orders through, as many as there is room for, or so many a second.
+
+    Raises `WrongCount` unless every order has its outcome, and nothing is pending.
+    """
+    uvloop.run(_stock(url))
+    shop_programs = shop(who, url)
+    with programs.running(shop_programs) as pids:
+        before = [programs.cpu(pid) for pid in pids]
+        run = uvloop.run(_drive(url, shop_programs[0].port, count, rate))
+        used = [programs.cpu(pid) - cpu for pid, cpu in zip(pids, before, strict=True)]
+        run["megabytes"] = max(programs.memory(pid, "VmHWM") for pid in pids)
+    return {**run, "count": count, "cpu": sum(used), "cpu of each": used}
 
 
-@contextmanager
-def running(commands: Sequence[tuple[list[str], dict[str, str]]]) -> Iterator[None]:
-    """Run programs; stop them at the end, whatever happens."""
-    processes = [subprocess.Popen([sys.executable, *command], env={**os.environ, **more}) for command, more in commands]
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.send_signal(signal.SIGTERM)
-        for process in processes:
-            process.wait(30)
-
-
-async def measure(url: str, who: str, count: int) -> dict[str, float]:
-    """Seconds from the first POST until every order is confirmed."""
+async def _stock(url: str) -> None:
     redis = Redis.from_url(url, protocol=2)
     await redis.flushall()
     await redis.hset("stock", mapping={f"{product}:available": plenty for product in products})
-    port = _free_port()
-    with running(programs(who, url, port)):
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=connections)) as session:
-            await _ready(session, f"http://127.0.0.1:{port}/readyz")
-            await _groups(redis)
-            start = time.perf_counter()
-            await _post(session, f"http://127.0.0.1:{port}/orders", count)
-            posted = time.perf_counter() - start
-            await _confirmed(redis, count)
-            wall = time.perf_counter() - start
-    answer = {"wall": wall, "posted": posted, "outcomes": float(await redis.xlen("inventory_stream"))}
-    answer |= {"published": float(await redis.xlen("orders_stream")), "pending": 0.0}
     await redis.aclose()
-    return answer
 
 
-async def _ready(session: aiohttp.ClientSession, url: str) -> None:
+async def _drive(url: str, port: int, count: int, rate: float | None) -> Run:
+    redis, watch = Redis.from_url(url, protocol=2), _Watch()
+    await _joined(redis)
+    client = load.Client(load.order_requests(count), watch.accepted)
+    await client.connect(port)
+    server_before, start = await _server_cpu(redis), time.perf_counter()
+    watch.started, watch.rate = start, rate
+    posting = asyncio.create_task(client.wait() if rate is None else client.at_rate(rate))
+    lags: list[int] = []
+    while (finished := await _finished(redis)) < count:
+        lags.append(client.answered - finished)
+        if rate is None:
+            client.allow(finished + window)
+        else:
+            await watch.look(redis)
+        if posting.done():
+            posting.result()
+        if time.perf_counter() - start > patience + count / 100:
+            raise WrongCount(f"{work}: {finished:,} of {count:,} orders came to their end in time")
+        await asyncio.sleep(0.002)
+    wall = time.perf_counter() - start
+    await posting
+    await watch.look(redis)
+    client.close()
+    run = {"wall": wall, "most under way": max(lags, default=0), "server": await _server_cpu(redis) - server_before}
+    await _verify(redis, count)
+    await redis.aclose()
+    return run | _latencies("posted", client.latencies) | _latencies("confirmed", watch.latencies)
+
+
+def _latencies(name: str, seconds: Sequence[float]) -> Run:
+    return {f"{name} p{percent}": load.percentile(seconds, percent) * 1000 for percent in (50, 99) if seconds}
+
+
+class _Watch:
+    """How long some of the orders took from when their POST was due until they could be seen to be confirmed."""
+
+    def __init__(self) -> None:
+        self.latencies: list[float] = []
+        self.started = 0.0
+        self.rate: float | None = None
+        self._open: dict[str, float] = {}
+
+    def accepted(self, number: int, body: bytes) -> None:
+        if self.rate is not None and number % watched == 0:
+            self._open[from_json(body)["id"]] = self.started + number / self.rate
+
+    async def look(self, redis: Any) -> None:
+        """See which have been confirmed."""
+        asked = list(self._open)
+        pipeline: Pipeline = redis.pipeline(transaction=False)
+        for order_id in asked:
+            pipeline.hget(f"order:{order_id}", "status")
+        for order_id, status in zip(asked, await pipeline.execute() if asked else (), strict=True):
+            if status == b"confirmed":
+                self.latencies.append(time.perf_counter() - self._open.pop(order_id))
+
+
+async def _joined(redis: Any) -> None:
+    """All consumers have joined."""
     deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        try:
-            async with session.get(url) as response:
-                if response.status == 200:
-                    return
-        except aiohttp.ClientConnectionError:
-            pass
-        await asyncio.sleep(0.05)
-    raise TimeoutError(f"{url} did not answer 200")
-
-
-async def _groups(redis: Redis) -> None:
-    """Both consumers have joined."""
-    deadline = time.monotonic() + patience
-    while not (await redis.exists("orders_stream") and await redis.exists("inventory_stream")):
+    while await _groups(redis, "orders_stream") < 1 or await _groups(redis, "inventory_stream") < len(_last_groups):
         if time.monotonic() > deadline:
-            raise TimeoutError("the consumers did not join")
+            raise WrongCount("the consumers did not join")
         await asyncio.sleep(0.05)
 
 
-async def _post(session: aiohttp.ClientSession, url: str, count: int) -> None:
-    numbers = iter(range(count))
-
-    async def client() -> None:
-        for number in numbers:
-            items = [{"productId": products[(number + step * 7) % 100], "quantity": 1} for step in range(3)]
-            body = json.dumps({"items": items, "customerId": "VINET"})
-            async with session.post(url, data=body, headers={"Content-Type": "application/json"}) as response:
-                response.raise_for_status()
-
-    await asyncio.gather(*(client() for _ in range(connections)))
+async def _groups(redis: Any, stream: str) -> int:
+    return len(await redis.xinfo_groups(stream)) if await redis.exists(stream) else 0
 
 
-async def _confirmed(redis: Redis, count: int) -> None:
-    """The group that confirms has finished with every outcome."""
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        groups = await redis.xinfo_groups("inventory_stream")
-        if await redis.xlen("inventory_stream") >= count and all(
-            row["entries-read"] == count and row["pending"] == 0 for row in groups
-        ):
-            return
-        await asyncio.sleep(0.01)
-    raise TimeoutError("not every order was confirmed in time")
+async def _finished(redis: Any) -> int:
+    """Orders that both of the last groups have finished with."""
+    rows = await redis.xinfo_groups("inventory_stream")
+    return int(min((row["entries-read"] or 0) - row["pending"] for row in rows))
+
+
+async def _server_cpu(redis: Any) -> float:
+    used = await redis.info("cpu")
+    return float(used["used_cpu_user"] + used["used_cpu_sys"])
+
+
+async def _verify(redis: Any, count: int) -> None:
+    left = sum(map(int, await redis.hmget("stock", [f"{product}:available" for product in products])))
+    taken = plenty * len(products) - left
+    states = [key async for key in redis.scan_iter("order:*", count=10_000)]
+    pending = sum(row["pending"] for row in await redis.xinfo_groups("orders_stream"))
+    if len(states) != count or pending or taken != 3 * count:
+        raise WrongCount(f"{work}: {len(states):,} of {count:,} orders, {pending:,} pending, {taken:,} taken")

@@ -5,7 +5,18 @@ from __future__ import annotations
 from contracts import InventoryReserved, Line, OrderCreated
 from eventcore import Hash, Origin, Router, Transaction, encode, publish
 
+publish_awaiting = "publish, 64 awaiters"
+publish_batched = "publish, batched"
+acknowledge = "consume, acknowledge"
+pipe = "consume, publish one, acknowledge"
+reserve = "consume, reserve, publish, acknowledge"
+publishing = (publish_awaiting, publish_batched)
+consuming = (acknowledge, pipe, reserve)
+works = (*publishing, *consuming)
+
 group = "bench"
+awaiters = 64
+batch = 500
 stock = Hash("stock")
 products = tuple(str(number) for number in range(100))
 # More than any run takes, so that no guard fails and every contestant does the same writes.
@@ -14,30 +25,44 @@ plenty = 1_000_000_000
 
 def orders(count: int) -> list[OrderCreated]:
     """Orders of three lines each, about 430 bytes on the wire."""
-    return [
-        OrderCreated(
-            order_id=f"order-{number}",
-            customer_id="VINET",
-            items=tuple(
-                Line(product_id=products[(number + step * 7) % len(products)], quantity=1) for step in range(3)
-            ),
-        )
-        for number in range(count)
-    ]
+    return [order(number) for number in range(count)]
 
 
-def payloads(count: int) -> list[bytes]:
-    """The same orders as they stand in a stream."""
-    return [encode(order, Origin.new("bench")) for order in orders(count)]
+def order(number: int, lines: int = 3) -> OrderCreated:
+    """One order of so many lines."""
+    items = (Line(product_id=products[(number + step * 7) % len(products)], quantity=1) for step in range(lines))
+    return OrderCreated(order_id=f"order-{number}", customer_id="VINET", items=tuple(items))
 
 
-def acknowledging() -> Router:
+def payloads(count: int, lines: int = 3) -> list[bytes]:
+    """Orders as they stand in a stream."""
+    origin = Origin.new("bench")
+    return [encode(order(number, lines), origin) for number in range(count)]
+
+
+def reserved(order: OrderCreated) -> InventoryReserved:
+    """The event that the last two works publish for each order."""
+    return InventoryReserved(order_id=order.order_id, items=order.items)
+
+
+def acknowledging(group: str = group) -> Router:
     """Consume and acknowledge: decoded and validated, nothing written."""
     router = Router(group=group)
 
     @router.on(OrderCreated)
     def seen(order: OrderCreated) -> None:
         pass
+
+    return router
+
+
+def piping() -> Router:
+    """Consume, publish one, acknowledge."""
+    router = Router(group=group)
+
+    @router.on(OrderCreated)
+    def pipe(order: OrderCreated) -> Transaction:
+        return Transaction(then=[publish(reserved(order))])
 
     return router
 
@@ -57,19 +82,8 @@ def reserving() -> Router:
             then=[
                 *(stock[f"{line.product_id}:available"].add(-line.quantity) for line in order.items),
                 reservation["status"].set("reserved"),
-                publish(InventoryReserved(order_id=order.order_id, items=order.items)),
+                publish(reserved(order)),
             ],
         )
-
-    return router
-
-
-def piping() -> Router:
-    """Consume, publish one, acknowledge."""
-    router = Router(group=group)
-
-    @router.on(OrderCreated)
-    def pipe(order: OrderCreated) -> Transaction:
-        return Transaction(then=[publish(InventoryReserved(order_id=order.order_id, items=order.items))])
 
     return router

@@ -30,7 +30,7 @@ class Layer(NamedTuple):
 # `__init__` is the face of eventcore, which its own modules don't look at.
 EVENTCORE_LAYERS = (
     Layer("face", frozenset({"__init__"})),
-    Layer("edges", frozenset({"__main__", "cli", "testing", "web"})),
+    Layer("edges", frozenset({"__main__", "asyncapi", "cli", "schemas", "testing", "web"})),
     Layer(
         "runtime",
         frozenset(
@@ -58,7 +58,11 @@ EVENTCORE_LAYERS = (
         frozenset({"delivery", "envelope", "event", "lanes", "opening", "retry", "router", "transaction"}),
         forbidden=frozenset({"aiohttp", "redis"}),
     ),
-    Layer("leaves", frozenset({"errors", "settings", "telemetry"}), forbidden=frozenset({"aiohttp", "redis"})),
+    Layer(
+        "leaves",
+        frozenset({"errors", "plain_json", "settings", "telemetry"}),
+        forbidden=frozenset({"aiohttp", "redis"}),
+    ),
 )
 
 # A service, from top to bottom. Modules with other names stand outside this order.

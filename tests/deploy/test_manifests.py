@@ -42,6 +42,12 @@ def test_kubernetes_takes_every_overlay(overlay: str, version: str) -> None:
     assert [problem for each in kustomized(overlay) for problem in rendering.invalid(each, version)] == []
 
 
+@pytest.mark.parametrize("text", ["08892426", "1234e567", "1e5", "10", "-1.5"])
+def test_text_that_looks_like_a_number_stays_text_for_kubernetes(text: str) -> None:
+    annotated = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "annotations": {"checksum": text}}}
+    assert f"checksum: '{text}'" in manifests.dump(annotated), "PyYAML writes some of them without quotes"
+
+
 def comparable(objects: list[Any]) -> dict[tuple[str, str], Any]:
     """The objects without what may differ: Helm's labels, and the order of variables, which patches change."""
     for each in of_kind(objects, "Deployment"):

@@ -53,8 +53,7 @@ class Ground:
 
     async def _build(self) -> None:
         names = {"IMAGE_PREFIX": self._settings.image_prefix, "IMAGE_TAG": self._settings.image_tag}
-        # An attestation makes an image one of several platforms, of which not all are here to be loaded.
-        await self._tools.run([str(root / "scripts/images")], more=names | {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"})
+        await self._tools.run([str(root / "scripts/images")], more=names)
 
     async def _load(self) -> None:
         """By archives: loading by name fails for images that could be of several platforms."""

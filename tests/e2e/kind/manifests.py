@@ -139,6 +139,8 @@ def _pod(settings: Settings, name: str, labels: dict[str, str]) -> Manifest:
                         "readOnlyRootFilesystem": True,
                         "capabilities": {"drop": ["ALL"]},
                     },
+                    # Without a share of its own it would starve first where the system under test is busy.
+                    "resources": {"requests": {"cpu": "200m", "memory": "64Mi"}},
                     "volumeMounts": [{"name": "code", "mountPath": "/code", "readOnly": True}],
                 }
             ],

@@ -151,8 +151,8 @@ class Processor:
         """The event, as the class that its handler takes; `None` if there is no handler for it."""
         opened = self._opener.open(delivery.fields)
         if opened is not None:
-            delivery.type, delivery.metadata, delivery.event = opened.type, opened.metadata, opened.data
-            return opened.data
+            delivery.type, delivery.metadata, delivery.event = opened
+            return opened.event
         envelope = decode(delivery.fields)
         delivery.type, delivery.metadata = envelope.type, envelope.metadata
         handler = self.router.handlers.get(envelope.type)

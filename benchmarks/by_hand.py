@@ -1,0 +1,170 @@
+"""What an experienced hand writes with redis-py alone: batches of 500, one pipeline a batch, one XACK a batch.
+
+It is at-least-once: state, events and acknowledgement leave in one pipeline, but a crash between two of its commands
+leaves half of the work, and nothing stops a second delivery from doing it again. `one_by_one` is what most hands write
+first: it awaits every command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
+
+from pydantic_core import from_json
+from redis.asyncio import Redis
+
+from contracts import OrderCreated
+from eventcore import Origin, decode, encode
+
+from . import works
+from .shapes import Contestants, Timed, Work
+
+Fields = Mapping[bytes, bytes]
+Read = Callable[[Fields], OrderCreated]
+Handle = Callable[[Any, OrderCreated], None]
+
+_origin = Origin.new("by-hand")
+
+
+def validated(fields: Fields) -> OrderCreated:
+    """Only what is needed: the data, through the same pydantic model."""
+    return OrderCreated.model_validate(from_json(fields[b"event"])["data"])
+
+
+def by_our_codec(fields: Fields) -> OrderCreated:
+    """Everything that eventcore reads: metadata and version too."""
+    return cast(OrderCreated, decode(fields).open(OrderCreated))
+
+
+def acknowledge(pipeline: Any, order: OrderCreated) -> None:
+    """Nothing but the acknowledgement."""
+
+
+def pipe(pipeline: Any, order: OrderCreated) -> None:
+    """Publish one."""
+    pipeline.xadd("inventory_stream", {"event": encode(works.reserved(order), _origin)})
+
+
+def reserve(pipeline: Any, order: OrderCreated) -> None:
+    """Three decrements, one record, one event; no guard can be expressed this way."""
+    for line in order.items:
+        pipeline.hincrby("stock", f"{line.product_id}:available", -line.quantity)
+    pipeline.hset(f"reservation:{order.order_id}", "status", "reserved")
+    pipe(pipeline, order)
+
+
+async def publish_awaiting(url: str, count: int) -> Timed:
+    """64 tasks, each awaiting its own XADD, as in a web service."""
+    remaining = iter(works.orders(count))
+
+    async def work() -> None:
+        redis = Redis.from_url(url, protocol=2, max_connections=100)
+
+        async def one() -> None:
+            for order in remaining:
+                await redis.xadd("orders_stream", {"event": encode(order, _origin)})
+
+        await asyncio.gather(*(one() for _ in range(works.awaiters)))
+        await redis.aclose()
+
+    return work
+
+
+async def publish_batched(url: str, count: int) -> Timed:
+    """One pipeline for each 500 events."""
+    orders = works.orders(count)
+
+    async def work() -> None:
+        redis = Redis.from_url(url, protocol=2)
+        for first in range(0, count, works.batch):
+            pipeline = redis.pipeline(transaction=False)
+            for order in orders[first : first + works.batch]:
+                pipeline.xadd("orders_stream", {"event": encode(order, _origin)})
+            await pipeline.execute()
+        await redis.aclose()
+
+    return work
+
+
+def batched(read: Read, handle: Handle) -> Work:
+    """Read, decode, handle, acknowledge, until `count` events are done: one pipeline for each 500 events."""
+
+    async def prepare(url: str, count: int) -> Timed:
+        async def work() -> None:
+            redis, done = Redis.from_url(url, protocol=2), 0
+            await redis.xgroup_create("orders_stream", works.group, id="0", mkstream=True)
+            while done < count:
+                for _, entries in await _read(redis):
+                    pipeline = redis.pipeline(transaction=False)
+                    for _, fields in entries:
+                        handle(pipeline, read(fields))
+                    pipeline.xack("orders_stream", works.group, *(entry_id for entry_id, _ in entries))
+                    await pipeline.execute()
+                    done += len(entries)
+            await redis.aclose()
+
+        return work
+
+    return prepare
+
+
+async def acknowledge_at_once(redis: Redis, order: OrderCreated) -> None:
+    """Nothing but the acknowledgement."""
+
+
+async def pipe_at_once(redis: Redis, order: OrderCreated) -> None:
+    """Publish one, and wait for it."""
+    await redis.xadd("inventory_stream", {"event": encode(works.reserved(order), _origin)})
+
+
+async def reserve_at_once(redis: Redis, order: OrderCreated) -> None:
+    """State and event of one order in one pipeline."""
+    pipeline = redis.pipeline(transaction=False)
+    reserve(pipeline, order)
+    await pipeline.execute()
+
+
+def one_by_one(handle: Callable[[Redis, OrderCreated], Awaitable[None]]) -> Work:
+    """The same, but what is done for one event is awaited before the next one is handled."""
+
+    async def prepare(url: str, count: int) -> Timed:
+        async def work() -> None:
+            redis, done = Redis.from_url(url, protocol=2), 0
+            await redis.xgroup_create("orders_stream", works.group, id="0", mkstream=True)
+            while done < count:
+                for _, entries in await _read(redis):
+                    for entry_id, fields in entries:
+                        await handle(redis, validated(fields))
+                        await redis.xack("orders_stream", works.group, entry_id)
+                    done += len(entries)
+            await redis.aclose()
+
+        return work
+
+    return prepare
+
+
+async def _read(redis: Redis) -> Any:
+    return await redis.xreadgroup(works.group, "c", {"orders_stream": ">"}, count=works.batch, block=1000)
+
+
+contestants: Contestants = {
+    "redis-py by hand": {
+        works.publish_batched: publish_batched,
+        works.acknowledge: batched(validated, acknowledge),
+        works.pipe: batched(validated, pipe),
+        works.reserve: batched(validated, reserve),
+    },
+    "redis-py by hand, our codec": {
+        works.acknowledge: batched(by_our_codec, acknowledge),
+        works.pipe: batched(by_our_codec, pipe),
+        works.reserve: batched(by_our_codec, reserve),
+    },
+    "redis-py, one by one": {
+        works.publish_awaiting: publish_awaiting,
+        works.acknowledge: one_by_one(acknowledge_at_once),
+        works.pipe: one_by_one(pipe_at_once),
+        works.reserve: one_by_one(reserve_at_once),
+    },
+}

@@ -1,0 +1,123 @@
+"""All that is measured: which work by whom, and how."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+from eventcore.testing.server import Kind, Server
+
+from . import durability, flatness, posting, processes, programs, resting, running, saga, telemetry, works
+from .contestants import contestants
+from .figures import Run
+from .running import on_core
+
+at_rest = "service at rest"
+saga_at_rate = "whole saga, 500 orders/s"
+two_processes, computing = "processes: consume, acknowledge", "processes: consume, compute 0.2 ms, acknowledge"
+in_telemetry = {work: f"telemetry: {work}" for work in (works.acknowledge, works.reserve)}
+durable = "durability: POST /orders"
+flat = "flatness: "
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One contestant at one work; `measure` runs it once on the given server, which is one of `Servers`.
+
+    One that is `missing` says why it can't be run. What hardly varies is measured `once`, not in every round.
+    """
+
+    work: str
+    who: str
+    measure: Callable[[str], Run]
+    server: str = "alone"
+    missing: str | None = None
+    once: bool = False
+
+
+class Servers:
+    """The servers that are needed, each started when it is first asked for; ended with the stack."""
+
+    def __init__(self, kind: Kind, stack: ExitStack) -> None:
+        self._kind, self._stack = kind, stack
+
+    @cached_property
+    def alone(self) -> str:
+        """On the first core."""
+        with on_core(0):
+            return self._stack.enter_context(Server(kind=self._kind).start()).url
+
+    @cached_property
+    def anywhere(self) -> str:
+        """On any core."""
+        return self._stack.enter_context(Server(kind=self._kind)).url
+
+    @cached_property
+    def durable(self) -> str:
+        """With an append-only file and a replica."""
+        return self._stack.enter_context(durability.servers(self._kind))
+
+
+def plan(options: argparse.Namespace) -> list[Cell]:
+    """Everything, in the order in which it is told."""
+    cells = [*_streams(options.events), *_http(options.events // 4), *_saga(options), *_scaling(options.events)]
+    cells += [*_flatness(options), *_telemetry(options.events), *_services(options)]
+    parts = [part.strip() for part in options.only.split(";")]
+    return [cell for cell in cells if any(part in cell.work for part in parts) and _wanted(cell, options.who)]
+
+
+def _wanted(cell: Cell, who: str) -> bool:
+    others = {each.name for each in (*contestants, *posting.contestants)} - {"eventcore"}
+    return cell.who not in others or who in cell.who
+
+
+def _streams(events: int) -> Iterator[Cell]:
+    for work in works.works:
+        for each in contestants:
+            if work in each.works:
+                measure = partial(running.run, contestant=each, work=work, count=int(events * each.share))
+                yield Cell(work, each.name, measure, missing=each.missing())
+
+
+def _http(count: int) -> Iterator[Cell]:
+    for each in posting.contestants:
+        measure = partial(posting.measure, contestant=each, count=count)
+        yield Cell(posting.work, each.name, measure, missing=each.missing())
+
+
+def _saga(options: argparse.Namespace) -> Iterator[Cell]:
+    for who, count in ((saga.ours, options.sustained), (saga.by_hand, options.events // 2)):
+        yield Cell(saga.work, who, partial(saga.measure, who=who, count=count), "anywhere")
+    count = 500 * (30 if options.full else 8)
+    yield Cell(saga_at_rate, saga.ours, partial(saga.measure, who=saga.ours, count=count, rate=500), "anywhere")
+
+
+def _scaling(events: int) -> Iterator[Cell]:
+    for work, count, computes in ((two_processes, events, False), (computing, events // 4, True)):
+        for number, who in ((1, "1 process"), (2, "2 processes")):
+            measure = partial(processes.measure, how_many=number, count=count, computing=computes)
+            yield Cell(work, who, measure, "anywhere")
+
+
+def _flatness(options: argparse.Namespace) -> Iterator[Cell]:
+    for where in flatness.circumstances(full=options.full):
+        measure = partial(flatness.measure, where=where, count=options.events)
+        yield Cell(flat + where.name, f"{where.size:,}", measure, once=not options.full)
+
+
+def _telemetry(count: int) -> Iterator[Cell]:
+    for work, name in in_telemetry.items():
+        for way in telemetry.ways:
+            yield Cell(name, way, partial(telemetry.measure, way=way, work=work, count=count))
+
+
+def _services(options: argparse.Namespace) -> Iterator[Cell]:
+    for way in durability.ways:
+        measure = partial(durability.measure, way=way, count=options.events // 5)
+        yield Cell(durable, way, measure, "durable", once=not options.full)
+    for module in programs.services:
+        measure = partial(resting.measure, module=module, seconds=20 if options.full else 4)
+        yield Cell(at_rest, module, measure, "anywhere", once=not options.full)

@@ -1,0 +1,95 @@
+"""`POST /orders`: how many a second one process takes, at what cost, and how long one waits at half of that."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import uvloop
+from redis import Redis
+
+from . import load, programs
+from .contestants import always, node, node_folder
+from .figures import Run
+from .programs import Program
+from .running import WrongCount, on_core, server_cpu
+
+work = "POST /orders"
+bare = "bare aiohttp, no Redis"
+nest = "Nest as in the article"
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A program that takes orders; `keeps` says whether each of them ends up in the stream."""
+
+    name: str
+    program: Callable[[str], Program]
+    keeps: bool = True
+    missing: Callable[[], str | None] = always
+
+
+def _python(module: str, *arguments: str) -> Callable[[str], Program]:
+    def make(url: str) -> Program:
+        port = programs.free_port()
+        said = [each.format(port=port, url=url) for each in arguments]
+        return Program([sys.executable, "-m", f"benchmarks.{module}", *said], port=port)
+
+    return make
+
+
+def _node(name: str) -> Callable[[str], Program]:
+    def make(url: str) -> Program:
+        port = programs.free_port()
+        return Program(["node", str(node_folder / name), str(port), url], port=port)
+
+    return make
+
+
+contestants = (
+    Contestant("eventcore", lambda url: programs.service("order_service", url)),
+    Contestant(bare, _python("bare", "{port}"), keeps=False),
+    Contestant("aiohttp and redis-py by hand", _python("saga_by_hand", "order", "{url}", "{port}")),
+    Contestant(nest, _node("nest.mjs"), missing=node),
+    Contestant("fastify, pipelined", _node("fastify.mjs"), missing=node),
+)
+
+
+def measure(url: str, contestant: Contestant, count: int) -> Run:
+    """The program has a core for itself; Redis and the load generator share the other.
+
+    Raises `WrongCount` unless as many orders are in the stream as were accepted.
+    """
+    redis = Redis.from_url(url, protocol=2)
+    redis.flushall()
+    program = contestant.program(url)
+    with programs.running([program], core=1) as [pid], on_core(0):
+        uvloop.run(_drive(program.port, count // 10, rate=None))  # just-in-time compilers, pools, caches
+        before, server_before = programs.cpu(pid), server_cpu(redis)
+        wall, _ = uvloop.run(_drive(program.port, count, rate=None))
+        used, server_used = programs.cpu(pid) - before, server_cpu(redis) - server_before
+        _, latencies = uvloop.run(_drive(program.port, count // 2, rate=count / wall / 2))
+        peak = programs.memory(pid, "VmHWM")
+    kept, posted = redis.xlen("orders_stream"), count // 10 + count + count // 2
+    if contestant.keeps and kept != posted:
+        raise WrongCount(f"{work}, {contestant.name}: {kept:,} of {posted:,} orders are in the stream")
+    return {
+        "count": count,
+        "wall": wall,
+        "cpu": used,
+        "server": server_used,
+        "p50": load.percentile(latencies, 50) * 1000,
+        "p99": load.percentile(latencies, 99) * 1000,
+        "megabytes": peak,
+    }
+
+
+async def _drive(port: int, count: int, *, rate: float | None) -> tuple[float, list[float]]:
+    client = load.Client(load.order_requests(count))
+    await client.connect(port)
+    try:
+        wall = await (client.as_fast_as_possible() if rate is None else client.at_rate(rate))
+    finally:
+        client.close()
+    return wall, client.latencies

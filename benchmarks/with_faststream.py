@@ -1,0 +1,189 @@
+"""FastStream over the same streams, at-least-once, one event or one batch of 500 for each call of the handler.
+
+It reads up to 500 entries at once and may send what one call writes in one pipeline: more than its defaults do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from faststream.redis import RedisBroker, StreamSub
+from pydantic import BaseModel
+from redis.asyncio import Redis
+
+from contracts import OrderCreated
+from eventcore import Origin, encode
+
+from . import works
+from .shapes import Contestants, Timed, Work
+
+_origin = Origin.new("faststream")
+_silent: Any = None
+Handler = Callable[..., Awaitable[None]]
+Make = Callable[[RedisBroker], Handler]
+
+
+class Message(BaseModel):
+    """The same envelope as everybody's; its data is validated by the same model."""
+
+    type: str
+    data: OrderCreated
+    metadata: dict[str, str | None]
+
+
+async def publish_awaiting(url: str, count: int) -> Timed:
+    """64 tasks, each awaiting its own publish; the bytes are made by our codec."""
+    remaining, broker = iter(works.orders(count)), await _connected(url)
+
+    async def work() -> None:
+        async def one() -> None:
+            for order in remaining:
+                await broker.publish(encode(order, _origin), stream="orders_stream")
+
+        await asyncio.gather(*(one() for _ in range(works.awaiters)))
+        await broker.stop()
+
+    return work
+
+
+async def _fill(url: str, count: int) -> None:
+    """Orders as FastStream's own publisher writes them."""
+    broker, redis = await _connected(url), Redis.from_url(url, protocol=2)
+    await redis.delete("orders_stream")
+    payloads = works.payloads(count)
+    for first in range(0, count, works.batch):
+        pipeline = redis.pipeline(transaction=False)
+        for payload in payloads[first : first + works.batch]:
+            await broker.publish(payload, stream="orders_stream", pipeline=pipeline)
+        await pipeline.execute()
+    await broker.stop()
+    await redis.aclose()
+
+
+def consuming(make: Make, *, batch: bool) -> Work:
+    """A subscriber with this handler, until nothing is pending any more."""
+
+    async def prepare(url: str, count: int) -> Timed:
+        await _fill(url, count)
+        broker, redis = RedisBroker(url, logger=_silent), Redis.from_url(url, protocol=2)
+        stream: Any = StreamSub(
+            "orders_stream", group=works.group, consumer="c", last_id="0", batch=batch, max_records=works.batch
+        )
+        broker.subscriber(stream=stream)(make(broker))
+
+        async def work() -> None:
+            await broker.start()
+            while not await _finished(redis, count):  # noqa: ASYNC110 - only the server knows
+                await asyncio.sleep(0.01)
+            await broker.stop()
+            await redis.aclose()
+
+        return work
+
+    return prepare
+
+
+async def _connected(url: str) -> RedisBroker:
+    broker = RedisBroker(url, logger=_silent)
+    await broker.connect()
+    return broker
+
+
+async def _finished(redis: Redis, count: int) -> bool:
+    rows = await redis.xinfo_groups("orders_stream")
+    return any(row["entries-read"] == count and row["pending"] == 0 for row in rows)
+
+
+def acknowledge(broker: RedisBroker) -> Handler:
+    """Nothing but the acknowledgement."""
+
+    async def handle(message: Message) -> None:
+        pass
+
+    return handle
+
+
+def acknowledge_batch(broker: RedisBroker) -> Handler:
+    """Nothing but the acknowledgement."""
+
+    async def handle(messages: list[Message]) -> None:
+        pass
+
+    return handle
+
+
+def pipe(broker: RedisBroker) -> Handler:
+    """Publish one."""
+
+    async def handle(message: Message) -> None:
+        await broker.publish(encode(works.reserved(message.data), _origin), stream="inventory_stream")
+
+    return handle
+
+
+def pipe_batch(broker: RedisBroker) -> Handler:
+    """Publish one for each, in one pipeline."""
+
+    async def handle(messages: list[Message]) -> None:
+        pipeline = _client(broker).pipeline(transaction=False)
+        for message in messages:
+            await _publish(broker, pipeline, message.data)
+        await pipeline.execute()
+
+    return handle
+
+
+def reserve(broker: RedisBroker) -> Handler:
+    """Three decrements, one record, one event, in one pipeline."""
+
+    async def handle(message: Message) -> None:
+        pipeline = _client(broker).pipeline(transaction=False)
+        await _reserve(broker, pipeline, message.data)
+        await pipeline.execute()
+
+    return handle
+
+
+def reserve_batch(broker: RedisBroker) -> Handler:
+    """The same for each, all in one pipeline."""
+
+    async def handle(messages: list[Message]) -> None:
+        pipeline = _client(broker).pipeline(transaction=False)
+        for message in messages:
+            await _reserve(broker, pipeline, message.data)
+        await pipeline.execute()
+
+    return handle
+
+
+async def _reserve(broker: RedisBroker, pipeline: Any, order: OrderCreated) -> None:
+    for line in order.items:
+        pipeline.hincrby("stock", f"{line.product_id}:available", -line.quantity)
+    pipeline.hset(f"reservation:{order.order_id}", "status", "reserved")
+    await _publish(broker, pipeline, order)
+
+
+async def _publish(broker: RedisBroker, pipeline: Any, order: OrderCreated) -> None:
+    await broker.publish(encode(works.reserved(order), _origin), stream="inventory_stream", pipeline=pipeline)
+
+
+def _client(broker: RedisBroker) -> Any:
+    """The broker's own client, so that it has one pool of connections."""
+    return broker.config.connection.client
+
+
+contestants: Contestants = {
+    "FastStream": {
+        works.publish_awaiting: publish_awaiting,
+        works.acknowledge: consuming(acknowledge, batch=False),
+        works.pipe: consuming(pipe, batch=False),
+        works.reserve: consuming(reserve, batch=False),
+    },
+    "FastStream, batch": {
+        works.acknowledge: consuming(acknowledge_batch, batch=True),
+        works.pipe: consuming(pipe_batch, batch=True),
+        works.reserve: consuming(reserve_batch, batch=True),
+    },
+}

@@ -1,0 +1,84 @@
+"""What a run comes to: ratios, verdicts, the chart and the document."""
+
+from __future__ import annotations
+
+import argparse
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmarks import figures, report, works
+from benchmarks.chart import chart
+from benchmarks.figures import Runs
+from benchmarks.goals import verdicts
+from benchmarks.plan import plan
+from benchmarks.sheets import sheets
+
+FACTS = {"cores": 2, "load": "0.1", "python": "3.11", "server": "valkey"}
+
+
+def runs(ours: float, theirs: float) -> Runs:
+    def run(rate: float) -> list[figures.Run]:
+        return [{"count": 1000, "wall": 1000 / rate, "cpu": 500 / rate, "server": 0.001}] * 3
+
+    return {works.acknowledge: {"eventcore": run(ours), "FastStream": run(theirs), "<&>": run(1.0)}}
+
+
+def verdict(measured: Runs, name: str) -> str:
+    return next(each.word for each in verdicts(measured) if each.goal == name)
+
+
+def test_rounds_are_compared_one_by_one() -> None:
+    quiet, busy = {"count": 100, "wall": 1.0}, {"count": 100, "wall": 10.0}
+    half = [{**run, "wall": run["wall"] * 2} for run in (quiet, busy, quiet)]
+    assert figures.ratio([quiet, busy, quiet], half) == 2.0
+
+
+def test_what_nobody_measured_has_no_ratio() -> None:
+    assert figures.ratio([], []) is None
+    assert figures.ratio([{"count": 1, "wall": 1.0}], [{"count": 1, "wall": 1.0}], figures.client) is None
+
+
+@pytest.mark.parametrize(("ours", "word"), [(12_000.0, "met"), (11_999.0, "not met")])
+def test_a_goal_is_met_or_it_is_not(ours: float, word: str) -> None:
+    assert verdict(runs(ours, 1000.0), "consume and acknowledge beside FastStream") == word
+
+
+def test_a_run_of_nothing_meets_no_goal_and_misses_none() -> None:
+    assert {each.word for each in verdicts({})} == {"not measured"}
+
+
+def test_sheets_tell_every_contestant() -> None:
+    [throughput, goals] = sheets(runs(2000.0, 1000.0))
+    assert [row[1] for row in throughput.rows] == ["eventcore", "FastStream", "<&>"]
+    assert throughput.rows[1][8] == "2.00"
+    assert all(len(row) == len(sheet.headings) for sheet in (throughput, goals) for row in sheet.rows)
+
+
+def test_the_chart_is_a_picture_whatever_contestants_are_called() -> None:
+    picture = ElementTree.fromstring(chart(runs(2000.0, 1000.0), FACTS))  # noqa: S314 - our own
+    bars = [each for each in picture.iter("{http://www.w3.org/2000/svg}rect") if each.get("class") in ("ours", "peer")]
+    assert float(bars[0].get("width", 0)) == pytest.approx(2 * float(bars[1].get("width", 0)), rel=0.01)
+
+
+def test_a_report_replaces_what_the_last_one_wrote_and_nothing_else() -> None:
+    text = f"before\n{report.begin}\nold figures\n{report.end}\nafter\n"
+    once = report.replaced(text, runs(2000.0, 1000.0), FACTS)
+    assert "old figures" not in once
+    assert once.startswith("before\n")
+    assert once.endswith("after\n")
+    assert report.replaced(once, runs(2000.0, 1000.0), FACTS) == once
+
+
+def test_the_document_has_a_place_for_the_figures() -> None:
+    assert report.replaced(report.document.read_text(), runs(2000.0, 1000.0), FACTS)
+
+
+def test_only_the_works_that_were_asked_for_are_planned() -> None:
+    options = argparse.Namespace(full=False, events=1000, sustained=1000, only="consume, ack; at rest", who="hand")
+    planned = {(cell.work, cell.who) for cell in plan(options)}
+    assert (works.acknowledge, "redis-py by hand") in planned
+    assert (works.acknowledge, "eventcore") in planned
+    assert ("service at rest", "order_service") in planned
+    assert not {who for _, who in planned} & {"FastStream", "BullMQ"}
+    assert works.pipe not in {work for work, _ in planned}
