@@ -74,7 +74,14 @@ def test_on_the_wire_it_looks_as_the_contract_has_it() -> None:
     }
 
 
-def test_all_metadata_but_tracestate_is_always_present_on_the_way_out() -> None:
+def test_baggage_is_written_where_there_is_some_and_read() -> None:
+    origin = Origin("shop", TRACE, ORIGIN.traceparent, baggage="tier=gold")
+    raw = encode(Ordered(order_id="7"), origin)
+    assert json.loads(raw)["metadata"]["baggage"] == "tier=gold"
+    assert decode({b"event": raw}).metadata.baggage == "tier=gold"
+
+
+def test_all_metadata_but_tracestate_and_baggage_is_always_present_on_the_way_out() -> None:
     written = json.loads(encode(Ordered(order_id="7"), Origin.new("shop")))["metadata"]
     assert set(written) == {
         "eventId", "timestamp", "version", "correlationId", "causationId", "source", "traceparent"

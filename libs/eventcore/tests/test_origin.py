@@ -33,8 +33,8 @@ def test_a_new_story_can_be_given_its_trace_id() -> None:
 
 
 def test_an_effect_continues_the_trace_of_its_cause() -> None:
-    origin = caused_by(traceparent=PARENT, tracestate="vendor=1", correlation_id=TRACE)
-    assert origin == Origin("warehouse", TRACE, PARENT, "vendor=1", "e-1")
+    origin = caused_by(traceparent=PARENT, tracestate="vendor=1", correlation_id=TRACE, baggage="tier=gold")
+    assert origin == Origin("warehouse", TRACE, PARENT, "vendor=1", "e-1", "tier=gold")
 
 
 def test_a_trace_without_correlation_id_gives_the_correlation_id() -> None:

@@ -6,15 +6,25 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from opentelemetry import trace
+from opentelemetry import baggage, context, trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from eventcore.telemetry import RecordedSpan, current, processing_span, spans
+from eventcore import telemetry
+from eventcore.telemetry import RecordedSpan, context_of, current, processing_span, spans
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+DELIVERY: Any = {
+    "stream": "notes_stream",
+    "group": "notes-group",
+    "consumer": "pod-1",
+    "event_type": "note.put",
+    "event_id": "e-1",
+    "entry_id": "1-0",
+    "attempt": 2,
+}
 SAMPLED, UNSAMPLED = f"00-{TRACE}-{SPAN}-01", f"00-{TRACE}-{SPAN}-00"
 
 
@@ -29,17 +39,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
 
 
 def begin(traceparent: str = SAMPLED, tracestate: str | None = None) -> RecordedSpan | None:
-    return processing_span(
-        traceparent,
-        tracestate,
-        stream="notes_stream",
-        group="notes-group",
-        consumer="pod-1",
-        event_type="note.put",
-        event_id="e-1",
-        entry_id="1-0",
-        attempt=2,
-    )
+    return processing_span(traceparent, tracestate, **DELIVERY)
 
 
 def test_it_continues_the_trace_of_the_event(recorded: InMemorySpanExporter) -> None:
@@ -95,3 +95,43 @@ def test_a_trace_that_is_not_sampled_has_no_span(recorded: InMemorySpanExporter)
 
 def test_without_an_sdk_there_is_no_span() -> None:
     assert begin() is None
+
+
+def test_an_event_that_carries_no_trace_begins_one_with_the_id_made_for_it(recorded: InMemorySpanExporter) -> None:
+    span = processing_span(UNSAMPLED, None, root=True, **DELIVERY)
+    assert span is not None
+    span.end("handled")
+    [ended] = recorded.get_finished_spans()
+    assert ended.parent is None
+    assert span.traceparent[-1] in "13", "it is sampled, and perhaps random"
+
+
+@pytest.mark.parametrize(
+    ("tracing", "unsampled_too", "traceparent", "records"),
+    [
+        (False, True, SAMPLED, False),
+        (True, False, SAMPLED, True),
+        (True, False, UNSAMPLED, False),
+        (True, False, f"00-{TRACE}-{SPAN}-03", True),
+        (True, False, f"00-{TRACE}-{SPAN}-02", False),
+        (True, True, UNSAMPLED, True),
+    ],
+)
+def test_no_work_is_done_for_what_is_not_recorded(
+    monkeypatch: pytest.MonkeyPatch, tracing: bool, unsampled_too: bool, traceparent: str, records: bool
+) -> None:
+    monkeypatch.setattr(telemetry, "tracing", tracing)
+    monkeypatch.setattr(telemetry, "unsampled_too", unsampled_too)
+    assert telemetry.records(traceparent) is records
+
+
+def test_baggage_is_given_on_as_it_came_or_as_somebody_has_changed_it() -> None:
+    came = "user=a%20b;p=1"
+    with current(context_of(SAMPLED), came):
+        headers: dict[str, str] = {}
+        telemetry.inject(headers)
+        assert headers == {"traceparent": SAMPLED, "baggage": came}
+        token = context.attach(baggage.set_baggage("tier", "gold"))
+        assert telemetry.current_baggage() == "user=a+b%3Bp%3D1,tier=gold"
+        context.detach(token)
+    assert telemetry.current_baggage() is None

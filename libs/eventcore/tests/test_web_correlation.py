@@ -105,6 +105,18 @@ async def test_events_of_a_request_are_part_of_its_trace(store: Store, settings:
     await store.redis.delete("notes_stream")
 
 
+async def test_baggage_travels_with_the_events_of_a_request(store: Store, settings: Settings) -> None:
+    body = {"lines": [{"text": "hello", "lineNumber": 1}]}
+    async with serving(create_service(settings, name="notes", api=notes_api())) as client:
+        await client.post("/notes", json=body, headers=[("baggage", "tier=gold"), ("baggage", "user=a%20b;p=1")])
+        await client.post("/notes", json=body, headers={"baggage": "no baggage at all, " * 1000})
+        await client.post("/notes", json=body)
+    first, *others = await published(store)
+    assert first["baggage"] == "tier=gold,user=a%20b;p=1", "as it came"
+    assert all("baggage" not in each for each in others)
+    await store.redis.delete("notes_stream")
+
+
 async def published(store: Store) -> list[dict[str, Any]]:
     """The metadata of all events published."""
     entries: Any = await store.redis.xrange("notes_stream")

@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from pydantic import SecretStr
 
 from eventcore import Router, Settings, Store, Transaction
 from eventcore.testing import Server, until
 from eventcore.testing.fixtures import StartServer
-from eventcore.web import create_service
+from eventcore.web import create_service, probes
 from eventcore.web.probes import not_ready, stuck
 from eventcore.web.service import SERVICE, Service
 
@@ -142,6 +143,30 @@ async def test_a_loop_that_stopped_to_turn_is_not_alive(store: Store) -> None:
     assert stuck(service_with(store, silence=19)) is None
     assert stuck(service_with(store, silence=21)) == "notes-group has not turned for 21 s"
     assert stuck(service_with(store, silence=21, draining=True)) is None
+
+
+@pytest.mark.parametrize("loop", ["read", "beat_once"])
+async def test_a_loop_that_waits_for_ever_fails_liveness_although_requests_are_answered(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, loop: str
+) -> None:
+    monkeypatch.setattr(probes, "alive_seconds", 3)
+    app = create_service(settings, name="notes", routers=[router()])
+    consumer = app[SERVICE].consumers[0]
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    async with serving(app) as client:
+        await until_readiness(client, "ready")
+        assert (await client.get("/livez")).status == 200
+        monkeypatch.setattr(consumer.member if loop == "read" else consumer._takeover, loop, never)
+
+        async def dead() -> bool:
+            answer = await client.get("/livez")
+            return answer.status == 503 and "notes-group has not turned for" in (await answer.json())["detail"]
+
+        condition: Condition = dead
+        await until(condition, what="liveness to fail")
 
 
 async def test_a_consumer_that_ends_by_a_defect_is_noticed(settings: Settings) -> None:

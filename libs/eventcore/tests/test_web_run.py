@@ -23,7 +23,7 @@ from eventcore.testing import Server, available_kinds, until
 SECONDS = 45.0
 
 PROGRAM = '''
-import asyncio, logging, os
+import asyncio, logging, os, time
 from aiohttp import web
 from eventcore import Event, Router, Settings, Store, Transaction
 from eventcore.web import STORE, Api, create_service, run
@@ -56,6 +56,8 @@ def create(settings: NotesSettings) -> web.Application:
 
         @router.on(NotePut)
         async def handle(note: NotePut) -> Transaction:
+            if note.text == "block":
+                time.sleep(60)
             if note.text == "trouble":
                 logging.warning("trouble for anna@example.com")
             if note.text == "wait":
@@ -103,6 +105,14 @@ class Program:
             while await self.status(path) != wanted:
                 assert self.process.returncode is None, await self.end()
                 await asyncio.sleep(0.02)
+
+    async def until_said(self, words: str) -> str:
+        """The first line on standard error with these words; those before it are gone."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(SECONDS):
+            while words not in (line := (await self.process.stderr.readline()).decode()):
+                assert line, await self.end()
+        return line
 
     async def end(self, number: signal.Signals | None = None) -> tuple[int, list[str]]:
         """Its exit status and the lines that it wrote to standard error, after a signal if one is given."""
@@ -316,3 +326,20 @@ async def test_what_is_no_http_is_a_problem_too(tmp_path: Path, server: Server) 
             assert json.loads(body)["correlationId"] in head.decode().partition("X-Correlation-ID: ")[2]
         _, lines = await running.end(signal.SIGTERM)
     assert not any("Traceback" in line for line in lines)
+
+
+async def test_a_blocked_event_loop_fails_liveness_and_the_log_names_who_blocks_it(
+    tmp_path: Path, server: Server
+) -> None:
+    async with program(tmp_path, REDIS_URL=server.url) as running:
+        await running.until_status("/readyz", 200)
+        assert await running.status("/livez") == 200
+        async with running.session.post(running.url + "/notes/block"):
+            pass
+        said = json.loads(await running.until_said("has been blocked"))
+        assert "by notes-group's handler of note.put, at " in said["message"]
+        assert "time.sleep(60)" in said["stack"]
+        with pytest.raises(TimeoutError):
+            # As Kubernetes asks, with its timeout: a probe that is not answered in time has failed.
+            async with asyncio.timeout(1), running.session.get(running.url + "/livez"):
+                pass

@@ -7,7 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -365,11 +365,11 @@ class Processor:
 
 def _within(delivery: Delivery) -> AbstractContextManager[None]:
     """Where a handler runs: what it does and whom it talks to is part of the event's trace, recorded or not."""
-    if delivery.metadata is None:
-        return nullcontext()
-    origin = Origin.caused_by(delivery.metadata, "")
-    span = delivery.span or telemetry.context_of(origin.traceparent, origin.tracestate)
-    return telemetry.current(span, origin.baggage)
+    metadata = cast("Metadata", delivery.metadata)  # nobody handles what has none
+    if delivery.span is not None:
+        return telemetry.current(delivery.span, metadata.baggage)
+    origin = Origin.caused_by(metadata, "")
+    return telemetry.current(telemetry.context_of(origin.traceparent, origin.tracestate), metadata.baggage)
 
 
 def _end_span(delivery: Delivery, outcome: str, error: Exception | None = None) -> None:

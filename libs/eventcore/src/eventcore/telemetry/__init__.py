@@ -13,6 +13,7 @@ from .spans import (
     context_of,
     current,
     current_baggage,
+    inject,
     traceparent_of,
     with_baggage,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "current",
     "current_baggage",
     "handled",
+    "inject",
     "log_event_duration",
     "measurements",
     "processing_span",

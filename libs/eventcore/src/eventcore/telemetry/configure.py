@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -38,9 +39,10 @@ import eventcore.telemetry as api
 from eventcore.errors import SettingsError
 from eventcore.settings import Settings
 
-from . import messaging
+from . import messaging, quick
 from .instruments import Counts, Durations, Gauges, Instrument, Reading, catalogue
 from .measurements import uptime
+from .quick import QuickSpan
 
 log = logging.getLogger(__name__)
 
@@ -187,6 +189,8 @@ def _start_traces(resource: Resource, exporters: Sequence[Any]) -> Callable[[], 
     from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
     from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 
+    from .otlp import encoder
+
     class ChosenIds(RandomIdGenerator):
         """Random ids, save where a request came with a trace id of its own."""
 
@@ -194,13 +198,33 @@ def _start_traces(resource: Resource, exporters: Sequence[Any]) -> Callable[[], 
             return api.chosen_trace_id.get() or getrandbits(128) or 1
 
     provider = TracerProvider(resource=resource, id_generator=ChosenIds(), shutdown_on_exit=False)
-    for exporter in exporters:
-        provider.add_span_processor(BatchSpanProcessor(exporter))
+    processors = [BatchSpanProcessor(exporter) for exporter in exporters]
+    for processor in processors:
+        provider.add_span_processor(processor)
     trace.set_tracer_provider(provider)
     # As the variables make it, a sampler that asks the parent wants nothing of a trace that its caller doesn't record.
     api.unsampled_too = not isinstance(provider.sampler, ParentBased)
     api.tracing = provider.sampler is not ALWAYS_OFF
+    takers = [_takes_quick_spans(exporter, encoder, resource) for exporter in exporters]
+    if not api.unsampled_too and all(takers):
+        quick.sink = _to_all(processors)
     return provider.shutdown
+
+
+def _to_all(processors: Sequence[Any]) -> Callable[[QuickSpan], object]:
+    if len(processors) == 1:
+        sink: Callable[[QuickSpan], object] = processors[0].on_end
+        return sink
+    return lambda span: [each.on_end(span) for each in processors]
+
+
+def _takes_quick_spans(exporter: Any, encoder: Callable[..., Any], resource: Resource) -> bool:
+    """Let an exporter of OTLP encode our quick spans, too; whether that could be done."""
+    module: Any = sys.modules[type(exporter).__module__]
+    encode = getattr(module, "encode_spans", None)  # how both of them encode what they export
+    if encode is not None:
+        module.encode_spans = encoder(resource.attributes, encode, as_message=".grpc." in module.__name__)
+    return encode is not None
 
 
 def _start_logs(resource: Resource, exporters: Sequence[Any]) -> Callable[[], object]:

@@ -8,10 +8,13 @@ its own, linked to those of its events. Nothing polls into traces.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanContext, SpanKind
 
+from . import quick
+from .quick import QuickSpan, Template
 from .spans import RecordedSpan, chosen_trace_id, context_of, is_valid, start_span
 
 server: dict[str, str | int] = {}
@@ -38,22 +41,18 @@ def processing_span(  # noqa: PLR0913 - what the conventions ask for, all by nam
     carries none: then a trace with this id begins here. `failed_before` is the `traceparent` of the attempt after which
     the event was dead-lettered, if it was and has been redriven: a link, for it did not cause this attempt.
     """
+    about = _processing(stream, group, consumer, event_type)
     attributes: dict[str, Any] = {
-        **_about("process", stream),
-        "messaging.consumer.group.name": group,
-        "messaging.client.id": consumer,
         "messaging.message.id": event_id,
-        "eventcore.event.type": event_type,
         "eventcore.entry.id": entry_id,
         "eventcore.attempt": attempt,
     }
     links = [context_of(failed_before)] if failed_before and is_valid(failed_before) else []
-    caller = context_of(traceparent, tracestate)
-    token = chosen_trace_id.set(caller.trace_id)
+    if not root:
+        return _below(about, attributes, traceparent, tracestate, links=links)
+    token = chosen_trace_id.set(context_of(traceparent).trace_id)
     try:
-        return start_span(
-            f"process {stream}", SpanKind.CONSUMER, attributes, parent=None if root else caller, links=links
-        )
+        return start_span(about.name, about.kind, {**about.attributes, **attributes}, parent=None, links=links)
     finally:
         chosen_trace_id.reset(token)
 
@@ -71,35 +70,66 @@ def sending_span(
 
     An event that is sent with others, in one `batch_span`, is only created here.
     """
-    attributes = {
-        **_about("create" if batched else "send", stream),
-        "messaging.message.id": event_id,
-        "eventcore.event.type": event_type,
-    }
-    name = f"{'create' if batched else 'send'} {stream}"
-    return start_span(name, SpanKind.PRODUCER, attributes, parent=context_of(traceparent, tracestate, remote=False))
+    about = _sending("create" if batched else "send", stream, event_type)
+    return _below(about, {"messaging.message.id": event_id}, traceparent, tracestate, remote=False)
 
 
 def batch_span(
     traceparent: str, tracestate: str | None, *, streams: Sequence[str], events: Sequence[RecordedSpan]
 ) -> RecordedSpan | None:
     """Begin the span of sending events at once that have spans of their own, to which it is linked."""
-    [stream] = streams if len(streams) == 1 else [""]
-    attributes = {**_about("send", stream), "messaging.batch.message_count": len(events)}
-    return start_span(
-        f"send {stream}".rstrip(),
-        SpanKind.CLIENT,
-        attributes,
-        parent=context_of(traceparent, tracestate, remote=False),
-        links=[context_of(each.traceparent, tracestate, remote=False) for each in events],
-    )
+    about = _batching(streams[0] if len(streams) == 1 else "")
+    links = [context_of(each.traceparent, tracestate, remote=False) for each in events]
+    count = {"messaging.batch.message_count": len(events)}
+    return _below(about, count, traceparent, tracestate, remote=False, links=links)
 
 
-def _about(operation: str, stream: str) -> dict[str, str | int]:
-    about: dict[str, str | int] = {
+@lru_cache(maxsize=1000)
+def _processing(stream: str, group: str, consumer: str, event_type: str) -> Template:
+    facts = {
+        "messaging.consumer.group.name": group,
+        "messaging.client.id": consumer,
+        "eventcore.event.type": event_type,
+    }
+    return _template("process", stream, SpanKind.CONSUMER, facts)
+
+
+@lru_cache(maxsize=1000)
+def _sending(operation: str, stream: str, event_type: str) -> Template:
+    return _template(operation, stream, SpanKind.PRODUCER, {"eventcore.event.type": event_type})
+
+
+@lru_cache(maxsize=1000)
+def _batching(stream: str) -> Template:
+    return _template("send", stream, SpanKind.CLIENT, {})
+
+
+def _template(operation: str, stream: str, kind: SpanKind, facts: dict[str, str]) -> Template:
+    """What the spans of an operation on a stream have in common; without a stream, on several."""
+    about = {
         "messaging.system": "redis",
         "messaging.operation.name": operation,
         "messaging.operation.type": operation,
+        "messaging.destination.name": stream,
         **server,
+        **facts,
     }
-    return about | {"messaging.destination.name": stream} if stream else about
+    return Template(f"{operation} {stream}".rstrip(), kind, {name: value for name, value in about.items() if value})
+
+
+def _below(
+    about: Template,
+    attributes: dict[str, Any],
+    traceparent: str,
+    tracestate: str | None,
+    *,
+    remote: bool = True,
+    links: Sequence[SpanContext] = (),
+) -> RecordedSpan | None:
+    """Begin a span below a parent, of the quick sort where possible."""
+    if quick.sink is None:
+        everything = {**about.attributes, **attributes}
+        parent = context_of(traceparent, tracestate, remote=remote)
+        return start_span(about.name, about.kind, everything, parent=parent, links=links)
+    span = QuickSpan(about, attributes, traceparent=traceparent, tracestate=tracestate, remote=remote, links=links)
+    return RecordedSpan(span, span.traceparent)

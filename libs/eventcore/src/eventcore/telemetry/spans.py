@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
-from opentelemetry import context, trace
+from opentelemetry import context, propagate, trace
+from opentelemetry.baggage import get_all
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.trace import (
     Link,
@@ -26,6 +27,7 @@ from .logs import without_secrets
 
 _traceparent = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _baggage = W3CBaggagePropagator()
+_as_it_came = context.create_key("eventcore-baggage")
 _tracer = trace.get_tracer("eventcore")
 
 chosen_trace_id: ContextVar[int | None] = ContextVar("chosen_trace_id", default=None)
@@ -40,9 +42,8 @@ class RecordedSpan:
 
     __slots__ = ("_span", "traceparent")
 
-    def __init__(self, span: Span) -> None:
-        self._span = span
-        self.traceparent = traceparent_of(span.get_span_context())
+    def __init__(self, span: Span, traceparent: str) -> None:
+        self._span, self.traceparent = span, traceparent
 
     def within(self, around: context.Context) -> context.Context:
         """The context in which this span is the current one."""
@@ -81,14 +82,34 @@ def current(span: RecordedSpan | SpanContext, baggage: str | None = None) -> Ite
 
 def with_baggage(baggage: str | None) -> context.Context:
     """A context with the baggage of a W3C header, as far as it is valid, and nothing else."""
-    return _baggage.extract({"baggage": baggage}, context.Context()) if baggage else context.Context()
+    around = context.Context()
+    if not baggage:
+        return around
+    around = _baggage.extract({"baggage": baggage}, around)
+    return context.set_value(_as_it_came, (baggage, get_all(around)), around) if get_all(around) else around
 
 
 def current_baggage() -> str | None:
-    """The current baggage as W3C has it in a header; `None` if there is none."""
+    """The current baggage as W3C has it in a header; `None` if there is none.
+
+    It is given on as it came, unless somebody has changed it since: the API forgets properties, and how it was quoted.
+    """
+    now = get_all()
+    if not now:
+        return None
+    came = cast("tuple[str, Mapping[str, object]] | None", context.get_value(_as_it_came))
+    if came is not None and came[1] == now:
+        return came[0]
     carrier: dict[str, str] = {}
     _baggage.inject(carrier)
     return carrier.get("baggage")
+
+
+def inject(headers: MutableMapping[str, str]) -> None:
+    """Tell whom we ask which trace this belongs to, and the baggage, in W3C's headers."""
+    propagate.inject(headers)
+    if baggage := current_baggage():
+        headers["baggage"] = baggage
 
 
 def start_span(
@@ -104,7 +125,7 @@ def start_span(
     if parent is not None:
         around = trace.set_span_in_context(NonRecordingSpan(parent), around)
     span = _tracer.start_span(name, around, kind, attributes, [Link(each) for each in links])
-    return RecordedSpan(span) if span.is_recording() else None
+    return RecordedSpan(span, traceparent_of(span.get_span_context())) if span.is_recording() else None
 
 
 def is_valid(traceparent: str) -> bool:

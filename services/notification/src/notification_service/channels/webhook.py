@@ -15,11 +15,13 @@ from aiohttp import (
     DummyCookieJar,
     TCPConnector,
 )
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.util.types import Attributes
 from standardwebhooks import Webhook
 from yarl import URL
+
+from eventcore.telemetry import inject
 
 from .base import Notification
 from .errors import Refused, Unavailable
@@ -108,7 +110,7 @@ class WebhookChannel:
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": self._webhook.sign(key, now, body),
         }
-        propagate.inject(headers)
+        inject(headers)
         return headers
 
     def _judge(self, response: ClientResponse) -> None:

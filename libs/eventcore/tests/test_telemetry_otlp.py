@@ -1,0 +1,188 @@
+"""Quick spans look to a collector as the SDK's would: every one is made both ways, encoded, and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Status, StatusCode
+
+from eventcore.telemetry import RecordedSpan, batch_span, current, processing_span, quick, sending_span, spans
+from eventcore.telemetry.otlp import encoder
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+PARENT, FAILED = f"00-{TRACE}-{SPAN}-01", f"00-{TRACE}-a0f067aa0ba902b7-01"
+RESOURCE = Resource({"service.name": "tests", "replicas": 3})
+DELIVERY: dict[str, Any] = {
+    "stream": "notes_stream",
+    "group": "notes-group",
+    "consumer": "pod-1",
+    "event_type": "note.put",
+    "event_id": "0199-ü",
+    "entry_id": "1-0",
+    "attempt": 300,
+}
+
+Spanned = Callable[[], None]
+
+
+def handled() -> None:
+    begun(processing_span(PARENT, "a=1,b=2", **DELIVERY)).end("handled")
+
+
+def failed() -> None:
+    span = processing_span(PARENT, None, **DELIVERY, failed_before=FAILED)
+    begun(span).end("failed", ValueError("anna@example.com is wrong"))
+
+
+def sent() -> None:
+    begun(sending_span(PARENT, None, stream="notes_stream", event_type="note.put", event_id="x" * 150)).end()
+
+
+def sent_as_a_batch() -> None:
+    event = begun(sending_span(PARENT, None, stream="s", event_type="note.put", event_id="e-1", batched=True))
+    event.end()
+    begun(batch_span(PARENT, None, streams=["s"], events=[event])).end()
+    begun(batch_span(PARENT, None, streams=["s", "t"], events=[])).end(error=OSError())
+
+
+def told_more_by_a_handler() -> None:
+    span = begun(processing_span(PARENT, None, **DELIVERY))
+    with current(span):
+        now = trace.get_current_span()
+        now.set_attribute("eventcore.attempt", -1)
+        now.set_attributes({"float": 1.5, "yes": True, "texts": ["a", "b"], "numbers": (1, 2), "long": "y" * 5000})
+        now.add_event("seen", {"by": "me"}, timestamp=17)
+        now.update_name("another name")
+        now.set_status(Status(StatusCode.ERROR, "so it is"))
+    span.end("handled")
+
+
+EVERY = [handled, failed, sent, sent_as_a_batch, told_more_by_a_handler]
+
+
+def begun(span: RecordedSpan | None) -> RecordedSpan:
+    assert span is not None
+    return span
+
+
+@pytest.fixture
+def by_the_sdk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Spanned], ExportTraceServiceRequest]]:
+    """What the SDK and its exporters make of spans."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider(resource=RESOURCE, shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(spans, "_tracer", provider.get_tracer("eventcore"))
+
+    def make(spanned: Spanned) -> ExportTraceServiceRequest:
+        exporter.clear()
+        spanned()
+        encoded: ExportTraceServiceRequest = encode_spans(exporter.get_finished_spans())
+        return encoded
+
+    yield make
+    provider.shutdown()
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> Callable[[Spanned], ExportTraceServiceRequest]:
+    """What we make of them."""
+    ended: list[Any] = []
+    encode = encoder(RESOURCE.attributes, encode_spans, as_message=False)
+
+    def make(spanned: Spanned) -> ExportTraceServiceRequest:
+        monkeypatch.setattr(quick, "sink", ended.append)
+        spanned()
+        monkeypatch.setattr(quick, "sink", None)
+        request: ExportTraceServiceRequest = ExportTraceServiceRequest.FromString(
+            encode(ended).SerializePartialToString()
+        )
+        return request
+
+    return make
+
+
+def comparable(request: ExportTraceServiceRequest) -> list[str]:
+    """A request without what differs from one time to the next: ids, times, stacks, the order of attributes."""
+    [resource] = request.resource_spans
+    [scope] = resource.scope_spans
+    assert len({span.span_id for span in scope.spans}) == len(scope.spans)
+    for span in scope.spans:
+        assert span.start_time_unix_nano <= span.end_time_unix_nano
+        strip(span)
+    return [str(resource.resource), str(scope.scope), *map(str, scope.spans)]
+
+
+def strip(span: Span) -> None:
+    span.span_id = b""
+    span.start_time_unix_nano = span.end_time_unix_nano = 0
+    for link in span.links:
+        link.span_id = b"" if link.span_id != bytes.fromhex(FAILED.split("-")[2]) else link.span_id
+    for event in span.events:
+        event.time_unix_nano = 0 if event.time_unix_nano != 17 else 17
+        kept = [each for each in event.attributes if each.key not in ("exception.escaped", "exception.stacktrace")]
+        assert "anna" not in str(event.attributes)
+        del event.attributes[:]
+        event.attributes.extend(sorted(kept, key=str))
+    ordered = sorted({each.key: each for each in span.attributes}.values(), key=lambda each: each.key)
+    assert len(ordered) == len(span.attributes), "no attribute twice"
+    del span.attributes[:]
+    span.attributes.extend(ordered)
+
+
+@pytest.mark.parametrize("spanned", EVERY)
+def test_a_collector_can_not_tell_who_made_a_span(spanned: Spanned, by_the_sdk: Any, quickly: Any) -> None:
+    assert comparable(quickly(spanned)) == comparable(by_the_sdk(spanned))
+
+
+def test_quick_spans_and_others_go_in_one_request(by_the_sdk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[Any] = []
+    monkeypatch.setattr(quick, "sink", ended.append)
+    handled()
+    theirs = by_the_sdk(lambda: None)
+    assert not theirs.resource_spans
+    for as_message in (True, False):
+        encode = encoder(RESOURCE.attributes, lambda spans: ExportTraceServiceRequest(), as_message=as_message)
+        assert encode(["another", *ended]).SerializeToString() == encode(ended).SerializeToString()
+        assert len(ExportTraceServiceRequest.FromString(encode(ended).SerializeToString()).resource_spans) == 1
+
+
+def test_nothing_is_recorded_after_the_end(quickly: Any) -> None:
+    def late() -> None:
+        span = begun(processing_span(PARENT, None, **DELIVERY))
+        with current(span):
+            now = trace.get_current_span()
+            assert now.is_recording()
+            span.end("handled")
+            assert not now.is_recording()
+            now.set_attribute("late", True)
+            now.add_event("late")
+            now.end()
+
+    assert "late" not in "".join(comparable(quickly(late)))
+
+
+def test_what_it_causes_is_its_child(quickly: Any) -> None:
+    def causing() -> None:
+        span = begun(processing_span(PARENT, "a=1", **DELIVERY))
+        with current(span):
+            context = trace.get_current_span().get_span_context()
+        assert span.traceparent == f"00-{TRACE}-{context.span_id:016x}-01"
+        assert (context.trace_flags.sampled, context.trace_state.to_header()) == (True, "a=1")
+        span.end()
+
+    quickly(causing)
+
+
+def test_an_id_that_is_no_utf_8_ends_no_export(quickly: Any) -> None:
+    request = quickly(lambda: begun(processing_span(PARENT, None, **{**DELIVERY, "event_id": "half \ud800"})).end())
+    [span] = request.resource_spans[0].scope_spans[0].spans
+    assert "half ?" in str(span.attributes)
