@@ -13,7 +13,9 @@ from redis.backoff import NoBackoff
 
 from .settings import Settings
 
-connect_seconds = 5.0
+# Long enough for one lost SYN, which is sent again after a second. Not longer: Kubernetes drops most of those for a
+# Service without endpoints, and whoever still waits for one when Redis is back comes later than by trying again.
+connect_seconds = 3.0
 reply_seconds = 5.0
 max_connections = 1000
 
