@@ -58,7 +58,11 @@ EVENTCORE_LAYERS = (
         frozenset({"delivery", "envelope", "event", "lanes", "opening", "retry", "router", "transaction"}),
         forbidden=frozenset({"aiohttp", "redis"}),
     ),
-    Layer("leaves", frozenset({"errors", "settings", "telemetry"}), forbidden=frozenset({"aiohttp", "redis"})),
+    Layer(
+        "leaves",
+        frozenset({"errors", "plain_json", "settings", "telemetry"}),
+        forbidden=frozenset({"aiohttp", "redis"}),
+    ),
 )
 
 # A service, from top to bottom. Modules with other names stand outside this order.

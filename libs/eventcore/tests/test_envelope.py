@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventcore import Origin, Undecodable, UnsupportedVersion, Version, decode, encode, new_id, timestamp
-from eventcore.envelope import Envelope
+from eventcore.envelope import Envelope, largest_event
 
 from .samples import Ordered
 
@@ -140,9 +140,43 @@ def test_an_entry_without_the_field_event_is_undecodable() -> None:
         decode({b"Event": b"{}"})
 
 
-def test_of_a_member_that_stands_twice_the_last_one_counts() -> None:
-    raw = json.dumps(envelope()).replace('"type": "sample.ordered"', '"type": "first.one", "type": "second.one"')
-    assert read(raw.encode()).type == "second.one"
+@pytest.mark.parametrize(
+    ("once", "twice", "named"),
+    [
+        ('"type": "sample.ordered"', '"type": "sample.ordered", "type": "sample.ordered"', "type"),
+        ('"orderId": "7"', '"orderId": "7", "order\\u0049d": "8"', "orderId"),
+        ('"eventId": "e-1"', '"eventId" : "e-1",\n"eventId" : "e-2"', "eventId"),
+        ('"orderId": "7"', '"orderId": "7", "more": [{"deep": {"a": 1, "b": 2, "a": 3}}]', "a"),
+        ('"orderId": "7"', '"orderId": "7", "": 1, "": 1', ""),
+    ],
+)
+@pytest.mark.parametrize("separators", [(", ", ": "), (",", ":")], ids=["spaced", "compact"])
+def test_a_member_that_stands_twice_is_named(once: str, twice: str, named: str, separators: tuple[str, str]) -> None:
+    comma, colon = separators
+    raw, once = (text.replace(", ", comma).replace(": ", colon) for text in (json.dumps(envelope()), once))
+    assert once in raw
+    read(raw.encode())
+    with pytest.raises(Undecodable, match=f"^{named}: stands twice in one object$"):
+        read(raw.replace(once, twice.replace(", ", comma).replace(": ", colon)).encode())
+
+
+def test_equal_names_in_different_objects_are_as_they_should_be() -> None:
+    found = read(envelope(data={"orderId": "7", "more": [{"type": 1}, {"type": 1, "data": {"type": 2}}]}))
+    assert found.open(Ordered) == Ordered(order_id="7")
+
+
+def test_an_event_that_is_too_large_is_not_even_parsed() -> None:
+    whole = json.dumps(envelope(data={"orderId": "7", "more": ""}))
+    fits = whole.replace('"more": "', '"more": "' + "x" * (largest_event - len(whole))).encode()
+    assert len(fits) == largest_event
+    assert read(fits).open(Ordered) == Ordered(order_id="7")
+    with pytest.raises(Undecodable, match=r"^event: 524289 bytes, where 524288 are the most$"):
+        read(fits + b" ")
+
+
+def test_an_event_that_nobody_would_read_is_not_written() -> None:
+    with pytest.raises(ValueError, match=r"^sample\.ordered: \d+ bytes, where 524288 are the most$"):
+        encode(Ordered(order_id="x" * largest_event), ORIGIN)
 
 
 def test_a_number_beyond_all_floats_is_no_reason_to_stumble() -> None:

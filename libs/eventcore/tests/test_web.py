@@ -101,7 +101,7 @@ def notes_api() -> Api:
     async def list_notes(request: web.Request, query: NoteQuery) -> NotePage:
         """List notes."""
         notes = [
-            Note(note_id=str(query.position), signed_by=query.signed_by),
+            Note(note_id=(query.position or b"none").decode(), signed_by=query.signed_by),
             *(Note(note_id=tag) for tag in query.tag),
         ]
         return NotePage(notes=notes, next_cursor=query.cursor_at("1") if query.limit == 1 else None)
@@ -180,7 +180,7 @@ async def test_resources_start_after_the_store_and_stop_before_it(settings: Sett
 async def test_optional_fields_are_left_out_and_the_next_cursor_never() -> None:
     async with serving(create_service(NOWHERE, name="notes", api=notes_api())) as client:
         last = await client.get("/notes", params={"limit": "2"})
-        assert await last.json() == {"notes": [{"noteId": "None"}], "nextCursor": None}
+        assert await last.json() == {"notes": [{"noteId": "none"}], "nextCursor": None}
         first = await client.get("/notes", params={"limit": "1"})
         cursor = (await first.json())["nextCursor"]
         second = await client.get("/notes", params={"limit": "1", "cursor": cursor})
@@ -191,7 +191,7 @@ async def test_a_list_can_be_given_one_by_one_in_the_query() -> None:
     async with serving(create_service(NOWHERE, name="notes", api=notes_api())) as client:
         answer = await client.get("/notes?tag=a&tag=b&signedBy=me")
         assert (await answer.json())["notes"] == [
-            {"noteId": "None", "signedBy": "me"},
+            {"noteId": "none", "signedBy": "me"},
             {"noteId": "a"},
             {"noteId": "b"},
         ]

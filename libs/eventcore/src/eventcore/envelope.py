@@ -18,12 +18,16 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import AwareDatetime, ConfigDict, Field, Strict
 from pydantic.alias_generators import to_camel
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from .errors import Undecodable
 from .event import Data, Event, Version
+from .plain_json import DoubledName, parse
 
 EventClass = type[Event]
+
+# In bytes. A thousand lines of an order fit; an entry that doesn't would hold up all that are read along with it.
+largest_event = 512 * 1024
 
 _trace_id = re.compile(r"(?!0{32})[0-9a-f]{32}")
 _traceparent = re.compile(r"00-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-[0-9a-f]{2}")
@@ -155,7 +159,10 @@ def _to_the_second(seconds: int) -> str:
 
 
 def encode(event: Event, origin: Origin, event_id: str | None = None) -> bytes:
-    """Write the envelope of a new event; optional data that is not there is left out."""
+    """Write the envelope of a new event; optional data that is not there is left out.
+
+    Raises `ValueError` for an event that is larger than anybody would read.
+    """
     metadata = {
         "eventId": event_id or new_id(),
         "timestamp": timestamp(),
@@ -171,7 +178,10 @@ def encode(event: Event, origin: Origin, event_id: str | None = None) -> bytes:
         metadata["baggage"] = origin.baggage
     # The data goes straight from the model to bytes: this is the hot path of every publish.
     data = event.__pydantic_serializer__.to_json(event, by_alias=True, exclude_none=True)
-    return b'{"type":"%b","data":%b,"metadata":%b}' % (event.type.encode(), data, to_json(metadata))
+    written = b'{"type":"%b","data":%b,"metadata":%b}' % (event.type.encode(), data, to_json(metadata))
+    if len(written) > largest_event:
+        raise ValueError(f"{event.type}: {len(written)} bytes, where {largest_event} are the most")
+    return written
 
 
 @dataclass(slots=True)
@@ -193,8 +203,12 @@ def decode(fields: Mapping[bytes, bytes]) -> Envelope:
     raw = fields.get(b"event")
     if raw is None:
         raise Undecodable("event: the entry has no such field")
+    if len(raw) > largest_event:
+        raise Undecodable(f"event: {len(raw)} bytes, where {largest_event} are the most")
     try:
-        content = from_json(raw, allow_inf_nan=False)
+        content = parse(raw)
+    except DoubledName as error:
+        raise Undecodable(str(error)) from error
     except ValueError as error:
         raise Undecodable(f"event: not JSON: {error}") from error
     if not isinstance(content, dict):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Annotated
 
 from aiohttp import web
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from contracts import ProductId
 from eventcore import Value
@@ -38,21 +37,13 @@ class NewLevel(PutLevel):
 
 
 class PutLevels(Value):
-    """New levels of many products, each named once."""
+    """New levels of many products. Of a product that is named more than once the last level counts."""
 
     levels: Annotated[list[NewLevel], Field(min_length=1, max_length=most_levels)]
 
-    @field_validator("levels")
-    @classmethod
-    def _each_once(cls, levels: list[NewLevel]) -> list[NewLevel]:
-        [(product_id, times)] = Counter(level.product_id for level in levels).most_common(1)
-        if times > 1:
-            raise ValueError(f"names product {product_id!r} {times} times")
-        return levels
-
 
 class Updated(Value):
-    """How many levels were put."""
+    """Of how many products the levels were put."""
 
     updated: int
 
@@ -64,7 +55,12 @@ class StockPage(Value):
     next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last one.")
 
 
-@api.put("/stock/{productId}", body=PutLevel, answers={200: Level})
+@api.put(
+    "/stock/{productId}",
+    body=PutLevel,
+    answers={200: Level},
+    links={"get_level": {"productId": "$response.body#/productId"}},
+)
 async def put_level(request: web.Request, product_id: ProductId, body: PutLevel) -> Level:
     """Set what is available of one product.
 
@@ -81,8 +77,9 @@ async def put_levels(request: web.Request, body: PutLevels) -> Updated:
 
     The body may have 4 MiB.
     """
-    await request.app[INVENTORY].put({level.product_id: level.available for level in body.levels})
-    return Updated(updated=len(body.levels))
+    levels = {level.product_id: level.available for level in body.levels}
+    await request.app[INVENTORY].put(levels)
+    return Updated(updated=len(levels))
 
 
 @api.get("/stock/{productId}", answers={200: Level}, errors=(404,))

@@ -37,9 +37,9 @@ class Inventory:
         """The stock of one product, if it is known."""
         return next(iter(await self._levels([product_id])), None)
 
-    async def levels(self, *, after: str | None, count: int) -> list[Level]:
+    async def levels(self, *, after: bytes | None, count: int) -> list[Level]:
         """The stock of the first `count` products whose ids come after this one, in the order of ids."""
-        start = "-" if after is None else f"({after}"
+        start = b"-" if after is None else b"(" + after
         execute, key = self.store.commands.execute, self.store.key(index.key)
         ids = await execute("ZRANGE", key, start, "+", "BYLEX", "LIMIT", 0, count)
         return await self._levels([product_id.decode() for product_id in ids])

@@ -26,6 +26,8 @@ CustomerId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x0
 Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+$")]
 
 api = Api()
+# For links from an answer that names an order.
+same_order = {"id": "$response.body#/id"}
 
 
 class PlaceOrder(Value):
@@ -44,7 +46,7 @@ class PlacingHeaders(BaseModel):
         alias="Idempotency-Key",
         min_length=1,
         max_length=255,
-        pattern=r"^[ -~]*$",
+        pattern=r"^[!-~]([ -~]*[!-~])?$",  # HTTP takes spaces off both ends
         description="Requests with the same key are one: they get the same answer, and one order is placed.",
     )
 
@@ -75,6 +77,7 @@ class OrderFilter(Page):
     headers=PlacingHeaders,
     answers={202: Accepted},
     answer_headers={"Location": "Where the order can be followed."},
+    links={"get_order": same_order, "cancel_order": same_order},
 )
 async def place_order(request: web.Request, body: PlaceOrder, headers: PlacingHeaders) -> Answer:
     """Place an order.
@@ -110,7 +113,7 @@ async def list_orders(request: web.Request, query: OrderFilter) -> OrderPage:
     return OrderPage(orders=shown, next_cursor=query.cursor_at(shown[-1].id) if more else None)
 
 
-@api.post("/orders/{id}/cancel", answers={202: Accepted}, errors=(404, 409))
+@api.post("/orders/{id}/cancel", answers={202: Accepted}, links={"get_order": same_order}, errors=(404, 409))
 async def cancel_order(request: web.Request, id: str) -> Accepted:
     """Cancel an order, once or more often. One that was rejected can't be cancelled."""
     try:

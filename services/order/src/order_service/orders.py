@@ -49,13 +49,13 @@ class Orders:
         """The order with this id."""
         return next(iter(await self._existing([order_id])), None)
 
-    async def newest(self, statuses: Sequence[Status], *, before: str | None, count: int) -> list[Order]:
+    async def newest(self, statuses: Sequence[Status], *, before: bytes | None, count: int) -> list[Order]:
         """The newest `count` orders of these statuses whose ids come before this one, newest first."""
         found: list[Order] = []
         while missing := count - len(found):
             ids = await self._newest_ids(statuses, before=before, count=missing)
             # Some may have expired, or moved on since the index was read.
-            found += [each for each in await self._existing(ids) if each.status in statuses]
+            found += [each for each in await self._existing([each.decode() for each in ids]) if each.status in statuses]
             if len(ids) < missing:
                 break
             before = ids[-1]
@@ -73,16 +73,15 @@ class Orders:
                     await self._execute("ZREM", key, *gone)
                 start = f"({ids[-1].decode()}"
 
-    async def _newest_ids(self, statuses: Sequence[Status], *, before: str | None, count: int) -> list[str]:
+    async def _newest_ids(self, statuses: Sequence[Status], *, before: bytes | None, count: int) -> list[bytes]:
         """All indexes are read at one moment, so that an order on its way from one to another is in one of them."""
-        last = "+" if before is None else f"({before}"
+        last = b"+" if before is None else b"(" + before
         reads = [
             ("ZRANGE", self.store.key(index(status).key), last, "-", "BYLEX", "REV", "LIMIT", 0, count)
             for status in statuses
         ]
         *_, pages = await self._ask([("MULTI",), *reads, ("EXEC",)])
-        newest = heapq.nlargest(count, (member for page in pages for member in page))
-        return [member.decode() for member in newest]
+        return heapq.nlargest(count, (member for page in pages for member in page))
 
     async def _existing(self, order_ids: Sequence[str]) -> list[Order]:
         replies = await self._ask([("HGETALL", self.store.key(order(order_id).key)) for order_id in order_ids])
@@ -93,7 +92,7 @@ class Orders:
     async def _execute(self, *command: str | bytes | int) -> Any:
         return await self.store.commands.execute(*command)
 
-    async def _ask(self, commands: Sequence[tuple[str | int, ...]]) -> list[Any]:
+    async def _ask(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:
         replies = await self.store.commands.pipeline(commands)
         for reply in replies:
             if isinstance(reply, Exception):

@@ -33,6 +33,7 @@ class Options(TypedDict, total=False):
     path: type[BaseModel]
     headers: type[BaseModel] | Mapping[str, str]
     answer_headers: Mapping[str, str]
+    links: Mapping[str, Mapping[str, str]]
     errors: Iterable[int]
     max_body: int
 
@@ -62,6 +63,7 @@ class Endpoint:
     takes_path: bool
     described_headers: Mapping[str, str]
     answer_headers: Mapping[str, str]
+    links: Mapping[str, Mapping[str, str]]
     errors: frozenset[int]
     max_body: int
 
@@ -90,6 +92,7 @@ class Endpoint:
             takes_path="path" in given,
             described_headers=headers if isinstance(headers, Mapping) else {},
             answer_headers=dict(options.get("answer_headers", {})),
+            links=dict(options.get("links", {})),
             errors=frozenset(options.get("errors", ())),
             max_body=options.get("max_body", body_limit),
         )

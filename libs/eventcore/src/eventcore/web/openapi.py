@@ -136,6 +136,10 @@ def _answer(endpoint: Endpoint, status: int, schemas: Mapping[Place, Schema]) ->
         **{name: {"description": text, "schema": {"type": "string"}} for name, text in endpoint.answer_headers.items()},
     }
     answer: Schema = {"description": title_of(status), "headers": headers}
+    if endpoint.links:
+        answer["links"] = {
+            name: {"operationId": name, "parameters": dict(found)} for name, found in endpoint.links.items()
+        }
     if isinstance(kind, str):
         answer["content"] = {kind: {"schema": {"type": "object" if kind == media_type else "string"}}}
     elif kind is not None:
