@@ -1,0 +1,14 @@
+"""Schemas on file: what each version of each event looks like, kept beside the code so that no change goes unnoticed.
+
+    problems = check([OrderCreated, OrderCancelled], Path("schemas"))
+
+For every version of an event there are `<type>/<version>.json`, the JSON Schema of its data, and
+`<type>/<version>.examples.json`, a list of whole events as they stand in streams. `python -m eventcore.schemas` does
+the same for all events of a module.
+"""
+
+from .comparing import Change, Kind, compare
+from .generating import data_schema, envelope_schema, event_schema
+from .shelf import check, write
+
+__all__ = ["Change", "Kind", "check", "compare", "data_schema", "envelope_schema", "event_schema", "write"]

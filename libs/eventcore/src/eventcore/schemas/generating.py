@@ -1,0 +1,87 @@
+"""JSON Schemas (2020-12) of events, made from the very types that read them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eventcore.envelope import EventClass
+
+Schema = dict[str, Any]
+
+dialect = "https://json-schema.org/draft/2020-12/schema"
+
+_text: Schema = {"type": ["string", "null"]}
+_metadata: Schema = {
+    "type": "object",
+    "description": "What is known of an event beside its data.",
+    "required": ["eventId", "timestamp"],
+    "properties": {
+        "eventId": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 200,
+            "description": "Unique; stays the same however often the event is delivered.",
+        },
+        "timestamp": {"type": "string", "format": "date-time", "description": "When it happened, in UTC."},
+        "version": {
+            "type": "string",
+            "pattern": r"^[0-9]+\.[0-9]+$",
+            "default": "1.0",
+            "description": "Of the data, major.minor: a newer minor only adds optional fields.",
+        },
+        "correlationId": {**_text, "description": "The trace id of the request that started it all: 32 hex digits."},
+        "causationId": {**_text, "description": "The id of the event that this one follows from."},
+        "source": {**_text, "description": "The service that published it."},
+        "traceparent": {**_text, "description": "W3C trace context."},
+        "tracestate": {**_text, "description": "W3C trace context; only where there is one."},
+    },
+}
+
+
+def data_schema(event: EventClass) -> Schema:
+    """The schema of an event's data, as it stands on file."""
+    found = _without_titles(event.model_json_schema(mode="validation", by_alias=True))
+    named = {"$schema": dialect, "title": f"{event.type} {event.version}", "x-stream": event.stream, **found}
+    return _in_order(named)
+
+
+def envelope_schema() -> Schema:
+    """The schema of what stands in the field `event` of a stream entry, whatever its type."""
+    return {
+        "$schema": dialect,
+        "title": "event",
+        "description": "An event as it stands in a stream entry, in the field `event`. Unknown fields are ignored.",
+        "type": "object",
+        "required": ["type", "data", "metadata"],
+        "properties": {"type": {"type": "string"}, "data": {"type": "object"}, "metadata": _metadata},
+    }
+
+
+def event_schema(event: EventClass, data: Schema) -> Schema:
+    """The schema of a whole event of this type, around the schema of its data (or a reference to it)."""
+    envelope = envelope_schema()
+    of_type = {"type": {"const": event.type}, "data": data, "metadata": _metadata}
+    return {name: envelope[name] for name in ("type", "required")} | {"properties": of_type}
+
+
+# As one reads them; the rest stands between.
+_first, _last = ("$schema", "title", "x-stream", "description", "type", "required", "properties"), ("$defs",)
+
+
+def _in_order(schema: Schema) -> Schema:
+    between = [name for name in schema if name not in (*_first, *_last)]
+    return {name: schema[name] for name in (*_first, *between, *_last) if name in schema}
+
+
+def _without_titles(schema: Any) -> Any:
+    """Pydantic gives every field its own name as a title, which says nothing."""
+    match schema:
+        case {"properties": dict() as properties, **rest}:
+            fields = {name: _without_titles(each) for name, each in properties.items()}
+            return {**_without_titles(rest), "properties": fields}
+        case dict():
+            return {name: _without_titles(each) for name, each in schema.items() if name != "title"}
+        case list():
+            return [_without_titles(each) for each in schema]
+        case _:
+            return schema
