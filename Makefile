@@ -16,10 +16,10 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up test check format bench images e2e soak lock clean
+.PHONY: help demo up test check contracts format bench images e2e soak lock clean
 
 help: ## Say what each target does.
-	@sed -n 's/^\([a-z0-9]*\):.*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z0-9]*\):.*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-9s %s\n", $$1, $$2 }'
 
 demo: .venv/.installed ## Run the whole system and replay orders through it (PRODUCTS= ORDERS= BASKETS= COUNT=).
 	@$(BIN)/python -m demo
@@ -31,9 +31,12 @@ test: .venv/.deploy ## Run all tests that need no cluster (WORKERS=, ARGS=).
 	$(say) 'testing'
 	@$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadgroup $(ARGS)
 
-check: .venv/.deploy ## Check format, lint, types and architecture.
-	$(say) 'checking format, lint, types and architecture'
+check: .venv/.deploy ## Check format, lint, types, contracts and architecture.
+	$(say) 'checking format, lint, types, contracts and architecture'
 	@scripts/check
+
+contracts: .venv/.dev ## Write what is made from the events: schemas of new versions, AsyncAPI, docs/events.md.
+	@$(BIN)/python -m scripts.contracts
 
 format: .venv/.dev ## Format the code and mend what the linter can mend.
 	@$(BIN)/ruff check --quiet --fix-only .

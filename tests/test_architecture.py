@@ -30,7 +30,7 @@ class Layer(NamedTuple):
 # `__init__` is the face of eventcore, which its own modules don't look at.
 EVENTCORE_LAYERS = (
     Layer("face", frozenset({"__init__"})),
-    Layer("edges", frozenset({"__main__", "cli", "schemas", "testing", "web"})),
+    Layer("edges", frozenset({"__main__", "asyncapi", "cli", "schemas", "testing", "web"})),
     Layer(
         "runtime",
         frozenset(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from contracts import InventoryRejected, InventoryReleased, InventoryReserved
 from eventcore.web import STORE, create_service
 
 from .api import INVENTORY, api
@@ -19,6 +20,7 @@ def create_app(settings: InventorySettings) -> web.Application:
         name="inventory-service",
         routers=[inventory_router(settings)],
         api=api,
+        publishes=[InventoryReserved, InventoryRejected, InventoryReleased],
         description="Keeps the stock and reserves it for orders.",
     )
     app[INVENTORY] = Inventory(app[STORE])

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from contracts import OrderCancelled, OrderCreated
 from eventcore import Store
 from eventcore.web import STORE, create_service, current_origin
 
@@ -35,6 +36,7 @@ def create_app(settings: OrderSettings) -> web.Application:
         api=api,
         resources=[_housekeeping],
         store=store,
+        publishes=[OrderCreated, OrderCancelled],
         description="Accepts orders and follows each to its end.",
     )
     app[SETTINGS], app[ORDERS] = settings, Orders(app[STORE], settings.keep)

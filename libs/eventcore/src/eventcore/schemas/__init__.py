@@ -8,7 +8,18 @@ the same for all events of a module.
 """
 
 from .comparing import Change, Kind, compare
-from .generating import data_schema, envelope_schema, event_schema
+from .generating import data_schema, data_schemas, envelope_schema, event_schema, metadata_schema
 from .shelf import check, write
 
-__all__ = ["Change", "Kind", "check", "compare", "data_schema", "envelope_schema", "event_schema", "write"]
+__all__ = [
+    "Change",
+    "Kind",
+    "check",
+    "compare",
+    "data_schema",
+    "data_schemas",
+    "envelope_schema",
+    "event_schema",
+    "metadata_schema",
+    "write",
+]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from pydantic.json_schema import models_json_schema
 
 from eventcore.envelope import EventClass
 
@@ -11,7 +14,7 @@ Schema = dict[str, Any]
 dialect = "https://json-schema.org/draft/2020-12/schema"
 
 _text: Schema = {"type": ["string", "null"]}
-_metadata: Schema = {
+metadata_schema: Schema = {
     "type": "object",
     "description": "What is known of an event beside its data.",
     "required": ["eventId", "timestamp"],
@@ -45,6 +48,15 @@ def data_schema(event: EventClass) -> Schema:
     return _in_order(named)
 
 
+def data_schemas(events: Sequence[EventClass], place: str) -> dict[str, Schema]:
+    """The schemas of many events' data and of all that they refer to, by the names of their classes.
+
+    `place` is where a reference leads to: `#/components/schemas/{model}`.
+    """
+    _, found = models_json_schema([(event, "validation") for event in events], by_alias=True, ref_template=place)
+    return {name: _in_order(_without_titles(schema)) for name, schema in found["$defs"].items()}
+
+
 def envelope_schema() -> Schema:
     """The schema of what stands in the field `event` of a stream entry, whatever its type."""
     return {
@@ -53,14 +65,14 @@ def envelope_schema() -> Schema:
         "description": "An event as it stands in a stream entry, in the field `event`. Unknown fields are ignored.",
         "type": "object",
         "required": ["type", "data", "metadata"],
-        "properties": {"type": {"type": "string"}, "data": {"type": "object"}, "metadata": _metadata},
+        "properties": {"type": {"type": "string"}, "data": {"type": "object"}, "metadata": metadata_schema},
     }
 
 
-def event_schema(event: EventClass, data: Schema) -> Schema:
-    """The schema of a whole event of this type, around the schema of its data (or a reference to it)."""
+def event_schema(event: EventClass, data: Schema, metadata: Schema = metadata_schema) -> Schema:
+    """The schema of a whole event of this type, around schemas of its data and metadata, or references to them."""
     envelope = envelope_schema()
-    of_type = {"type": {"const": event.type}, "data": data, "metadata": _metadata}
+    of_type = {"type": {"const": event.type}, "data": data, "metadata": metadata}
     return {name: envelope[name] for name in ("type", "required")} | {"properties": of_type}
 
 

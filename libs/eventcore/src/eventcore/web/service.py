@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from eventcore.consumer import Consumer
+from eventcore.envelope import EventClass
 from eventcore.errors import SettingsError
 from eventcore.pipe import WrongPassword
 from eventcore.reporting import Reporter
@@ -41,6 +42,8 @@ class Service:
     name: str
     store: Store
     consumers: tuple[Consumer, ...]
+    publishes: tuple[EventClass, ...] = ()
+    description: str = ""
     draining: bool = False
     failed: asyncio.Event = field(default_factory=asyncio.Event)
     failure: BaseException | None = None
@@ -97,22 +100,24 @@ def create_service(
     api: Api | None = None,
     resources: Sequence[Resource] = (),
     store: Store | None = None,
+    publishes: Sequence[EventClass] = (),
     description: str = "",
 ) -> web.Application:
     """Wire a service: store, consumers, endpoints, probes, metrics, correlation, errors as problems.
 
     `routers` are run by a consumer each; `resources` are aiohttp's cleanup contexts: up to its `yield` each starts
-    something, after it it stops it again. Start: the store, then the resources in order, then the consumers; a server
-    that is not there yet is waited for, while readiness says so. Stop: the other way round. The application opens and
-    closes its store, also one that was given to it. Starting raises `WrongPassword` or `SettingsError` where waiting
-    for the server won't help.
+    something, after it it stops it again; `publishes` names the events for documents of the whole system. Start: the
+    store, then the resources in order, then the consumers; a server that is not there yet is waited for, while
+    readiness says so. Stop: the other way round. The application opens and closes its store, also one that was given
+    to it. Starting raises `WrongPassword` or `SettingsError` where waiting for the server won't help.
     """
     store = store or Store(settings, source=name, origin=current_origin)
     chosen = routers(store) if callable(routers) else routers
     for router in chosen:
         if not router.handlers:
             raise TypeError(f"{router.group} has no handlers (yet): register them before the service is created")
-    service = Service(name, store, tuple(Consumer(store, router) for router in chosen))
+    consumers = tuple(Consumer(store, router) for router in chosen)
+    service = Service(name, store, consumers, tuple(publishes), description)
     api = api or Api()
     largest = max((endpoint.max_body for endpoint in api.endpoints), default=body_limit)
     app = web.Application(middlewares=[correlate, answer_problems], client_max_size=largest)
