@@ -22,6 +22,16 @@ def parse(raw: bytes) -> Any:
     return content
 
 
+def has_no_more(raw: bytes, members: int) -> bool:
+    """Whether `raw`, in which so many members of different names were found, has no others.
+
+    Counts what could end a name. One inside of a text only makes it say no, as does space between a name and its colon.
+    """
+    return (
+        raw.count(b'":') == members and b" :" not in raw and b"\n" not in raw and b"\t" not in raw and b"\r" not in raw
+    )
+
+
 class _Doubled(str):
     """Stands for an object in which this name stands twice."""
 
