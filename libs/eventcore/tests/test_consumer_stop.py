@@ -128,12 +128,12 @@ async def test_handing_back_costs_no_attempt_but_a_failure_does(connect: Connect
 async def test_handing_back_after_a_defect_costs_the_attempt(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     consumer = Consumer(store := await connect(), router_for(lambda order: None))
 
-    def broken(*_: object) -> None:
+    async def broken(*_: object) -> None:
         raise RuntimeError("a defect")
 
     await publish_orders(store, 1)
     with monkeypatch.context() as patched:
-        patched.setattr(Processor, "_begin", broken)
+        patched.setattr(Processor, "process", broken)
         with pytest.raises(RuntimeError, match="a defect"):
             await consumer.run()
     assert await attempts(store) == {"1": 1}
