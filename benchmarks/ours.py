@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
+from redis.asyncio import Redis
+
 from eventcore import Consumer, Router, Settings, Store, load
 
 from . import works
@@ -53,11 +55,10 @@ def consuming_all(make: Callable[[], Sequence[Router]]) -> Work:
     """A consumer with each of these routers, until all groups have read everything, and finished what was theirs."""
 
     async def prepare(url: str, count: int) -> Timed:
-        routers = make()
+        routers, before = make(), await _pending(url)
 
         async def work() -> None:
             async with store(url) as bus:
-                before = await _pending(bus)
                 consumers = [Consumer(bus, router) for router in routers]
                 running = [asyncio.create_task(consumer.run()) for consumer in consumers]
                 while not (  # noqa: ASYNC110 - only the server knows
@@ -73,10 +74,11 @@ def consuming_all(make: Callable[[], Sequence[Router]]) -> Work:
     return prepare
 
 
-async def _pending(bus: Store) -> dict[bytes, int]:
+async def _pending(url: str) -> dict[bytes, int]:
     """What is pending already, for consumers that are not ours, by group."""
-    exists = await bus.redis.exists("orders_stream")
-    return {row["name"]: row["pending"] for row in await bus.redis.xinfo_groups("orders_stream")} if exists else {}
+    async with Redis.from_url(url, protocol=2) as redis:
+        exists = await redis.exists("orders_stream")
+        return {row["name"]: row["pending"] for row in await redis.xinfo_groups("orders_stream")} if exists else {}
 
 
 async def _finished(bus: Store, before: Mapping[bytes, int]) -> bool:

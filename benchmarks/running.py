@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
@@ -16,6 +17,8 @@ from . import works
 from .contestants import Contestant
 
 Figures = dict[str, float]
+# Seconds after which a contestant is taken to hang.
+patience = 900.0
 
 
 class WrongCount(Exception):
@@ -87,6 +90,8 @@ def timed(
     """What the programs took together, once all were ready; by default on a core of their own, not the server's."""
     with nullcontext() if core is None else on_core(core):
         processes = [_started(command, environment) for command in commands]
+    watchdog = threading.Timer(patience, _end, [processes])
+    watchdog.start()
     try:
         for process in processes:
             if _line(process) != "ready":
@@ -97,11 +102,18 @@ def timed(
         answers = [json.loads(_line(process) or "{}") for process in processes]
         server = server_cpu(redis) - before
     finally:
+        watchdog.cancel()
+        _end(processes)
         for process in processes:
-            process.kill()
-            process.communicate()
+            process.communicate()  # closes its pipes
     wall, cpu = max(each["wall"] for each in answers), sum(each["cpu"] for each in answers)
     return {"wall": wall, "cpu": cpu, "server": server}
+
+
+def _end(processes: Sequence[subprocess.Popen[str]]) -> None:
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 def _started(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:

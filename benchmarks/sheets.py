@@ -48,8 +48,11 @@ def _throughput(runs: Runs) -> Sheet:
                 compared = [_text(figures.ratio(first, measured, of), 2) for of in (figures.rate, figures.client)]
             latencies = [_text(latency) for latency in _latencies(measured)]
             rows.append(("" if number else work, who, *_rate(measured), *_costs(measured), *latencies, *compared))
-    headings = ("work", "who", "a second", "spread", "CPU", "Redis", "p50", "p99", "first / this", "CPU")
-    return Sheet("Medians; CPU of the contestant and of Redis in ms for 1,000; latency in ms", headings, rows)
+    headings = ("work", "who", "a second", "spread", "CPU", "Redis", "p50", "p99", "rate ratio", "CPU ratio")
+    title = (
+        "Medians; CPU of contestant and Redis in ms for 1,000; latency in ms; ratio: the first's figure by this one's"
+    )
+    return Sheet(title, headings, rows)
 
 
 def _rate(measured: Sequence[Run]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import NoReturn
 from redis.asyncio.connection import AbstractConnection
 
 from eventcore.errors import OutcomeUnknown, Unavailable
-from eventcore.pipe import Command, Pipe, Reply
+from eventcore.pipe import Argument, Command, Pipe, Reply
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,12 @@ class Gate(Pipe):
 
     async def wait_connected(self, timeout: timedelta | None = None) -> None:
         return
+
+    async def execute(self, *command: Argument) -> Reply:
+        [reply] = await self.pipeline([command])
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
     async def pipeline(self, commands: Sequence[Command]) -> list[Reply]:
         if not commands:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tests.deploy.monitoring import alerts, dashboards, rules
+from tests.deploy.rendering import ROOT
 
 POD = 'namespace="ns", pod="shop-order-6c7-x"'
 GROUP = 'messaging_destination_name="orders_stream", messaging_consumer_group_name="inventory-group"'
@@ -239,3 +240,12 @@ def test_alerts_say_what_is_wrong_and_what_to_do() -> None:
         assert len(each["annotations"]["description"]) > 20
     at_once = {"EventsDeadLettered", "EventsLost"}
     assert {each["alert"] for each in alerts() if "for" not in each} == at_once
+
+
+def test_the_document_lists_every_alert_and_how_long_it_waits() -> None:
+    text = (ROOT / "docs/observability.md").read_text()
+    listed = re.findall(r"^\| (\w+) \| .* \| (at once|\d+ \w+) \|$", text, re.MULTILINE)
+    words = {"m": "min", "d": "day"}
+    waits = [each.get("for", "") for each in alerts()]
+    said = [f"{wait[:-1]} {words[wait[-1]]}" if wait else "at once" for wait in waits]
+    assert listed == list(zip((each["alert"] for each in alerts()), said, strict=True))

@@ -100,6 +100,9 @@ def test_the_collector_connects_only_what_it_has() -> None:
     assert used == {kind: set(collector[kind]) for kind in used}
     ports = [each["endpoint"].split(":")[1] for each in collector["receivers"]["otlp"]["protocols"].values()]
     assert STACK["services"]["collector"]["ports"] == [f"127.0.0.1:{port}:{port}" for port in ports]
+    [(_, exposed)] = [each for each in collector["exporters"].items() if each[0] == "prometheus"]
+    targets = read("prometheus.yaml")["scrape_configs"][-1]["static_configs"][0]["targets"]
+    assert targets == [f"collector:{exposed['endpoint'].split(':')[1]}"]
     assert STACK["x-environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"] == f"http://collector:{ports[1]}"
 
 
@@ -119,10 +122,17 @@ def test_labels_are_those_that_alerts_and_dashboards_go_by() -> None:
     expressions = [rule["expr"] for group in read("alerts.yaml")["groups"] for rule in group["rules"]]
     selected = {match for expr in expressions for match in re.findall(r'namespace="(\w+)", pod=~"([^"]+)"', expr)}
     [(namespace, pods)] = selected
-    for job in read("prometheus.yaml")["scrape_configs"]:
-        given = {each["target_label"]: each["replacement"] for each in job["relabel_configs"]}
-        assert given["namespace"] == namespace
-        assert re.fullmatch(pods, given["pod"].replace("$1", "172.18.0.3"))
+    *scraped, pushed = read("prometheus.yaml")["scrape_configs"]
+    assert [job["job_name"] for job in scraped] == list(SERVICES)
+    for job, steps, sample in (
+        *((job, job["relabel_configs"], "172.18.0.3:8001") for job in scraped),
+        (pushed, pushed["metric_relabel_configs"], "inventory-service;pod-1"),
+    ):
+        by_hand, from_name = steps
+        assert by_hand == {"target_label": "namespace", "replacement": namespace}
+        pod = re.sub(f"^{from_name['regex']}$", from_name["replacement"].replace("$", "\\"), sample)
+        assert from_name["target_label"] == "pod"
+        assert re.fullmatch(pods, pod), (job, pod)
 
 
 def test_grafana_finds_its_sources_and_dashboards() -> None:

@@ -24,7 +24,7 @@ from scripts.metrics_table import instruments, prometheus_name
 from tests.deploy.monitoring import FROM_PROMETHEUS, Asked, dashboards, queries
 from tests.deploy.rendering import SERVICES
 
-pytestmark = pytest.mark.xdist_group("scrape")
+pytestmark = [pytest.mark.xdist_group("scrape"), pytest.mark.timeout(150)]
 
 SECONDS = 45
 ASKED = tuple(queries())

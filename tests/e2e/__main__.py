@@ -9,7 +9,7 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from eventcore.testing import available_kinds
@@ -86,8 +86,16 @@ async def _on_kind(options: argparse.Namespace) -> list[report.Row]:
             print(f"» everything is kept, in namespace {tools.settings.namespace} of {tools.context}")
             await cluster.leave()
         else:
-            await cluster.remove()
-            await ground.remove()
+            await take_away(cluster.remove, ground.remove)
+
+
+async def take_away(*removals: Callable[[], Awaitable[None]]) -> None:
+    """Remove what was made; what can't be is told, and costs nobody the report."""
+    for remove in removals:
+        try:
+            await remove()
+        except Broken as error:
+            print(f"» something is left behind: {error}", file=sys.stderr)
 
 
 async def _on_processes(options: argparse.Namespace) -> list[report.Row]:

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.__main__ import take_away
 from tests.e2e.driver import Broken
 from tests.e2e.kind import hand
 from tests.e2e.kind.ground import Ground
+from tests.e2e.kind.installation import Installation
 from tests.e2e.kind.pods import Pods, documents
 from tests.e2e.kind.settings import Settings, root
 from tests.e2e.kind.tools import Tools
@@ -101,6 +103,39 @@ async def test_images_cant_be_loaded_into_just_any_cluster(
     monkeypatch.setattr(Ground, "_build", lambda self: Tools(SETTINGS).run(["docker", "build"]))
     with pytest.raises(Broken, match="E2E_IMAGES=present"):
         await Ground(Tools(Settings(context="prod", image_tag="7"))).prepare()
+
+
+@pytest.mark.parametrize(
+    ("phase", "waits", "removes"),
+    [("", False, "kubectl delete namespace"), ("Terminating", True, "kubectl delete namespace"), ("Active", False, "")],
+)
+async def test_a_namespace_is_ours_unless_it_is_there_to_stay(
+    programs: Callable[..., list[list[str]]], monkeypatch: pytest.MonkeyPatch, phase: str, waits: bool, removes: str
+) -> None:
+    async def no_upgrade(self: Installation) -> None: ...
+
+    programs(get=phase)
+    monkeypatch.setattr(Installation, "upgrade", no_upgrade)
+    installation = Installation(Tools(Settings(context="c", image_tag="7")))
+    await installation.install()
+    await installation.remove()
+    lines = [" ".join([call[0], *call[5:]]) for call in programs()]
+    assert waits == any(line.startswith("kubectl wait --for=delete namespace/ecommerce-e2e") for line in lines)
+    assert lines[-1].startswith(removes or "kubectl delete pvc -l app.kubernetes.io/instance=shop")
+
+
+async def test_what_cant_be_removed_is_told_and_the_rest_is_removed(capsys: pytest.CaptureFixture[str]) -> None:
+    removed: list[str] = []
+
+    async def stuck() -> None:
+        raise Broken("the cluster does not answer")
+
+    async def fine() -> None:
+        removed.append("the rest")
+
+    await take_away(stuck, fine)
+    assert removed == ["the rest"]
+    assert "something is left behind: the cluster does not answer" in capsys.readouterr().err
 
 
 async def test_every_command_is_printed_and_its_failure_is_told(

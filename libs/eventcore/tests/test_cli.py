@@ -342,7 +342,8 @@ def test_reading_commands_need_no_right_but_to_read(start_server: StartServer) -
     assert "does not allow this" in one_line(refused.stderr)
     with client(server) as connected:
         connected.execute_command("ACL", "SETUSER", "reader", "-memory")
-    assert run(None, "status", "--json", env={"REDIS_URL": url}).json["streams"][0]["memoryBytes"] is None
+    document = run(None, "status", "--json", env={"REDIS_URL": url}).json
+    assert (document["streams"][0]["memoryBytes"], document["server"]) == (None, None)
 
 
 @pytest.fixture(scope="module")
@@ -359,13 +360,17 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
     return TlsFiles(certificate=certificate, key=key, ca=certificate)
 
 
-def test_it_connects_by_tls(start_server: StartServer, certificate: TlsFiles) -> None:
+def tls_server(start_server: StartServer, certificate: TlsFiles, **options: str) -> Server:
     try:
-        server = start_server(tls=certificate)
+        return start_server(tls=certificate, **options)
     except ServerError as error:
         if "Failed finding TLS support" not in str(error):
             raise
         pytest.skip("this server was built without TLS")
+
+
+def test_it_connects_by_tls(start_server: StartServer, certificate: TlsFiles) -> None:
+    server = tls_server(start_server, certificate)
     assert run_program(server, "status", "--json", REDIS_CA_FILE=str(certificate.ca)).json["streams"] == []
     distrusted = run_program(server, "status")
     assert distrusted.status == 1
@@ -373,17 +378,22 @@ def test_it_connects_by_tls(start_server: StartServer, certificate: TlsFiles) ->
 
 
 @contextmanager
-def sentinel(master: Server, directory: Path) -> Iterator[int]:
-    """A Sentinel that watches over a server as `main`; its port."""
+def sentinel(master: Server, directory: Path, tls: TlsFiles | None = None, password: str = "") -> Iterator[int]:
+    """A Sentinel that watches over a server as `main`, reached by TLS as the server is; its port."""
     program = shutil.which("redis-server") or shutil.which("valkey-server")
     if program is None:
         pytest.skip("there is no server on PATH to be a Sentinel")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    lines = [f"port {port}", "bind 127.0.0.1", "protected-mode no", f"dir {directory}"]
+    lines = ["bind 127.0.0.1", "protected-mode no", f"dir {directory}", f"port {0 if tls else port}"]
+    if tls:
+        lines += [f"tls-port {port}", "tls-replication yes", "tls-auth-clients no", f"tls-cert-file {tls.certificate}"]
+        lines += [f"tls-key-file {tls.key}", f"tls-ca-cert-file {tls.ca}"]
+    lines += [f"sentinel monitor main 127.0.0.1 {master.port} 1"]
+    lines += [f"sentinel auth-pass main {password}"] if password else []
     configuration = directory / "sentinel.conf"
-    configuration.write_text("\n".join([*lines, f"sentinel monitor main 127.0.0.1 {master.port} 1", ""]))
+    configuration.write_text("\n".join([*lines, ""]))
     with subprocess.Popen([program, configuration, "--sentinel"], stdout=subprocess.PIPE, text=True) as watching:
         try:
             assert watching.stdout
@@ -398,12 +408,34 @@ def test_it_connects_through_sentinel(any_server: Server, tmp_path: Path) -> Non
         append(connected)
     with sentinel(any_server, tmp_path) as port:
         through = {"REDIS_SENTINELS": f"127.0.0.1:{port}", "REDIS_SENTINEL_MASTER": "main"}
-        document = run_program(None, "status", "--json", **through).json
+        document = run(None, "status", "--json", env=through).json
         assert document["redis"] == "main by Sentinel"
         assert [each["stream"] for each in document["streams"]] == [STREAM]
-        unknown = run_program(None, "status", **{**through, "REDIS_SENTINEL_MASTER": "other"})
-        assert unknown.status == 1
-        assert "other" in one_line(unknown.stderr)
+        for wrong, complaint in (
+            ({"REDIS_SENTINEL_MASTER": "other"}, "the Sentinels have no master of that name"),
+            ({"REDIS_SENTINELS": "127.0.0.1:1"}, "no Sentinel answers"),
+        ):
+            assert complaint in one_line(run(None, "status", env={**through, **wrong}, status=1).stderr)
+
+
+def test_sentinel_tls_password_and_prefix_go_together(
+    start_server: StartServer, certificate: TlsFiles, tmp_path: Path
+) -> None:
+    server = tls_server(start_server, certificate, password="secret")
+    with sentinel(server, tmp_path, certificate, "secret") as port:
+        through = {
+            "REDIS_URL": "rediss://somewhere",
+            "REDIS_PASSWORD": "secret",
+            "REDIS_CA_FILE": str(certificate.ca),
+            "REDIS_SENTINELS": f"127.0.0.1:{port}",
+            "REDIS_SENTINEL_MASTER": "main",
+            "KEY_PREFIX": "{shop}:",
+        }
+        published = run(None, "publish", STREAM, "a.b", '{"orderId": "order-1"}', "--json", env=through)
+        [event] = run(None, "trace", "order-1", "--json", env=through).json["events"]
+        assert event["id"] == published.json["entryId"]
+        wrong = run(None, "status", env={**through, "REDIS_PASSWORD": "wrong"}, status=1)
+        assert one_line(wrong.stderr) == "eventcore: Redis at main by Sentinel does not accept this user or password"
 
 
 # Writing

@@ -140,6 +140,12 @@ def test_lag_says_since_when_and_whether_it_gets_better(lags: list[int], kind: s
     assert (problem.kind, problem.text) == (kind, words)
 
 
+def test_many_dead_consumers_are_one_problem() -> None:
+    dead = [replace(ALIVE, name=f"pod-{number}", alive=False, pending=2) for number in range(1, 6)]
+    [problem] = of_streams(stream(group(NO_LAG, None, *dead, ALIVE)))
+    assert problem.text == ("5 consumers are dead or have left, and hold 10 entries: pod-1, pod-2, pod-3 and 2 more")
+
+
 def test_the_gravest_comes_first() -> None:
     letters = replace(LETTERS, length=1, by_reason={"rejected": 1})
     silent = replace(ALIVE, alive=False, silent=minutes(3), pending=2)

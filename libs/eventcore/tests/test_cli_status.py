@@ -217,14 +217,16 @@ def test_dead_letters_of_a_stream_that_is_gone_are_shown(redis_server: Server) -
     assert "orders_stream  not there" in run(redis_server, "status").stdout
 
 
-def test_many_consumers_in_good_order_are_summed_up(redis_server: Server) -> None:
+def test_many_consumers_that_hold_nothing_are_summed_up(redis_server: Server) -> None:
     with client(redis_server) as connected:
         append(connected)
         connected.xgroup_create(STREAM, GROUP, "$")
         connected.zadd(BEATS, {f"pod-{number:02}": now(connected) for number in range(20)})
+        connected.zadd(BEATS, {f"gone-{number:02}": 1 for number in range(10)})
     shown = run(redis_server, "status").stdout
-    assert shown.count("●") == 8
+    assert (shown.count("●"), shown.count("✗")) == (8, 8)
     assert "and 12 more, alive and holding nothing" in shown
+    assert "and 2 more, dead and holding nothing" in shown
 
 
 def test_one_run_tells_whether_it_gets_better(redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,14 +74,7 @@ def test_on_the_wire_it_looks_as_the_contract_has_it() -> None:
     }
 
 
-def test_baggage_is_written_where_there_is_some_and_read() -> None:
-    origin = Origin("shop", TRACE, ORIGIN.traceparent, baggage="tier=gold")
-    raw = encode(Ordered(order_id="7"), origin)
-    assert json.loads(raw)["metadata"]["baggage"] == "tier=gold"
-    assert decode({b"event": raw}).metadata.baggage == "tier=gold"
-
-
-def test_all_metadata_but_tracestate_and_baggage_is_always_present_on_the_way_out() -> None:
+def test_all_metadata_but_tracestate_is_always_present_on_the_way_out() -> None:
     written = json.loads(encode(Ordered(order_id="7"), Origin.new("shop")))["metadata"]
     assert set(written) == {
         "eventId", "timestamp", "version", "correlationId", "causationId", "source", "traceparent"
@@ -151,10 +144,10 @@ def test_an_entry_without_the_field_event_is_undecodable() -> None:
     ("once", "twice", "named"),
     [
         ('"type": "sample.ordered"', '"type": "sample.ordered", "type": "sample.ordered"', "type"),
-        ('"orderId": "7"', '"orderId": "7", "order\\u0049d": "8"', "orderId"),
-        ('"eventId": "e-1"', '"eventId" : "e-1",\n"eventId" : "e-2"', "eventId"),
-        ('"orderId": "7"', '"orderId": "7", "more": [{"deep": {"a": 1, "b": 2, "a": 3}}]', "a"),
-        ('"orderId": "7"', '"orderId": "7", "": 1, "": 1', ""),
+        ('"orderId": "7"', '"orderId": "7", "order\\u0049d": "8"', "data.orderId"),
+        ('"eventId": "e-1"', '"eventId" : "e-1",\n"eventId" : "e-2"', "metadata.eventId"),
+        ('"orderId": "7"', '"orderId": "7", "more": [{"deep": {"a": 1, "b": 2, "a": 3}}]', "data.more.0.deep.a"),
+        ('"orderId": "7"', '"orderId": "7", "": 1, "": 1', "data."),
     ],
 )
 @pytest.mark.parametrize("separators", [(", ", ": "), (",", ":")], ids=["spaced", "compact"])
@@ -163,7 +156,7 @@ def test_a_member_that_stands_twice_is_named(once: str, twice: str, named: str, 
     raw, once = (text.replace(", ", comma).replace(": ", colon) for text in (json.dumps(envelope()), once))
     assert once in raw
     read(raw.encode())
-    with pytest.raises(Undecodable, match=f"^{named}: stands twice in one object$"):
+    with pytest.raises(Undecodable, match=f"^{re.escape(named)}: stands twice in one object$"):
         read(raw.replace(once, twice.replace(", ", comma).replace(": ", colon)).encode())
 
 

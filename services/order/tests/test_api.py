@@ -274,8 +274,13 @@ async def test_without_a_server_everything_is_answered_503(settings: Settings, s
         assert (await client.get("/livez")).status == 200
 
 
-async def test_a_full_memory_is_answered_503_and_nothing_is_half_done(
-    settings: Settings, start_server: StartServer
+FULL = ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0")
+READ_ONLY = ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE")
+
+
+@pytest.mark.parametrize(("begin", "end"), [FULL, READ_ONLY], ids=["full memory", "read-only replica"])
+async def test_a_refused_write_is_answered_503_and_nothing_is_half_done(
+    begin: str, end: str, settings: Settings, start_server: StartServer
 ) -> None:
     server = start_server()
     app = create_app(OrderSettings(**{**dict(settings), "redis_url": server.url}))
@@ -284,12 +289,12 @@ async def test_a_full_memory_is_answered_503_and_nothing_is_half_done(
         order_id = await place(call)
         redis = app[STORE].redis
         before = await redis.dbsize()
-        await redis.config_set("maxmemory", "1")
+        await redis.execute_command(*begin.split())
         reply = await call.ask("POST", "/orders", json=ORDER, headers={"Idempotency-Key": "one"})
         assert reply.status == 503
         assert int(reply.headers["Retry-After"]) >= 1
         assert (await call("GET", f"/orders/{order_id}"))["id"] == order_id
-        await redis.config_set("maxmemory", "0")
+        await redis.execute_command(*end.split())
         assert await redis.dbsize() == before
         await call("POST", "/orders", 202, json=ORDER, headers={"Idempotency-Key": "one"})
 

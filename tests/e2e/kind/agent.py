@@ -109,7 +109,8 @@ async def relay() -> None:
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     # Every connection is a new one: a kept one would tell nothing of where a Service sends its clients.
     connector = aiohttp.TCPConnector(force_close=True, limit=0, ttl_dns_cache=1)
-    timeout = aiohttp.ClientTimeout(total=10)
+    # A Service without endpoints refuses the first connections and is silent to the others, so they are not waited for.
+    timeout = aiohttp.ClientTimeout(total=10, sock_connect=2)
     jobs: set[asyncio.Task[None]] = set()
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         hands = Relay(session)

@@ -34,8 +34,7 @@ class Installation:
     async def install(self) -> None:
         """Make the namespace unless it is there; install the chart, then the agent, which needs Redis's password."""
         namespace = self._settings.namespace
-        there = await self._tools.kubectl("get", "namespace", namespace, "--ignore-not-found")
-        self._made_namespace = not there.strip()
+        self._made_namespace = not await self._namespace_is_there()
         self._begun = True
         await self._tools.apply("namespace", manifests.namespace(namespace, "restricted"))
         await self._tools.apply("code", *manifests.code(), manifests.webhook_secret(secret))
@@ -45,6 +44,15 @@ class Installation:
         await self._tools.apply("agent", *manifests.agent_pod(self._settings))
         await self.ready(f"pod/{manifests.agent_name}")
         self.present = True
+
+    async def _namespace_is_there(self) -> bool:
+        """Whether it is there to stay; one that an earlier run left behind on its way out is waited for."""
+        name = f"namespace/{self._settings.namespace}"
+        phase = await self._tools.kubectl("get", name, "--ignore-not-found", "-o", "jsonpath={.status.phase}")
+        if phase.strip() == "Terminating":
+            await self._tools.kubectl("wait", "--for=delete", name, f"--timeout={patience:g}s")
+            return False
+        return bool(phase.strip())
 
     async def upgrade(self, *, mark: str = "") -> None:
         """Bring the release to `versions`, and install it where it isn't there; return when everything is ready."""
@@ -68,7 +76,7 @@ class Installation:
         if self._made_namespace:
             await self._tools.kubectl("delete", "namespace", self._settings.namespace, "--ignore-not-found")
         elif self._begun:
-            await self._tools.helm("uninstall", release)
+            await self._tools.helm("uninstall", release, "--ignore-not-found")
             await self._tools.kubectl("delete", _kinds, *_names(), "--ignore-not-found")
             await self._tools.kubectl("delete", "pvc", "-l", f"app.kubernetes.io/instance={release}")
 

@@ -107,8 +107,8 @@ class Api:
             named[f"deployment/{release}-{service}"] = {
                 "spec": {"replicas": cluster.replicas[service], "template": template}
             }
-        if what[0] == "namespace":
-            return what[1] if what[1] in self._namespaces else ""
+        if what[0].startswith("namespace/"):
+            return "Active" if what[0].removeprefix("namespace/") in self._namespaces else ""
         if what[0] not in named and what[0].startswith("pod/"):
             raise Refused(f"pods {what[0]} not found")
         return json.dumps(named.get(what[0], {"items": []}))

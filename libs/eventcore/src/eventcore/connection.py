@@ -13,7 +13,9 @@ from redis.backoff import NoBackoff
 
 from .settings import Settings
 
-connect_seconds = 5.0
+# Long enough for one lost SYN, which is sent again after a second. Not longer: Kubernetes drops most of those for a
+# Service without endpoints, and whoever still waits for one when Redis is back comes later than by trying again.
+connect_seconds = 3.0
 reply_seconds = 5.0
 max_connections = 1000
 
@@ -52,9 +54,11 @@ def _pool(settings: Settings, role: str) -> ConnectionPool:
         return ConnectionPool(connection_class, max_connections=max_connections, **options)
     for name in ("host", "port"):
         options.pop(name, None)
-    timeouts = {name: options[name] for name in ("protocol", "socket_timeout", "socket_connect_timeout")}
-    sentinel = Sentinel(settings.redis_sentinels, sentinel_kwargs=timeouts)
-    managed = SentinelManagedSSLConnection if connection_class is SSLConnection else SentinelManagedConnection
+    secure = connection_class is SSLConnection
+    managed = SentinelManagedSSLConnection if secure else SentinelManagedConnection
+    same = ("protocol", "socket_timeout", "socket_connect_timeout", "retry", "ssl_ca_certs")
+    asking = {name: options[name] for name in same if name in options}
+    sentinel = Sentinel(settings.redis_sentinels, sentinel_kwargs={**asking, "ssl": secure})
     return SentinelConnectionPool(
         settings.redis_sentinel_master or "",
         sentinel,

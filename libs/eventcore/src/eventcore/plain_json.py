@@ -11,23 +11,38 @@ from pydantic_core import from_json, to_json
 class DoubledName(ValueError):
     """An object has two members of one name; which of them counts would depend on the reader."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"{name}: stands twice in one object")
-
 
 def parse(raw: bytes) -> Any:
     """What `raw` says. Raises `DoubledName`, and `ValueError` for what is not JSON in UTF-8, or nested too deeply."""
     content = from_json(raw, allow_inf_nan=False)
     # Looking for doubled names costs more than reading. What is written as we would write it has none: it was written
     # from objects like ours, and most programs write like that.
-    if to_json(content) != raw:
-        json.loads(raw, object_pairs_hook=_refuse_doubled_names)
+    if to_json(content) != raw and (name := _doubled(json.loads(raw, object_pairs_hook=_members))) is not None:
+        raise DoubledName(f"{name[:200]}: stands twice in one object")
     return content
 
 
-def _refuse_doubled_names(members: list[tuple[str, Any]]) -> None:
+class _Doubled(str):
+    """Stands for an object in which this name stands twice."""
+
+
+def _members(members: list[tuple[str, Any]]) -> dict[str, Any] | _Doubled:
+    if len(found := dict(members)) == len(members):
+        return found
     seen: set[str] = set()
     for name, _ in members:
         if name in seen:
-            raise DoubledName(name[:100])
+            return _Doubled(name)
         seen.add(name)
+    return found
+
+
+def _doubled(content: Any) -> str | None:
+    """Where a name stands twice, if one does: `data.orderId`."""
+    if isinstance(content, _Doubled):
+        return str(content)
+    members = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for name, value in members:
+        if (inner := _doubled(value)) is not None:
+            return f"{name}.{inner}"
+    return None

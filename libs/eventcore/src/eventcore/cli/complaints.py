@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
@@ -41,6 +42,12 @@ def _login(error: Exception) -> str:
     return "does not accept this user or password"
 
 
+def _no_master(error: Exception) -> str:
+    """redis-py puts every Sentinel that failed, with all its settings, behind a colon."""
+    unreachable = " : " in str(error)
+    return "is not known: " + ("no Sentinel answers" if unreachable else "the Sentinels have no master of that name")
+
+
 def _reason(error: Exception) -> str:
     """The system's own words, where redis-py puts them after the address, which was already said."""
     message = str(error) or type(error).__name__
@@ -55,6 +62,7 @@ def _reason(error: Exception) -> str:
 # The first that fits: redis-py's subclasses come before their bases.
 _kinds: Sequence[tuple[type[Exception], Callable[[Exception], str]]] = (
     (AuthenticationError, _login),
+    (MasterNotFoundError, _no_master),
     (NoPermissionError, lambda error: f"does not allow this: {error}"),
     (BusyLoadingError, lambda _: "is loading its data: try again shortly"),
     (TimeoutError, lambda _: "does not answer"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from eventcore.inspection import DeadLetterState, GroupState, PendingEntry, ServerState, StreamState
+from eventcore.inspection import ConsumerState, DeadLetterState, GroupState, PendingEntry, ServerState, StreamState
 
 from .trends import Trends
 from .words import age, at_least, counted, rate, size
@@ -84,11 +84,8 @@ def _of_group(state: StreamState, group: GroupState, trends: Trends) -> Iterator
 
     lag, alive = group.main.lag, any(consumer.alive for consumer in group.consumers)
     waiting = f"{at_least(lag.entries, lag.capped)} undelivered, the first for {age(lag.age)}"
-    for consumer in group.consumers:
-        if not consumer.alive and consumer.holds:
-            held = counted(consumer.holds, "entry", "entries")
-            how = "left" if consumer.left else f"is dead for {age(consumer.silent or consumer.idle)}"
-            yield problem("dead_consumer_holds", f"{consumer.name} {how} and holds {held}")
+    if holders := [consumer for consumer in group.consumers if not consumer.alive and consumer.holds]:
+        yield problem("dead_consumer_holds", _holding(holders))
     if lag.entries + group.unfinished_retries and not alive:
         since = f"; {waiting}" if lag.entries else ""
         yield problem("no_consumer", f"nobody reads, no consumer is alive{since}")
@@ -102,6 +99,17 @@ def _of_group(state: StreamState, group: GroupState, trends: Trends) -> Iterator
             yield problem("stuck", _unfinished(oldest))
         elif oldest and oldest.attempts > 1:
             yield problem("retrying", _unfinished(oldest), grave=False)
+
+
+def _holding(dead: Sequence[ConsumerState]) -> str:
+    held = counted(sum(consumer.holds for consumer in dead), "entry", "entries")
+    if len(dead) > 1:
+        names = ", ".join(consumer.name for consumer in dead[:3])
+        more = f" and {len(dead) - 3:,} more" if len(dead) > 3 else ""
+        return f"{len(dead):,} consumers are dead or have left, and hold {held}: {names}{more}"
+    [only] = dead
+    how = "left" if only.left else f"is dead for {age(only.silent or only.idle)}"
+    return f"{only.name} {how} and holds {held}"
 
 
 def _outlook(lag: int, change: float | None) -> str:

@@ -17,7 +17,7 @@ from .problems import Problem
 from .trends import Trends
 from .words import age, at_least, clock, counted, rate, size
 
-# Consumers in good order that are listed one by one.
+# Consumers that hold nothing and are listed one by one.
 _shown_consumers = 8
 _columns = ("GROUP", "LAG", "BEHIND", "PENDING", "OLDEST", "DONE", "REDRIVEN", "LETTERS")
 # What is left out first where there is little room.
@@ -173,12 +173,13 @@ def _consumers(group: GroupState) -> Table:
     if not group.consumers:
         table.add_row(Text("no consumers", "yellow"))
     notable = sorted(group.consumers, key=lambda each: (each.alive, -each.holds, each.name))
-    hidden = [each for each in notable if each.alive and not each.holds][_shown_consumers:]
+    idle = {alive: [each for each in notable if each.alive is alive and not each.holds] for alive in (False, True)}
     for each in notable:
-        if each not in hidden:
+        if each not in idle[each.alive][_shown_consumers:]:
             table.add_row(*_consumer(each))
-    if hidden:
-        table.add_row(Text(f"and {len(hidden):,} more, alive and holding nothing", "dim"))
+    for alive, word in ((False, "dead"), (True, "alive")):
+        if hidden := len(idle[alive][_shown_consumers:]):
+            table.add_row(Text(f"and {hidden:,} more, {word} and holding nothing", "dim"))
     return table
 
 

@@ -1,5 +1,7 @@
 -- Trims one stream, but never what a group has not finished with. KEYS: stream. ARGV: milliseconds for which finished
 -- entries are kept, how many of them are kept at most.
+-- Not by `XTRIM … ACKED`: few servers have it, and its approximate form trims nothing before Redis 8.2.7. It would also
+-- take what is finished behind a pending entry; here that waits, not for long, until the entry comes to its end.
 -- Answers {length afterwards, entries removed, name of the group that holds up trimming or '', id that it waits for}.
 
 local function parts(id)

@@ -37,7 +37,7 @@ metadata_schema: Schema = {
         "source": {**_text, "description": "The service that published it."},
         "traceparent": {**_text, "description": "W3C trace context."},
         "tracestate": {**_text, "description": "W3C trace context; only where there is one."},
-        "baggage": {**_text, "description": "W3C baggage; only where there is some."},
+        "baggage": {**_text, "description": "W3C baggage; only where there is one."},
     },
 }
 
