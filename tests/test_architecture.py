@@ -74,7 +74,7 @@ CONTRACTS_MAY_IMPORT = frozenset({"contracts", "eventcore", "pydantic"})
 
 # Only these know how telemetry is exported; all else knows OpenTelemetry's API.
 SDK = ("opentelemetry.sdk", "opentelemetry.exporter")
-MAY_IMPORT_SDK = frozenset({"eventcore.telemetry.configure"})
+MAY_IMPORT_SDK = frozenset({"eventcore.telemetry.batching", "eventcore.telemetry.configure"})
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,7 @@ async def test_one_request_is_one_trace_whatever_happens(tmp_path: Path) -> None
         hooks.open.clear()
         order_id = await running.place(**caller(TAKEN_OVER))
         await until(lambda: len(hooks.headers) > len(retried) + 1, what="the webhook to be under way")
+        await until(lambda: len(tree(collector.spans, RETRIED, CALLER)) == 10, what="what must not die with it")
         running.kill("notification")
         await running.start("notification-2")
         hooks.open.set()

@@ -185,10 +185,10 @@ def _server(settings: Settings) -> dict[str, str | int]:
 
 def _start_traces(resource: Resource, exporters: Sequence[Any]) -> Callable[[], object]:
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
     from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 
+    from .batching import Batching
     from .otlp import encoder
 
     class ChosenIds(RandomIdGenerator):
@@ -198,7 +198,7 @@ def _start_traces(resource: Resource, exporters: Sequence[Any]) -> Callable[[], 
             return api.chosen_trace_id.get() or getrandbits(128) or 1
 
     provider = TracerProvider(resource=resource, id_generator=ChosenIds(), shutdown_on_exit=False)
-    processors = [BatchSpanProcessor(exporter) for exporter in exporters]
+    processors = [Batching(exporter) for exporter in exporters]
     for processor in processors:
         provider.add_span_processor(processor)
     trace.set_tracer_provider(provider)
@@ -213,9 +213,9 @@ def _start_traces(resource: Resource, exporters: Sequence[Any]) -> Callable[[], 
 
 def _to_all(processors: Sequence[Any]) -> Callable[[QuickSpan], object]:
     if len(processors) == 1:
-        sink: Callable[[QuickSpan], object] = processors[0].on_end
+        sink: Callable[[QuickSpan], object] = processors[0].put
         return sink
-    return lambda span: [each.on_end(span) for each in processors]
+    return lambda span: [each.put(span) for each in processors]
 
 
 def _takes_quick_spans(exporter: Any, encoder: Callable[..., Any], resource: Resource) -> bool:

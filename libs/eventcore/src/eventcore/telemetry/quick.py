@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 from opentelemetry.util.types import Attributes, AttributeValue
@@ -43,9 +43,6 @@ class QuickSpan(Span):
         "attributes", "description", "ended", "events", "flags", "id", "links", "name", "parent_id", "parent_is_remote",
         "started", "state", "status", "template", "trace_id",
     )  # fmt: skip
-
-    # All that the SDK's batching processor asks of a span: is it sampled? Its own context would take time to make.
-    context: ClassVar = SpanContext(1, 1, False, TraceFlags(TraceFlags.SAMPLED))
 
     def __init__(
         self,
