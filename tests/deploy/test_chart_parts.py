@@ -271,11 +271,10 @@ def test_the_password_is_a_file_and_never_in_a_manifest(case: str, name: str, ke
 def test_a_password_in_the_values_becomes_the_secret_and_changing_it_starts_pods_anew() -> None:
     def stamps(password: str, name: str = "shop") -> set[str]:
         manifests = render({"redis": {"auth": {"password": password}}}, name=name)
-        return {
-            each["annotations"]["checksum/redis-auth"]
-            for _, each, _ in rendering.pods(manifests)
-            if "checksum/redis-auth" in each.get("annotations", {})
-        }
+        found = [each.get("annotations", {}).get("checksum/redis-auth") for _, each, _ in rendering.pods(manifests)]
+        stamped = {each for each in found if each}
+        assert len(found) - found.count(None) == 4, "the services and Redis itself"
+        return stamped
 
     secret = only(render({"redis": {"auth": {"password": "word"}}}), "Secret")
     assert secret["metadata"]["name"] == "shop-redis"
@@ -286,6 +285,12 @@ def test_a_password_in_the_values_becomes_the_secret_and_changing_it_starts_pods
     assert stamps("word") != stamps("word", "b"), "nor can equal passwords be told"
     own = render({"redis": {"auth": {"password": "word", "existingSecret": "mine"}}})
     assert of_kind(own, "Secret") == []
+
+
+def test_no_service_account_has_a_token() -> None:
+    accounts = of_kind(render({}), "ServiceAccount")
+    assert len(accounts) == 4
+    assert all(each["automountServiceAccountToken"] is False for each in accounts)
 
 
 def test_a_changed_configuration_restarts_redis_and_a_new_chart_does_not() -> None:

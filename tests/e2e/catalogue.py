@@ -14,7 +14,10 @@ both: tuple[Kind, ...] = ("process", "kind")
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One scenario. `recovers_within` is a promise, in seconds, about the slowest recovery in it."""
+    """One scenario. `recovers_within` is a promise, in seconds, about the slowest recovery in it.
+
+    `detour` is what Kubernetes may add to it: probes find out what is ready, and Services learn of that.
+    """
 
     name: str
     title: str
@@ -22,6 +25,7 @@ class Scenario:
     layout: Layout = field(default_factory=Layout)
     drivers: tuple[Kind, ...] = both
     recovers_within: float | None = None
+    detour: float = 0.0
 
 
 scenarios = (
@@ -39,7 +43,14 @@ scenarios = (
         "S4", "rollback, newer events in the streams", upgrades.roll_back, Layout(version="next"), recovers_within=2
     ),
     Scenario("S4b", "newer major version waits for its reader", upgrades.newer_major),
-    Scenario("S5", "SIGKILL Redis, twice", crashes.kill_redis, Layout(every_write_synced=True), recovers_within=10),
+    Scenario(
+        "S5",
+        "SIGKILL Redis, twice",
+        crashes.kill_redis,
+        Layout(every_write_synced=True),
+        recovers_within=10,
+        detour=5,  # a readiness probe every 3 s, a new connection at most 2 s later
+    ),
     Scenario("S6", "drain a node", cluster.drain, Layout(order=2, inventory=2, notification=2), drivers=("kind",)),
     Scenario("S7", "scale inventory 5 → 1", scaling.scale_down, Layout(inventory=5), recovers_within=10),
     Scenario(
