@@ -73,8 +73,9 @@ def _table(sheet: Sheet) -> Table:
     for number, heading in enumerate(sheet.headings):
         table.add_column(heading, justify="left" if number < sheet.left else "right", no_wrap=number > 0)
     colours = {"met": "green", "not met": "red", "not measured": "dim"}
+    grouped = not all(row[0] for row in sheet.rows)
     for number, row in enumerate(sheet.rows):
-        if number and row[0]:
+        if grouped and number and row[0]:
             table.add_section()
         table.add_row(*row, style=colours.get(row[-1]))
     return table

@@ -39,7 +39,7 @@ def circumstances(*, full: bool) -> Iterator[Circumstance]:
         yield Circumstance("groups", size, "delivery")
     for size in (0, 10_000, 100_000) if full else (0, 10_000):
         yield Circumstance("pending for a peer", size)
-    for size in (256, 64, 16, 4):
+    for size in (256, 1024, 64, 16):
         yield Circumstance(at_once, size)
 
 
