@@ -191,7 +191,7 @@ def test_up_replays_what_it_is_told_and_stays_up_and_what_it_shows_can_be_pasted
         said = read_until(process, "until Ctrl-C")
         assert "20 of 20, in the order of orders_stream" in said
         assert f"http://127.0.0.1:{ports['ORDER_LISTEN']}  /docs  /openapi.json  /metrics  /readyz" in said
-        script = said[said.index("curl") : said.index("Data and logs")]
+        script = said[said.index("curl") : said.index("Traces, metrics, logs")]
         script = script.replace(".venv/bin/eventcore", f"'{sys.executable}' -m eventcore")
         pasted = subprocess.run(
             ["bash", "-e"], input=script, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False

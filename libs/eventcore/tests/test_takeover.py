@@ -91,7 +91,11 @@ async def test_a_long_handler_in_a_living_consumer_is_never_disturbed(connect: C
 async def test_nobody_is_taken_for_dead_because_the_server_was_away(
     start_server: StartServer, connect: Connect
 ) -> None:
-    server, calls, handlers_may_end = start_server(append_only=True), list[str](), asyncio.Event()
+    server, calls, handlers_may_end = (
+        start_server(append_only=True, options={"appendfsync": "always"}),
+        list[str](),
+        asyncio.Event(),
+    )
 
     async def send(order: Ordered) -> None:
         calls.append(order.order_id)
