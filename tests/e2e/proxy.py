@@ -51,14 +51,12 @@ class Proxy:
         task = asyncio.create_task(self._carry(reader, writer), name="proxied connection")
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
+        task.add_done_callback(lambda _: writer.close())  # also of a task that never came to run
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await self._open.wait()
-            with suppress(OSError):
-                await self._join(reader, writer)
-        finally:
-            writer.close()
+        await self._open.wait()
+        with suppress(OSError):
+            await self._join(reader, writer)
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_connection(*self._upstream)

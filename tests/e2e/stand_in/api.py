@@ -47,12 +47,16 @@ class Api:
         task = asyncio.create_task(self._answer(reader, writer))
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
+        task.add_done_callback(lambda _: writer.close())  # also of a task that never came to run
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         def say(text: str) -> None:
             writer.write(json.dumps({"text": text}).encode() + b"\n")
 
-        arguments = json.loads(await reader.readline())
+        line = await reader.readline()
+        if not line:  # whoever asked was killed before it could
+            return
+        arguments = json.loads(line)
         self.commands.append(arguments)
         complaint = ""
         try:
@@ -63,7 +67,6 @@ class Api:
             return
         finally:
             writer.write(json.dumps({"status": bool(complaint), "complaint": complaint}).encode() + b"\n")
-            writer.close()
 
     async def _do(self, command: Sequence[str], say: Say, writer: asyncio.StreamWriter) -> None:
         match command:
