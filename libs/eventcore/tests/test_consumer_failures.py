@@ -12,7 +12,19 @@ from typing import Any
 
 import pytest
 
-from eventcore import Consumer, Event, Hash, Reject, Retry, RetryPolicy, Router, Store, Transaction, Unavailable
+from eventcore import (
+    Consumer,
+    Event,
+    Hash,
+    Reject,
+    Retry,
+    RetryPolicy,
+    Router,
+    Store,
+    Transaction,
+    Unavailable,
+    publish,
+)
 from eventcore.testing import run_until_idle, running, until, until_idle
 from eventcore.testing.fixtures import Connect
 
@@ -220,6 +232,25 @@ async def test_many_failures_at_once_pause_reading_and_reading_goes_on_when_they
         mail_server_is_up = True
         await until_idle(store, consumer)
     assert len(seen) == 100
+    assert await letters(store) == []
+
+
+async def test_commits_that_are_refused_are_a_problem_until_they_are_not(connect: Connect) -> None:
+    class Shipped(Event, type="sample.shipped", stream="full_stream"):
+        order_id: str
+
+    def ship(order: Ordered) -> Transaction:
+        return Transaction(then=[publish(Shipped(order_id=order.order_id))])
+
+    store = await connect(stream_cap=3)
+    await store.publish_all([Shipped(order_id="old")] * 3)
+    await publish_orders(store, 1, 2)
+    consumer = Consumer(store, router_for(ship))
+    async with running(consumer):
+        await until(lambda: consumer.problem == "2 commits have to wait: full_stream is at its hard cap")
+        await store.redis.xtrim(store.key("full_stream"), maxlen=0, approximate=False)
+        await until_idle(store, consumer)
+        assert consumer.problem is None
     assert await letters(store) == []
 
 

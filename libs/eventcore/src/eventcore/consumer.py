@@ -83,12 +83,12 @@ class Consumer:
 
     @property
     def problem(self) -> str | None:
-        """Why this consumer is not reading, if it isn't."""
+        """Why this consumer does not get on with its work, if it doesn't."""
         if self.draining:
             return "draining"
         if not self.joined:
             return f"{self.router.group} is not joined yet"
-        return self.holding.paused
+        return self.holding.held_up
 
     def stop(self) -> None:
         """Read no more; finish what is in hand; let `run` return."""
@@ -130,7 +130,7 @@ class Consumer:
         key = (self.router.group,)
         watched = [
             measurements.waiting.watch(lambda: {key: self.holding.waiting}),
-            measurements.paused.watch(lambda: {key: int(self.holding.paused is not None)}),
+            measurements.paused.watch(lambda: {key: int(self.holding.held_up is not None)}),
         ]
 
         def forget() -> None:

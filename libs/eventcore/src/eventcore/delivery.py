@@ -35,7 +35,7 @@ class Delivery:
     """An entry handed to this consumer, and what has become of it so far.
 
     `attempt` counts from 1. `recovered` means that it was taken over, so its earlier attempts may have ended in a
-    crash. `type`, `metadata` and `event` are what could be read of it.
+    crash. `type`, `metadata` and `event` are what could be read of it. `refused` says why its commit has to wait.
     """
 
     stream: str
@@ -49,6 +49,7 @@ class Delivery:
     metadata: Metadata | None = None
     event: Event | None = None
     lane: str | None = None
+    refused: str | None = None
     span: RecordedSpan | None = None
 
     @property

@@ -55,6 +55,14 @@ class Holding:
             return f"{len(self._waiting)} deliveries wait for another attempt"
         return None
 
+    @property
+    def held_up(self) -> str | None:
+        """Why deliveries don't come to their end just now, if so: too many wait, or commits are refused."""
+        if self.paused:
+            return self.paused
+        refusals = [delivery.refused for delivery in self._held.values() if delivery.refused]
+        return f"{len(refusals)} commits have to wait: {refusals[0]}" if refusals else None
+
     def take(self, entries: Iterable[Entry], *, recovered: bool = False) -> list[Delivery]:
         """Take entries in hand, in order; those that are held already, or gone from the stream, are left out."""
         taken: list[Delivery] = []

@@ -275,6 +275,7 @@ class Processor:
         again: list[_Decided],
     ) -> None:
         """Act on an answer that is no plain "committed": is this delivery done, and what is to be committed next?"""
+        each.delivery.refused = str(answer) if isinstance(answer, Unavailable) else None
         match answer:
             case Duplicate():
                 duplicates.add(each.delivery.stream, self.router.group)

@@ -128,7 +128,7 @@ waiting = Gauges("eventcore.waiting", "{event}", "Deliveries waiting here for an
 paused = Gauges(
     "eventcore.paused",
     "",
-    "1 while nothing new is read here because too many wait for another attempt, else 0",
+    "1 while deliveries are held up here: too many wait for another attempt, or commits are refused; else 0",
     (_group,),
 )
 event_loop_delay = Durations(
