@@ -7,13 +7,14 @@ import time
 import pytest
 from pydantic import SecretStr
 
-from eventcore import SettingsError, Store, StreamFull, Transaction, publish
+from eventcore import Consumer, SettingsError, Store, StreamFull, Transaction, publish
 from eventcore.retention import Retention
 from eventcore.streams import retry_stream
+from eventcore.testing import run_until_idle
 from eventcore.testing.fixtures import Connect, StartServer
 from eventcore.testing.server import Server
 
-from .samples import Ordered
+from .samples import GROUP, Ordered, publish_orders, router_for
 
 STREAM = Ordered.stream
 # Trimming is approximate (whole nodes of 100 entries), so the streams here are longer than that.
@@ -151,6 +152,31 @@ async def test_room_made_is_noticed(connect: Connect) -> None:
     await store.redis.xtrim(store.key(STREAM), maxlen=5, approximate=False)
     await retention.trim()
     assert await store.publish(Ordered(order_id="welcome"))
+
+
+async def test_what_somebody_else_trims_unread_is_told_once(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    await publish_orders(store, *range(10))
+    await read(store, "g", 3)
+    await read(store, "h", 10)
+    await store.redis.xtrim(store.key(STREAM), maxlen=2, approximate=False)
+    retention = Retention(store, [STREAM])
+    for _ in range(2):
+        await retention.trim()
+    assert caplog.messages == [f"5 entries of {STREAM} were trimmed before g was given them: they are lost"]
+
+
+async def test_a_consumer_that_starts_after_the_loss_tells_of_it_and_reads_on(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    handled: list[str] = []
+    for numbers in (range(3), range(3, 5)):
+        await publish_orders(store, *numbers)
+        await run_until_idle(store, Consumer(store, router_for(lambda order: handled.append(order.order_id))))
+        await publish_orders(store, "unread", "unread")
+        await store.redis.xtrim(store.key(STREAM), maxlen=0, approximate=False)
+    assert handled == ["0", "1", "2", "3", "4"]
+    told = f"2 entries of {STREAM} were trimmed before {GROUP} was given them: they are lost"
+    assert caplog.messages.count(told) == 1
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random"])

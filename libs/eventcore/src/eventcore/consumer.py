@@ -15,6 +15,7 @@ from .delivery import Delivery, Reason
 from .errors import EventcoreError
 from .holding import Holding
 from .processing import Processor
+from .retention import notice_losses
 from .retries import Retries
 from .router import Router
 from .store import Store
@@ -171,6 +172,7 @@ class Consumer:
         for stream in await self.member.create():
             if self._joined_before:
                 log.error("%s on %s was gone, with all it remembered: it begins anew", self.router.group, stream)
+        await notice_losses(self._commands, self.member.streams, self._settings.key_prefix)
         await self._takeover.beat_once()
         for stream in self.member.streams:
             last = ""

@@ -1,4 +1,4 @@
-"""Retention: streams are trimmed, but never what a group has not finished with; full streams are noticed."""
+"""Retention: streams are trimmed, but never what a group has not finished with; full streams and losses are noticed."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from functools import cache
 
 from .delivery import entry_time
 from .envelope import timestamp
 from .errors import EventcoreError
-from .pipe import Command
+from .pipe import Command, Pipe
 from .script import Call, Script, run, run_all
 from .store import Store
 from .streams import beats_key, dead_letter_stream
+from .telemetry.measurements import trimmed_unread
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,21 @@ every = timedelta(seconds=5)
 @cache
 def _script(name: str) -> Script:
     return Script.named(name, allow_oom=True)
+
+
+async def notice_losses(commands: Pipe, streams: Sequence[str], prefix: str) -> None:
+    """Say what groups will never be given, since somebody trimmed it unread. Of all who look, one says so, once.
+
+    A group that reads on at once is past such a gap before anybody looks; then nobody can tell.
+    """
+    calls = [Call(_script("losses"), [prefix + stream]) for stream in streams]
+    for stream, reply in zip(streams, await run_all(commands, calls), strict=True):
+        if isinstance(reply, Exception):
+            raise reply
+        for name, count in reply:
+            group = name.decode()
+            log.error("%d entries of %s were trimmed before %s was given them: they are lost", count, stream, group)
+            trimmed_unread.add(stream, group, count=count)
 
 
 class Retention:
@@ -53,6 +69,7 @@ class Retention:
 
     async def trim(self) -> int:
         """Trim once; how many entries went. Raises what Redis raises."""
+        await notice_losses(self._store.commands, self._streams, self._settings.key_prefix)
         limits = [int(self._settings.stream_keep_seconds * 1000), self._settings.stream_keep_entries]
         calls = [Call(_script("trim"), [self._store.key(stream)], limits) for stream in self._streams]
         oldest_letter = f"{max(0, int((time.time() - self._settings.dlq_keep_seconds) * 1000))}-0"
