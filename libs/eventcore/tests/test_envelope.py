@@ -148,6 +148,7 @@ def test_an_entry_without_the_field_event_is_undecodable() -> None:
         ('"eventId": "e-1"', '"eventId" : "e-1",\n"eventId" : "e-2"', "metadata.eventId"),
         ('"orderId": "7"', '"orderId": "7", "more": [{"deep": {"a": 1, "b": 2, "a": 3}}]', "data.more.0.deep.a"),
         ('"orderId": "7"', '"orderId": "7", "": 1, "": 1', "data."),
+        ('"orderId": "7"', '"orderId": "7", "orderId": "\\u003a"', "data.orderId"),
     ],
 )
 @pytest.mark.parametrize("separators", [(", ", ": "), (",", ":")], ids=["spaced", "compact"])

@@ -30,7 +30,8 @@ async def read_body(request: web.Request, adapter: TypeAdapter[Any], limit: int)
     Raises `Problem`: 415 for another media type, 413 above `limit` bytes (chunked bodies too), 400 for what is not
     JSON (or has two members of one name), 422 for JSON that breaks a rule.
     """
-    _check_media_type(request)
+    if request.headers.get("Content-Type") != media_type:
+        _check_media_type(request)
     raw = await _bytes(request, limit)
     try:
         content = parse(raw)
@@ -39,7 +40,7 @@ async def read_body(request: web.Request, adapter: TypeAdapter[Any], limit: int)
     if _fraction_or_exponent.search(raw):
         raw = to_json(_whole_numbers(content))
     try:
-        return adapter.validate_json(raw, strict=True, by_alias=True, by_name=False)
+        return adapter.validator.validate_json(raw, strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
         raise broken_rules(error, root="body") from None
 
@@ -54,15 +55,19 @@ def _check_media_type(request: web.Request) -> None:
 
 
 async def _bytes(request: web.Request, limit: int) -> bytes:
-    too_large = Problem(413, detail=f"The body is larger than {limit} bytes.")
-    if (request.content_length or 0) > limit:
-        raise too_large
-    body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > limit:
-            raise too_large
-    return bytes(body)
+    if request.content.is_eof():  # as it is when all of it came along with the headers
+        whole = request.content.read_nowait()
+        if len(whole) <= limit:
+            return whole
+    elif (request.content_length or 0) <= limit:
+        body = bytearray()
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > limit:
+                break
+        else:
+            return bytes(body)
+    raise Problem(413, detail=f"The body is larger than {limit} bytes.")
 
 
 def _whole_numbers(content: Any) -> Any:
