@@ -50,7 +50,7 @@ EVENTCORE_LAYERS = (
     ),
     Layer(
         "redis",
-        frozenset({"commit", "connection", "durability", "pipe", "script", "sending", "store", "streams"}),
+        frozenset({"commit", "connection", "durability", "gathering", "pipe", "script", "sending", "store", "streams"}),
         forbidden=frozenset({"aiohttp"}),
     ),
     Layer(

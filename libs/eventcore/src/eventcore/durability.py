@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
 from .commit import Answer, Committed, Committer, GuardsFailed, Work
 from .errors import EventcoreError, OutcomeUnknown, SettingsError
+from .gathering import Waiting, answer_all
 from .pipe import Command, Pipe, ServerError
 
 # How long a commit may take to become durable; `appendfsync everysec` needs a second.
@@ -27,12 +26,6 @@ class Durability(StrEnum):
     """So many replicas have it in memory (`WAIT`)."""
 
 
-@dataclass(slots=True)
-class _Waiting:
-    work: Work
-    answer: asyncio.Future[Answer]
-
-
 class DurableCommitter:
     """Commits what arrives while the last sync was under way, together, and waits for one sync for all of it.
 
@@ -44,7 +37,7 @@ class DurableCommitter:
         to_replicas = durability is Durability.REPLICA
         self._enough = replicas if to_replicas else 1
         self._wait: Command = ("WAIT", replicas) if to_replicas else ("WAITAOF", 1, 0)
-        self._queue: deque[_Waiting] = deque()
+        self._queue: list[Waiting] = []
         self._flushing: asyncio.Task[None] | None = None
 
     async def check_server(self) -> None:
@@ -60,7 +53,7 @@ class DurableCommitter:
         `Unavailable` with a commit that ran but did not become durable in time: repeating it is safe where its guards
         make it so.
         """
-        waiting = _Waiting(work, asyncio.get_running_loop().create_future())
+        waiting = Waiting.on(work)
         self._queue.append(waiting)
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush(), name="durable-commits")
@@ -68,10 +61,8 @@ class DurableCommitter:
 
     async def _flush(self) -> None:
         while self._queue:
-            batch = [self._queue.popleft() for _ in range(len(self._queue))]
-            for waiting, answer in zip(batch, await self._answers([each.work for each in batch]), strict=True):
-                if not waiting.answer.done():
-                    waiting.answer.set_result(answer)
+            batch, self._queue = self._queue, []
+            answer_all(batch, await self._answers([each.work for each in batch]))
 
     async def _answers(self, work: list[Work]) -> list[Answer]:
         try:

@@ -13,13 +13,14 @@ from .commit import Answer, Committed, Committer, GuardsFailed, Work
 from .connection import Connector
 from .durability import Durability, DurableCommitter, patience
 from .envelope import Origin
-from .errors import GuardFailed, OutcomeUnknown, SettingsError, StreamFull, Unavailable
+from .errors import EventcoreError, GuardFailed, OutcomeUnknown, SettingsError, StreamFull, Unavailable
 from .event import Event
+from .gathering import GatheringCommitter
 from .pipe import Pipe, ServerError
 from .sending import send
 from .settings import Settings
 from .streams import longest_block
-from .transaction import Publish, Transaction
+from .transaction import Transaction
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Store:
         self.full_streams: set[str] = set()
         self.published_streams: set[str] = set()
         self.committer = self._committer(self.commands)
+        self._gathering = GatheringCommitter(self._commit_all)
         self._durable: DurableCommitter | None = None
         if durability is not Durability.MEMORY:
             pipe = Pipe(self._connector.connect, name="durable commits", timeout=2 * patience)
@@ -114,11 +116,10 @@ class Store:
         """
         origin = origin or self._origin(self.source)
         for _ in range(_most_decisions):
-            answer = await self._answer(Work(transaction, origin), resend)
+            work = Work(transaction, origin)
+            answer = await self._answer(work, resend)
             if isinstance(answer, Committed):
-                self.published_streams.update(
-                    write.event.stream for write in transaction.then if isinstance(write, Publish)
-                )
+                self.published_streams.update([sent.stream for sent in work.sent])
                 for tally in transaction.counts:
                     tally.add()
                 return answer
@@ -149,8 +150,13 @@ class Store:
     async def _answer_once(self, work: Work) -> Answer:
         if self._durable is not None:
             return await self._durable.commit(work)
-        [answer] = await self.committer.commit_all([work])
+        answer = await self._gathering.commit(work)
+        if isinstance(answer, EventcoreError):
+            raise answer
         return answer
+
+    async def _commit_all(self, work: Sequence[Work]) -> list[Answer]:
+        return await self.committer.commit_all(work)
 
     async def publish(self, event: Event, *, origin: Origin | None = None, event_id: str | None = None) -> str:
         """Append one event to its stream; its entry id. Many callers at once share one write to the server."""
