@@ -85,8 +85,8 @@ async def place_order(request: web.Request, body: PlaceOrder, headers: PlacingHe
     The answer is given once the order and its event are both committed. What becomes of it is decided soon after.
     An `Idempotency-Key` that was used for another body is answered 422.
     """
-    key, remember = headers.idempotency_key, request.app[SETTINGS].remember
-    once = None if key is None else Once(key, fingerprint(body), remember)
+    key = headers.idempotency_key
+    once = None if key is None else Once(key, fingerprint(body), request.app[SETTINGS].remember)
     try:
         order_id = await request.app[ORDERS].place(_new_order(body, correlation_id(request)), once)
     except KeyReused:

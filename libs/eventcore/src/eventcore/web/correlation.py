@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDictProxy, istr
 from opentelemetry import context, trace
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags, TraceState
 
@@ -17,7 +17,8 @@ from eventcore import telemetry
 from eventcore.envelope import Origin
 from eventcore.telemetry.measurements import request_duration
 
-header = "X-Correlation-ID"
+header: str = istr("X-Correlation-ID")
+_traceparent_header, _baggage_header = istr("traceparent"), istr("baggage")
 # What asks about the service itself is neither traced nor measured.
 unobserved = frozenset({"/livez", "/readyz", "/metrics", "/openapi.json", "/docs"})
 
@@ -36,15 +37,16 @@ def current_origin(source: str) -> Origin:
     if not span.is_valid:
         return Origin.new(source)
     state = span.trace_state.to_header() if span.trace_state else None
-    trace_id, traceparent = f"{span.trace_id:032x}", telemetry.traceparent_of(span)
-    return Origin(source, trace_id, traceparent, state, baggage=telemetry.current_baggage())
+    traceparent = telemetry.traceparent_of(span)
+    return Origin(source, traceparent[3:35], traceparent, state, baggage=telemetry.current_baggage())
 
 
 def correlation_id(request: web.BaseRequest) -> str:
     """The trace id of a request, in 32 hexadecimal digits."""
-    if _trace_id not in request:
-        request[_trace_id] = f"{incoming(request.headers).trace_id:032x}"
-    return request[_trace_id]
+    known = request.get(_trace_id)
+    if known is None:
+        known = request[_trace_id] = f"{incoming(request.headers).trace_id:032x}"
+    return known
 
 
 def incoming(headers: CIMultiDictProxy[str]) -> SpanContext:
@@ -53,13 +55,14 @@ def incoming(headers: CIMultiDictProxy[str]) -> SpanContext:
     A valid W3C `traceparent` continues its trace. Else an `X-Correlation-ID` that is 32 hexadecimal digits or a UUID
     becomes the trace id, or a new one is made up; `is_remote` is then false, and the span id made up.
     """
-    match = _traceparent.fullmatch(headers.get("traceparent", ""))
+    traceparent, chosen = headers.get(_traceparent_header), headers.get(header)
+    match = _traceparent.fullmatch(traceparent) if traceparent else None
     # Version 00 has four parts; those to come may have more.
     if match and not (match[1] == "00" and match[5]):
         states = headers.getall("tracestate", [])
         state = TraceState.from_header(states) if states else None
         return SpanContext(int(match[2], 16), int(match[3], 16), True, TraceFlags(int(match[4], 16) & 3), state)
-    trace_id = _chosen(headers.get(header, "")) or random.getrandbits(128) | 1
+    trace_id = (_chosen(chosen) if chosen else 0) or random.getrandbits(128) | 1
     return SpanContext(trace_id, random.getrandbits(64) | 1, False, TraceFlags(0))
 
 
@@ -78,7 +81,7 @@ async def correlate(request: web.Request, handler: Handler) -> web.StreamRespons
         return await handler(request)
     began = time.perf_counter()
     span = _start_span(request, caller) if telemetry.tracing else NonRecordingSpan(caller)
-    baggage = ",".join(request.headers.getall("baggage", ()))
+    baggage = ",".join(request.headers.getall(_baggage_header, ()))
     token = context.attach(trace.set_span_in_context(span, telemetry.with_baggage(baggage)))
     status = 500
     try:

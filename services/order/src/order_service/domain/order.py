@@ -38,7 +38,7 @@ class Order(Value):
 
     def fields(self) -> dict[str, str]:
         """The fields of its hash; values that are no text are JSON."""
-        values = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"id"})
+        values = self.model_dump(by_alias=True, exclude_none=True, exclude={"id"})
         return {name: to_json(value).decode() if name in _structured else value for name, value in values.items()}
 
     def keep(self, ttl: timedelta) -> list[Write]:
@@ -57,4 +57,7 @@ def order(order_id: str) -> Hash:
 
 def index(status: Status) -> SortedSet:
     """The ids of all orders of this status, in the order in which they were placed."""
-    return SortedSet(f"orders:{status}")
+    return _indexes[status]
+
+
+_indexes = {status: SortedSet(f"orders:{status}") for status in Status}
