@@ -17,7 +17,7 @@ async def keep(driver: Driver, stage: Stage, problems: Sequence[str], directory:
     """Write everything down, as far as it can still be had."""
     _text(directory / "problems.txt", "".join(f"{problem}\n" for problem in problems))
     _lines(directory / "orders.jsonl", [asdict(placed) for placed in stage.load.placed])
-    _lines(directory / "recoveries.jsonl", [{"what": what, "seconds": s} for what, s in stage.recoveries.items()])
+    _lines(directory / "recoveries.jsonl", [each._asdict() for each in stage.recoveries])
     if stage.evidence is not None:
         lives = [{**asdict(life), "done_at": life.done_at} for life in stage.evidence.lives]
         _lines(directory / "ledger.jsonl", lives)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from .asking import services
@@ -14,20 +15,22 @@ from .stage import Stage
 
 # Who is silent for longer than five seconds is taken for dead: some of these are shorter, and some are longer.
 _shortest, _longest = 1.0, 9.0
+# What is promised, in seconds: after everything, and after what is done in good order.
+_recovers, _hands_over = 10.0, 2.0
 
 layout = Layout(order=2, inventory=3, notification=2, every_write_synced=True, cuttable=services)
 
 
 @dataclass(frozen=True, slots=True)
 class Disturbances:
-    """All that may happen to a system of processes. Each returns when the system could be whole again."""
+    """All that may happen to a system of processes. Each marks its moment, and leaves nothing broken behind."""
 
     stage: Stage
     driver: Processes
     random: random.Random
 
     @property
-    def every(self) -> tuple[Callable[[], Awaitable[str]], ...]:
+    def every(self) -> tuple[Callable[[], Awaitable[None]], ...]:
         """What to draw from."""
         return (
             self.kill_one,
@@ -43,79 +46,93 @@ class Disturbances:
             self.scale_inventory,
         )
 
-    async def kill_one(self) -> str:
+    async def kill_one(self) -> None:
         """A replica is killed, and another one started in its place."""
         service, name = await self._victim()
+        self._mark(f"killed {name}")
         await self.driver.kill(name)
         await self._restore(service)
-        return f"killed {name}"
 
-    async def kill_one_holding(self) -> str:
+    async def kill_one_holding(self) -> None:
         """A consumer is killed with deliveries in hand."""
         service, name = await self._victim()
         await self._restore_one_left(service)
-        await self.stage.kill_holding(service, name, what=f"{len(self.stage.moments)}: {name}")
+        what = self._numbered(f"killed {name} with deliveries in hand")
+        await self.stage.kill_holding(service, name, what=what, within=_recovers)
         await self._restore(service)
-        return f"killed {name} with deliveries in hand"
 
-    async def replace_one(self) -> str:
+    async def replace_one(self) -> None:
         """A replica is asked to end, and another one started in its place."""
         service, name = await self._victim()
+        await self._restore_one_left(service)
+        self._mark(f"replaced {name}", within=_hands_over)
         await self.driver.retire(name)
         await self._restore(service)
-        return f"replaced {name}"
 
-    async def freeze_one(self) -> str:
+    async def freeze_one(self) -> None:
         """A replica stands still for a while, perhaps long enough to be robbed, and goes on as if nothing had been."""
         _, name = await self._victim()
         seconds = self._while()
-        await self.driver.pause(name)
-        await asyncio.sleep(seconds)
-        await self.driver.resume(name)
-        return f"froze {name} for {seconds:.1f} s"
+        with self._harm(f"froze {name} for {seconds:.1f} s"):
+            await self.driver.pause(name)
+            await asyncio.sleep(seconds)
+            await self.driver.resume(name)
 
-    async def kill_redis(self) -> str:
+    async def kill_redis(self) -> None:
         """Redis is killed, and is away for a while."""
-        await self.driver.kill_redis()
         seconds = self._while() / 3
-        await asyncio.sleep(seconds)
-        await self.driver.start_redis()
-        return f"killed Redis for {seconds:.1f} s"
+        with self._harm(f"killed Redis for {seconds:.1f} s"):
+            await self.driver.kill_redis()
+            await asyncio.sleep(seconds)
+            await self.driver.start_redis()
 
-    async def freeze_redis(self) -> str:
+    async def freeze_redis(self) -> None:
         """Redis stands still for a while."""
         seconds = self._while()
-        await self.driver.pause_redis(seconds)
-        return f"froze Redis for {seconds:.1f} s"
+        with self._harm(f"froze Redis for {seconds:.1f} s"):
+            await self.driver.pause_redis(seconds)
 
-    async def restart_redis(self) -> str:
+    async def restart_redis(self) -> None:
         """Redis is restarted in good order."""
-        await self.driver.restart_redis()
-        return "restarted Redis"
+        with self._harm("restarted Redis"):
+            await self.driver.restart_redis()
 
-    async def cut_one_off(self) -> str:
+    async def cut_one_off(self) -> None:
         """A whole service is cut from Redis for a while."""
         service, seconds = self.random.choice(services), self._while()
-        await self.driver.cut(service)
-        await asyncio.sleep(seconds)
-        await self.driver.mend(service)
-        return f"cut {service} from Redis for {seconds:.1f} s"
+        with self._harm(f"cut {service} from Redis for {seconds:.1f} s"):
+            await self.driver.cut(service)
+            await asyncio.sleep(seconds)
+            await self.driver.mend(service)
 
-    async def drop_connections(self) -> str:
+    async def drop_connections(self) -> None:
         """Redis drops all connections at once."""
+        self._mark("dropped all connections")
         await self.driver.redis("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        return "dropped all connections"
 
-    async def flush_scripts(self) -> str:
+    async def flush_scripts(self) -> None:
         """Redis forgets all scripts."""
+        self._mark("flushed the scripts")
         await self.driver.redis("SCRIPT", "FLUSH")
-        return "flushed the scripts"
 
-    async def scale_inventory(self) -> str:
+    async def scale_inventory(self) -> None:
         """There are more or fewer inventory replicas from now on."""
         replicas = self.random.randint(1, 4)
+        self._mark(f"scaled inventory to {replicas}", within=_hands_over)
         await self.driver.scale("inventory", replicas)
-        return f"scaled inventory to {replicas}"
+
+    def _numbered(self, what: str) -> str:
+        return f"{len(self.stage.moments) + 1}: {what}"
+
+    def _mark(self, what: str, *, within: float = _recovers) -> None:
+        self.stage.mark(self._numbered(what), within=within)
+
+    @contextmanager
+    def _harm(self, what: str) -> Iterator[None]:
+        """Nobody can do without what is away within the block: recovery counts from its end."""
+        begun = self.driver.now()
+        yield
+        self.stage.mark(self._numbered(what), begun=begun, within=_recovers)
 
     async def _victim(self) -> tuple[str, str]:
         service = self.random.choice(services)

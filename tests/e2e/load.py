@@ -61,7 +61,8 @@ class Load:
         self.stock = {f"{self.name}-{number}": _plenty for number in range(1, 9)}
         self.scarce, self.unknown = f"{self.name}-scarce", f"{self.name}-unknown"
         self.stock[self.scarce] = _few
-        self._shop, self._rate, self._now = shop, rate, now
+        self.rate = rate
+        self._shop, self._now = shop, now
         self._random = random.Random(seed)
         self._stopping = asyncio.Event()
         self._changed = asyncio.Condition()
@@ -99,7 +100,7 @@ class Load:
         if self._pacing is None:
             return
         while len(self.placed) < least:
-            await asyncio.wait([self._pacing], timeout=1 / self._rate)
+            await asyncio.wait([self._pacing], timeout=1 / self.rate)
         self._stopping.set()
         await self._pacing
         await asyncio.gather(*self._posting)
@@ -125,7 +126,7 @@ class Load:
             task = asyncio.create_task(self._post(order))
             self._posting.add(task)
             task.add_done_callback(self._posting.discard)
-            due += 1 / self._rate
+            due += 1 / self.rate
             await asyncio.sleep(max(0.0, due - loop.time()))
 
     def _invent(self, number: int) -> Placed:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,10 +25,63 @@ class Flow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When something was done to the system: recovery counts from here."""
+    """Something that was done to the system: recovery counts from `at`, and may take so many seconds.
+
+    It may have `begun` earlier to do harm, and be over only then.
+    """
 
     what: str
     at: float
+    begun: float | None = None
+    within: float | None = None
+
+    @property
+    def first_felt(self) -> float:
+        """From when on lateness may be its doing."""
+        return self.at if self.begun is None else self.begun
+
+
+class Recovery(NamedTuple):
+    """How long it took after something, and how long it may take; `overlapped` tells of several things at once."""
+
+    what: str
+    seconds: float
+    within: float | None = None
+    overlapped: bool = False
+
+
+def recoveries(moments: Sequence[Moment], flows: Sequence[Flow], *, late_after: float) -> list[Recovery]:
+    """One for each moment that came when the flow was whole; those that came before it was are taken together.
+
+    Whose doing is it then that somebody is late? All that can be said is how long it took after the last of them,
+    and that the longest of their limits must do.
+    """
+    found: list[Recovery] = []
+    together: list[Moment] = []
+    for moment, following in itertools.pairwise([*sorted(moments, key=lambda each: each.at), None]):
+        assert moment is not None
+        ends = float("inf") if following is None else following.first_felt
+        theirs = [flow for flow in flows if flow.sent_at + late_after < ends]
+        seconds = recovery(moment, theirs, late_after=late_after)
+        together.append(moment)
+        if moment.at + seconds <= ends:
+            limits = [each.within for each in together if each.within is not None]
+            what = " + ".join(each.what for each in together)
+            found.append(Recovery(what, seconds, max(limits, default=None), len(together) > 1))
+            together = []
+    return found
+
+
+def slowest_by_limit(found: Sequence[Recovery]) -> list[str]:
+    """How close many recoveries came to each limit, in words."""
+    lines = []
+    for limit in sorted({each.within for each in found if each.within is not None}):
+        for overlapped, how in ((False, "alone"), (True, "overlapping")):
+            those = [each for each in found if (each.within, each.overlapped) == (limit, overlapped)]
+            if those:
+                what, seconds, *_ = max(those, key=lambda each: each.seconds)
+                lines.append(f"within {limit:g} s, {how}: {len(those)}, the slowest {seconds:.1f} s ({what})")
+    return lines
 
 
 def recovery(moment: Moment, flows: Iterable[Flow], *, late_after: float) -> float:

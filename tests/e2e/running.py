@@ -14,6 +14,7 @@ from .asking import NoAnswer
 from .catalogue import Scenario
 from .driver import Broken, Driver, NotHere
 from .ledger import Verdict
+from .recovery import slowest_by_limit
 from .report import Row
 from .shop import UnexpectedAnswer
 from .stage import Stage
@@ -47,6 +48,7 @@ async def run(
             with _noted(problems):
                 verdict = await stage.judge()
         problems += [*verdict.problems, *_too_slow(scenario, stage)]
+        stage.notes += slowest_by_limit(stage.recoveries)
         if problems:
             await keep(driver, stage, problems, artefacts / scenario.name)
     finally:
@@ -65,7 +67,7 @@ async def run(
         redelivered=stage.counters.total("redelivered"),
         fenced=stage.counters.total("fenced"),
         failed_requests=len(stage.load.failures),
-        recoveries={what: round(seconds, 3) for what, seconds in stage.recoveries.items()},
+        recoveries={each.what: round(each.seconds, 3) for each in stage.recoveries},
         slowest_order=round(stage.slowest_order, 3),
         seconds=round(time.monotonic() - began, 3),
         notes=tuple(stage.notes),
@@ -86,11 +88,13 @@ def _noted(problems: list[str]) -> Iterator[None]:
 
 def _too_slow(scenario: Scenario, stage: Stage) -> Iterator[str]:
     """What took longer than promised. The promises are for a core that has time for us, so waiting for one counts."""
-    if scenario.recovers_within is None:
-        return
     detour = scenario.detour if stage.driver.kind == "kind" else 0.0
-    limit, busy = scenario.recovers_within + detour, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    for what, seconds in stage.recoveries.items():
+    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    for what, seconds, within, _ in stage.recoveries:
+        promised = scenario.recovers_within if within is None else within
+        if promised is None:
+            continue
+        limit = promised + detour
         if seconds > limit * busy:
             yield f"{what}: recovery took {seconds:.1f} s, more than {limit:g} s"
         elif seconds > limit:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from contextlib import suppress
 
 from .catalogue import Scenario
 from .disturbances import Disturbances, layout
 from .processes import Processes
-from .stage import Stage
+from .stage import Stage, until
 
 _calmest = 6.0
+# How often a disturbance waits until nothing is left of the one before, so that what it does can be told from that.
+_alone = 0.7
 
 
 def soak(*, orders: int, seconds: float, seed: int) -> Scenario:
@@ -21,18 +24,19 @@ def soak(*, orders: int, seconds: float, seed: int) -> Scenario:
         assert isinstance(stage.driver, Processes), "the long run is for processes only"
         chance = random.Random(seed)
         disturbances = Disturbances(stage, stage.driver, chance)
-        done: list[str] = []
         ends = time.monotonic() + seconds
         async with stage.under_load() as load:
             while len(load.accepted) < orders or time.monotonic() < ends:
                 await asyncio.sleep(chance.uniform(1, _calmest))
+                if chance.random() < _alone:
+                    with suppress(AssertionError):
+                        await until(stage.calm, what="nobody waits")
                 stage.poisoned += [await stage.streams.poison()] if chance.random() < 0.2 else []
-                what = await chance.choice(disturbances.every)()
-                stage.mark(f"{len(done) + 1}: {what}")
-                done.append(what)
+                await chance.choice(disturbances.every)()
+                what = stage.moments[-1].what
                 print(
                     f"{load.placed[-1].number:>8,} orders posted, {len(load.accepted):,} accepted; {what}", flush=True
                 )
-        stage.notes.append(f"{len(done)} disturbances, seed {seed}")
+        stage.notes.append(f"{len(stage.moments)} disturbances, seed {seed}")
 
     return Scenario("soak", f"random disturbances, seed {seed}", play, layout, drivers=("process",))

@@ -14,7 +14,7 @@ from .driver import Driver
 from .evidence import Evidence, gather
 from .ledger import Verdict, judge
 from .load import Load
-from .recovery import Flow, Moment, recovery, slowest
+from .recovery import Flow, Moment, Recovery, recoveries, slowest
 from .shop import Shop
 from .streams import RedisProblem, Streams, group_of
 
@@ -60,7 +60,7 @@ class Stage:
         self.moments: list[Moment] = []
         self.poisoned: list[str] = []
         self.notes: list[str] = []
-        self.held_for: dict[str, float] = {}
+        self.held_for: list[Recovery] = []
         self.late_after = 1.0
         self.evidence: Evidence | None = None
         self._least = orders or self.pace.orders
@@ -87,15 +87,25 @@ class Stage:
             await asyncio.gather(scraping, return_exceptions=True)
             await self.load.abandon()
 
-    def mark(self, what: str) -> None:
-        """Something is done to the system just now: recovery counts from here."""
-        self.moments.append(Moment(what, self.driver.now()))
+    def mark(self, what: str, *, begun: float | None = None, within: float | None = None) -> None:
+        """Something is done to the system just now, or is over after it has `begun`: recovery counts from here."""
+        self.moments.append(Moment(what, self.driver.now(), begun, within))
 
-    async def kill_holding(self, service: str, replica: str, *, what: str, least: int = 1, frozen: bool = True) -> None:
+    async def kill_holding(
+        self,
+        service: str,
+        replica: str,
+        *,
+        what: str,
+        least: int = 1,
+        frozen: bool = True,
+        within: float | None = None,
+    ) -> None:
         """Kill a replica that holds deliveries, and wait until each of them is handled.
 
         A `frozen` one is stopped first: plain handlers are so quick that otherwise it might hold none at the moment.
         """
+        begun = self.driver.now()
 
         async def enough() -> bool:
             return len(await self.streams.held(service, replica)) >= least
@@ -110,14 +120,15 @@ class Stage:
 
         await until(caught if frozen else enough, what=f"{replica} holds {least} deliveries")
         held = await self.streams.held(service, replica)
-        self.mark(what)
+        self.mark(what, begun=begun, within=within)
         await self.driver.kill(replica)
 
         async def all_handled() -> bool:
             return not held & await self.streams.held(service)
 
         await until(all_handled, what=f"what {replica} held is handled")
-        self.held_for[f"{what}: what it held"] = self.driver.now() - self.moments[-1].at
+        seconds = self.driver.now() - self.moments[-1].at
+        self.held_for.append(Recovery(f"{what}: what it held", seconds, within))
         await self.scrape()  # who took it over may be asked to end next
 
     async def others_go_on(self, seconds: float, *, without: str) -> None:
@@ -153,6 +164,18 @@ class Stage:
         here = {(group.stream, group.name) for group in groups}
         return here >= set(group_of.values()) and all(group.idle for group in groups)
 
+    async def calm(self) -> bool:
+        """Whether nobody waits for longer than usual, neither for an answer nor for a decision, load or no load."""
+        since = self.driver.now()
+        held = await self._held()
+        await asyncio.sleep(self.late_after)
+        answered = all(order.order_ids or order.sent_at > since for order in self.load.placed)
+        lag = max((group.lag for group in await self.streams.groups()), default=0)
+        return answered and lag < self.load.rate * self.late_after and not held & await self._held()
+
+    async def _held(self) -> set[tuple[str, str, str]]:
+        return {(service, *entry) for service in group_of for entry in await self.streams.held(service)}
+
     async def judge(self) -> Verdict:
         """Gather the evidence and hold it against the demands."""
         self.evidence = await gather(
@@ -167,11 +190,9 @@ class Stage:
         return [Flow(life.placed.sent_at, life.done_at or self.driver.now()) for life in lives]
 
     @property
-    def recoveries(self) -> dict[str, float]:
-        """Seconds from each moment until the flow of orders was whole again."""
-        flows = self.flows
-        felt = {each.what: recovery(each, flows, late_after=self.late_after) for each in self.moments}
-        return {**felt, **self.held_for}
+    def recoveries(self) -> list[Recovery]:
+        """How long it took from each moment until the flow of orders was whole again."""
+        return [*recoveries(self.moments, self.flows, late_after=self.late_after), *self.held_for]
 
     @property
     def slowest_order(self) -> float:
