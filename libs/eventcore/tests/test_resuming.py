@@ -8,12 +8,12 @@ from functools import partial
 
 import pytest
 
-from eventcore import Consumer, Origin, encode, takeover
+from eventcore import Consumer, Origin, Unavailable, encode, takeover
 from eventcore.testing import run_until_idle, running, until, until_idle
 from eventcore.testing.fixtures import Connect
 
 from .dying import Hanging, consumer, killed_at_the_end, leave_behind
-from .samples import GROUP, STREAM, Ordered, pending, publish_orders
+from .samples import DEAD_LETTERS, GROUP, STREAM, Ordered, pending, publish_orders
 
 
 async def test_a_consumer_that_comes_back_takes_up_its_own(connect: Connect) -> None:
@@ -42,6 +42,23 @@ async def test_a_consumer_that_comes_back_begins_with_the_oldest(kind: str, conn
     narrow = await connect(consumer_batch=1, consumer_concurrency=2)
     await run_until_idle(store, consumer(narrow, handle if kind == "plain" else handle_slowly))
     assert handled == [str(number) for number in range(30)]
+
+
+async def test_what_was_taken_up_and_has_reported_back_is_no_killer(connect: Connect) -> None:
+    store, begun = await connect(), list[str]()
+
+    async def handle(order: Ordered) -> None:
+        begun.append(order.order_id)
+        if len(begun) == 1:
+            # As by claims of ours whose replies were lost: each has counted an attempt that never began.
+            [row] = await store.redis.xpending_range(STREAM, GROUP, "-", "+", 1)
+            await store.redis.xclaim(STREAM, GROUP, "pod-1", 0, [row["message_id"]], retrycount=9, justid=True)
+            raise Unavailable("mail server")
+
+    await leave_behind(store, 1)
+    await run_until_idle(store, consumer(store, handle))
+    assert begun == ["0", "0"]
+    assert not await store.redis.exists(DEAD_LETTERS)
 
 
 async def test_a_group_destroyed_before_a_consumer_has_begun_with_its_own_is_made_again(connect: Connect) -> None:
