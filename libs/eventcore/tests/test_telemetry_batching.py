@@ -68,6 +68,13 @@ async def test_whole_batches_go_at_once_and_the_rest_at_the_end(start: Start) ->
     assert collector.stopped
 
 
+def test_everything_goes_when_somebody_asks_for_that(start: Start) -> None:
+    collector, batching = start()
+    batching.put("one")
+    assert batching.force_flush()
+    assert collector.batches == [["one"]]
+
+
 async def test_a_few_spans_go_when_their_time_has_come(start: Start) -> None:
     collector, batching = start(delay=20)
     batching.put("one")

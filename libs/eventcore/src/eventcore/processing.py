@@ -168,12 +168,15 @@ class Processor:
         carried = metadata.traceparent
         if carried and not telemetry.records(carried):
             return
-        origin = Origin.caused_by(metadata, self.source)
         failed_before = delivery.fields.get(failed_attempt)
+        if carried and telemetry.is_valid(carried):
+            parent, state, root = carried, metadata.tracestate, False
+        else:
+            parent, state, root = Origin.caused_by(metadata, self.source).traceparent, None, True
         delivery.span = telemetry.processing_span(
-            origin.traceparent,
-            origin.tracestate,
-            root=origin.traceparent != carried,
+            parent,
+            state,
+            root=root,
             failed_before=failed_before.decode("ascii", "replace") if failed_before else None,
             stream=delivery.stream,
             group=self.router.group,

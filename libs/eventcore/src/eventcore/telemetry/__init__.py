@@ -14,6 +14,7 @@ from .spans import (
     current,
     current_baggage,
     inject,
+    is_valid,
     traceparent_of,
     with_baggage,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "current_baggage",
     "handled",
     "inject",
+    "is_valid",
     "log_event_duration",
     "measurements",
     "processing_span",

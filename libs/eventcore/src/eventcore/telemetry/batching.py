@@ -31,6 +31,7 @@ class Batching(SpanProcessor):
         self._delay = _number("OTEL_BSP_SCHEDULE_DELAY", 5000) / 1000
         self._queue: deque[Any] = deque()
         self._wake = threading.Event()
+        self._exporting = threading.Lock()
         self._ending = self._dropping = False
         self._thread = threading.Thread(target=self._run, name="export-spans", daemon=True)
         self._thread.start()
@@ -63,7 +64,8 @@ class Batching(SpanProcessor):
         self._exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Nobody asks for this here: `shutdown` flushes."""
+        """Export what waits, here and now: an exporter has its own limit for how long that takes."""
+        self._export(everything=True)
         return True
 
     def _run(self) -> None:
@@ -75,16 +77,17 @@ class Batching(SpanProcessor):
 
     def _export(self, *, everything: bool) -> None:
         """Export whole batches, and one that is not whole, unless everything is to go."""
-        while self._queue:
-            count = min(len(self._queue), self._batch)
-            spans = [self._queue.popleft() for _ in range(count)]
-            try:
-                if self._exporter.export(spans) is SpanExportResult.SUCCESS:
-                    self._dropping = False
-            except Exception:
-                log.warning("%d spans could not be exported", count, exc_info=True)
-            if count < self._batch and not everything:
-                return
+        with self._exporting:
+            while self._queue:
+                count = min(len(self._queue), self._batch)
+                spans = [self._queue.popleft() for _ in range(count)]
+                try:
+                    if self._exporter.export(spans) is SpanExportResult.SUCCESS:
+                        self._dropping = False
+                except Exception:
+                    log.warning("%d spans could not be exported", count, exc_info=True)
+                if count < self._batch and not everything:
+                    return
 
 
 def _number(variable: str, default: int) -> int:

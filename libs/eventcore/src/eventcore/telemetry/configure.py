@@ -275,7 +275,14 @@ def _exporter(signal: str, name: str, variable: str) -> Any:
         known = ", ".join(each for kind, each in _exporters if kind == signal)
         raise SettingsError(f"{variable}: there is no {name!r} here; known are {known}")
     module, _, attribute = place.partition(":")
-    return getattr(import_module(module), attribute)()
+    make = getattr(import_module(module), attribute)
+    return make(session=_session()) if (signal, name) == ("traces", "http/protobuf") else make()
+
+
+def _session() -> Any:
+    from .posting import session_for
+
+    return session_for(_endpoint("traces"))
 
 
 def _endpoint(signal: str) -> str:

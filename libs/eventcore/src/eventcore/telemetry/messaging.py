@@ -7,14 +7,13 @@ its own, linked to those of its events. Nothing polls into traces.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 
 from opentelemetry.trace import SpanContext, SpanKind
 
 from . import quick
-from .quick import QuickSpan, Template
+from .quick import QuickSpan, Template, everything
 from .spans import RecordedSpan, chosen_trace_id, context_of, is_valid, start_span
 
 server: dict[str, str | int] = {}
@@ -41,18 +40,13 @@ def processing_span(  # noqa: PLR0913 - what the conventions ask for, all by nam
     carries none: then a trace with this id begins here. `failed_before` is the `traceparent` of the attempt after which
     the event was dead-lettered, if it was and has been redriven: a link, for it did not cause this attempt.
     """
-    about = _processing(stream, group, consumer, event_type)
-    attributes: dict[str, Any] = {
-        "messaging.message.id": event_id,
-        "eventcore.entry.id": entry_id,
-        "eventcore.attempt": attempt,
-    }
-    links = [context_of(failed_before)] if failed_before and is_valid(failed_before) else []
+    about = _processing(stream, group, consumer, event_type, attempt)
+    links = [context_of(failed_before)] if failed_before and is_valid(failed_before) else ()
     if not root:
-        return _below(about, attributes, traceparent, tracestate, links=links)
+        return _below(about, traceparent, tracestate, message_id=event_id, entry_id=entry_id, links=links)
     token = chosen_trace_id.set(context_of(traceparent).trace_id)
     try:
-        return start_span(about.name, about.kind, {**about.attributes, **attributes}, parent=None, links=links)
+        return start_span(about.name, about.kind, everything(about, event_id, entry_id), parent=None, links=links)
     finally:
         chosen_trace_id.reset(token)
 
@@ -71,7 +65,7 @@ def sending_span(
     An event that is sent with others, in one `batch_span`, is only created here.
     """
     about = _sending("create" if batched else "send", stream, event_type)
-    return _below(about, {"messaging.message.id": event_id}, traceparent, tracestate, remote=False)
+    return _below(about, traceparent, tracestate, message_id=event_id, remote=False)
 
 
 def batch_span(
@@ -80,16 +74,19 @@ def batch_span(
     """Begin the span of sending events at once that have spans of their own, to which it is linked."""
     about = _batching(streams[0] if len(streams) == 1 else "")
     links = [context_of(each.traceparent, tracestate, remote=False) for each in events]
-    count = {"messaging.batch.message_count": len(events)}
-    return _below(about, count, traceparent, tracestate, remote=False, links=links)
+    span = _below(about, traceparent, tracestate, remote=False, links=links)
+    if span is not None:
+        span.note("messaging.batch.message_count", len(events))
+    return span
 
 
 @lru_cache(maxsize=1000)
-def _processing(stream: str, group: str, consumer: str, event_type: str) -> Template:
-    facts = {
+def _processing(stream: str, group: str, consumer: str, event_type: str, attempt: int) -> Template:
+    facts: dict[str, str | int] = {
         "messaging.consumer.group.name": group,
         "messaging.client.id": consumer,
         "eventcore.event.type": event_type,
+        "eventcore.attempt": attempt,
     }
     return _template("process", stream, SpanKind.CONSUMER, facts)
 
@@ -101,10 +98,10 @@ def _sending(operation: str, stream: str, event_type: str) -> Template:
 
 @lru_cache(maxsize=1000)
 def _batching(stream: str) -> Template:
-    return _template("send", stream, SpanKind.CLIENT, {})
+    return _template("send", stream, SpanKind.CLIENT)
 
 
-def _template(operation: str, stream: str, kind: SpanKind, facts: dict[str, str]) -> Template:
+def _template(operation: str, stream: str, kind: SpanKind, facts: Mapping[str, str | int] = {}) -> Template:
     """What the spans of an operation on a stream have in common; without a stream, on several."""
     about = {
         "messaging.system": "redis",
@@ -114,22 +111,25 @@ def _template(operation: str, stream: str, kind: SpanKind, facts: dict[str, str]
         **server,
         **facts,
     }
-    return Template(f"{operation} {stream}".rstrip(), kind, {name: value for name, value in about.items() if value})
+    known = {name: value for name, value in about.items() if value}
+    return Template(f"{operation} {stream}".rstrip(), kind, known)
 
 
 def _below(
     about: Template,
-    attributes: dict[str, Any],
     traceparent: str,
     tracestate: str | None,
     *,
+    message_id: str = "",
+    entry_id: str = "",
     remote: bool = True,
     links: Sequence[SpanContext] = (),
 ) -> RecordedSpan | None:
     """Begin a span below a parent, of the quick sort where possible."""
     if quick.sink is None:
-        everything = {**about.attributes, **attributes}
-        parent = context_of(traceparent, tracestate, remote=remote)
-        return start_span(about.name, about.kind, everything, parent=parent, links=links)
-    span = QuickSpan(about, attributes, traceparent=traceparent, tracestate=tracestate, remote=remote, links=links)
-    return RecordedSpan(span, span.traceparent)
+        parent, attributes = context_of(traceparent, tracestate, remote=remote), everything(about, message_id, entry_id)
+        return start_span(about.name, about.kind, attributes, parent=parent, links=links)
+    span = QuickSpan(about, traceparent, tracestate, remote=remote, message_id=message_id, entry_id=entry_id)
+    if links:
+        span.links = links
+    return RecordedSpan(span)

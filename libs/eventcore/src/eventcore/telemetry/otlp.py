@@ -15,17 +15,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, SpanFlags, Status
-from opentelemetry.util.types import AttributeValue
 
-from .quick import QuickSpan, Template
+from .quick import QuickSpan, Template, entry_id_name, message_id_name
 
 Encode = Callable[[Sequence[Any]], Any]
 
 _times = Struct("<sQsQ")
 _has_is_remote = int(SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK)
 _is_remote = _has_is_remote | int(SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK)
-_local: bytes = Span(flags=_has_is_remote, status=Status()).SerializeToString()
-_remote: bytes = Span(flags=_is_remote, status=Status()).SerializeToString()
 
 
 class Written:
@@ -50,48 +47,63 @@ def encoder(resource: Mapping[str, Any], others: Encode, *, as_message: bool) ->
     scope = ScopeSpans(scope=InstrumentationScope(name="eventcore")).SerializeToString()
 
     def encode(spans: Sequence[Any]) -> Any:
-        quick = [each for each in spans if isinstance(each, QuickSpan)]
-        written = b"".join([_field(2, span_message(each)) for each in quick])
-        content = _field(1, about + _field(2, scope + written)) if quick else b""
+        quick = [_span(each) for each in spans if isinstance(each, QuickSpan)]
+        content = request(quick) if quick else b""
         if len(quick) < len(spans):  # messages one after the other are one message
             content += others([each for each in spans if not isinstance(each, QuickSpan)]).SerializeToString()
         return ExportTraceServiceRequest.FromString(content) if as_message else Written(content)
 
+    def request(written: Sequence[bytes]) -> bytes:
+        of_scope = len(scope) + sum(map(len, written))
+        within = _head(2, of_scope)
+        # At once, because copies of as much as this cost more than all the rest.
+        return b"".join([_head(1, len(about) + len(within) + of_scope), about, within, scope, *written])
+
     return encode
 
 
-def span_message(span: QuickSpan) -> bytes:
-    """The `Span` message."""
-    message = b"\x0a\x10%b\x12\x08%b\x22\x08%b%b%b%b%b" % (
-        bytes.fromhex(span.trace_id),
-        bytes.fromhex(span.id),
-        bytes.fromhex(span.parent_id),
-        _common(span.template),
+def _span(span: QuickSpan) -> bytes:
+    """A span, as one of the fields of its scope."""
+    parent, message_id, entry_id = span.parent, span.message_id.encode("utf-8", "replace"), span.entry_id.encode()
+    message = _layout(span.template, span.parent_is_remote, len(message_id), len(entry_id)) % (
+        bytes.fromhex(parent[3:35]),
+        span.id,
+        bytes.fromhex(parent[36:52]),
         _times.pack(b"\x39", span.started, b"\x41", span.ended),
-        b"".join([_attribute(name, value) for name, value in span.attributes.items()]),
-        _remote if span.parent_is_remote else _local,
+        message_id,
+        entry_id,
     )
-    if span.state:
-        message += _field(3, span.state.encode())
-    if span.name != span.template.name:
-        message += _field(5, span.name.encode())
-    if span.events or span.links or span.status.value:
+    if span.attributes or span.events or span.links or span.status or span.state or span.name:
         message += _unusual(span).SerializeToString()
-    return message
+    return _head(2, len(message)) + message
 
 
 @lru_cache(maxsize=1000)
-def _common(template: Template) -> bytes:
-    """What all spans of a template have in common."""
+def _layout(template: Template, remote: bool, message_id: int, entry_id: int) -> bytes:
+    """How spans of a template are written, with ids of these sizes: what is left out comes with each span."""
     # The protocol counts kinds from 1: 0 stands for "nobody said".
-    common = Span(name=template.name, kind=Span.SpanKind.ValueType(template.kind.value + 1))
-    beginning: bytes = common.SerializeToString()
-    return beginning + b"".join(_attribute(name, value) for name, value in template.attributes.items())
+    kind = Span.SpanKind.ValueType(template.kind.value + 1)
+    flags = _is_remote if remote else _has_is_remote
+    attributes = _attributes(template.attributes)
+    common = Span(name=template.name, kind=kind, attributes=attributes, flags=flags, status=Status())
+    parts = [
+        b"\x0a\x10",
+        b"\x12\x08",
+        b"\x22\x08",
+        common.SerializeToString(),
+        _before_text(message_id_name, message_id),
+        _before_text(entry_id_name, entry_id),
+        b"",
+    ]
+    return b"%b".join(part.replace(b"%", b"%%") for part in parts)
 
 
 def _unusual(span: QuickSpan) -> Span:
     """What few spans have, in a message that is added to the others."""
     return Span(
+        trace_state=span.state or "",
+        name=span.name or "",
+        attributes=_attributes(span.attributes),
         events=[
             Span.Event(name=each.name, time_unix_nano=each.time, attributes=_attributes(each.attributes))
             for each in span.events
@@ -104,30 +116,22 @@ def _unusual(span: QuickSpan) -> Span:
             )
             for each in span.links
         ],
-        status=Status(code=Status.StatusCode.ValueType(span.status.value), message=span.description),
+        status=_status(span),
     )
 
 
-def _attribute(name: str, value: AttributeValue) -> bytes:
-    """One of a span's attributes."""
-    if value.__class__ is str and len(text := value.encode("utf-8", "replace")) < 100:
-        return _short_text(name, len(text)) + text
-    if value.__class__ is int:
-        return _number(name, value)
-    return _field(9, _key_value(name, value).SerializeToString())
+def _status(span: QuickSpan) -> Status | None:
+    if span.status is None:
+        return None
+    return Status(
+        code=Status.StatusCode.ValueType(span.status.status_code.value), message=span.status.description or ""
+    )
 
 
-@lru_cache(maxsize=1000)
-def _number(name: str, value: int) -> bytes:
-    """An attribute that is a number; the same few come again and again."""
-    return _field(9, _key_value(name, value).SerializeToString())
-
-
-@lru_cache(maxsize=10_000)
-def _short_text(name: str, length: int) -> bytes:
-    """An attribute that is a text of so many bytes, up to these."""
-    whole: bytes = _field(9, _key_value(name, "x" * length).SerializeToString())
-    return whole[: len(whole) - length]
+def _before_text(name: str, size: int) -> bytes:
+    """An attribute that is a text of so many bytes, up to these; nothing without a text."""
+    whole: bytes = _field(9, _key_value(name, "x" * size).SerializeToString())
+    return whole[: len(whole) - size] if size else b""
 
 
 def _attributes(named: Mapping[str, Any]) -> list[KeyValue]:
@@ -156,7 +160,12 @@ def _any_value(value: Any) -> AnyValue:
 
 def _field(number: int, content: bytes) -> bytes:
     """A text or a message, as the field of this number (which is less than 16)."""
-    return bytes([number << 3 | 2]) + _varint(len(content)) + content
+    return _head(number, len(content)) + content
+
+
+@lru_cache(maxsize=10_000)
+def _head(number: int, length: int) -> bytes:
+    return bytes([number << 3 | 2]) + _varint(length)
 
 
 def _varint(number: int) -> bytes:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
@@ -17,6 +18,10 @@ from opentelemetry.util.types import Attributes, AttributeValue
 
 sink: Callable[[QuickSpan], object] | None = None
 """Where these spans go when they have ended; `None` where the SDK's are to be used. Set by `configure`."""
+
+
+message_id_name, entry_id_name = "messaging.message.id", "eventcore.entry.id"
+_ids = frozenset((message_id_name, entry_id_name))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +33,18 @@ class Template:
     attributes: Mapping[str, str | int]
 
 
+@lru_cache(maxsize=1000)
+def also(template: Template, key: str, value: str | int) -> Template:
+    """The same with one attribute more, that many spans have."""
+    return replace(template, attributes={**template.attributes, key: value})
+
+
+def everything(template: Template, message_id: str, entry_id: str) -> dict[str, str | int]:
+    """All attributes that a span begins with."""
+    ids = {message_id_name: message_id, entry_id_name: entry_id}
+    return {**template.attributes, **{name: value for name, value in ids.items() if value}}
+
+
 class Event(NamedTuple):
     """Something that happened during a span."""
 
@@ -37,40 +54,41 @@ class Event(NamedTuple):
 
 
 class QuickSpan(Span):
-    """A span below a sampled parent. Ids are in hexadecimal digits, as the wire has them."""
+    """A span below a sampled parent, whose `traceparent` must be valid; of an event, and an entry, if they have ids."""
 
-    __slots__ = (
-        "attributes", "description", "ended", "events", "flags", "id", "links", "name", "parent_id", "parent_is_remote",
-        "started", "state", "status", "template", "trace_id",
-    )  # fmt: skip
+    # What few spans have, or only at their end.
+    attributes: Mapping[str, AttributeValue] = {}
+    name: str | None = None
+    status: Status | None = None
+    events: Sequence[Event] = ()
+    links: Sequence[SpanContext] = ()
+    ended = 0
 
     def __init__(
         self,
         template: Template,
-        attributes: dict[str, AttributeValue],
+        parent: str,
+        state: str | None,
         *,
-        traceparent: str,
-        tracestate: str | None,
         remote: bool,
-        links: Sequence[SpanContext] = (),
+        message_id: str = "",
+        entry_id: str = "",
     ) -> None:
-        self.template, self.name, self.attributes, self.links = template, template.name, attributes, links
-        self.trace_id, self.parent_id, self.flags = traceparent[3:35], traceparent[36:52], traceparent[53:55]
-        self.state, self.parent_is_remote = tracestate, remote
-        self.id = f"{random.getrandbits(64) or 1:016x}"
-        self.events: Sequence[Event] = ()
-        self.status, self.description = StatusCode.UNSET, ""
-        self.started, self.ended = time.time_ns(), 0
+        self.template, self.message_id, self.entry_id = template, message_id, entry_id
+        self.parent, self.state, self.parent_is_remote = parent, state, remote
+        self.id = (random.getrandbits(64) or 1).to_bytes(8, "big")
+        self.started = time.time_ns()
 
     @property
     def traceparent(self) -> str:
         """What others continue."""
-        return f"00-{self.trace_id}-{self.id}-{self.flags}"
+        return f"{self.parent[:36]}{self.id.hex()}{self.parent[52:]}"
 
     def get_span_context(self) -> SpanContext:
         """What children need to know."""
         state = TraceState.from_header([self.state]) if self.state else None
-        return SpanContext(int(self.trace_id, 16), int(self.id, 16), False, TraceFlags(int(self.flags, 16)), state)
+        trace_id, span_id = int(self.parent[3:35], 16), int.from_bytes(self.id, "big")
+        return SpanContext(trace_id, span_id, False, TraceFlags(int(self.parent[53:], 16)), state)
 
     def is_recording(self) -> bool:
         """Until it has ended."""
@@ -84,8 +102,22 @@ class QuickSpan(Span):
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
         """Note something about it."""
-        if not self.ended:
-            self.attributes[key] = value
+        if self.ended:
+            return
+        if key in self.template.attributes or key in _ids:
+            self._have_nothing_in_common()
+        self.attributes = {**self.attributes, key: value}
+
+    def _have_nothing_in_common(self) -> None:
+        self.attributes = {**everything(self.template, self.message_id, self.entry_id), **self.attributes}
+        self.template, self.message_id, self.entry_id = Template(self.template.name, self.template.kind, {}), "", ""
+
+    def share(self, key: str, value: str | int) -> None:
+        """Note something that many spans of its sort have in common."""
+        if self.attributes:
+            self.set_attribute(key, value)
+        else:
+            self.template = also(self.template, key, value)
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
         """Note some things about it."""
@@ -113,7 +145,4 @@ class QuickSpan(Span):
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Say how it went."""
-        if isinstance(status, Status):
-            self.status, self.description = status.status_code, status.description or ""
-        else:
-            self.status, self.description = status, description or ""
+        self.status = status if isinstance(status, Status) else Status(status, description)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager
+from contextvars import ContextVar, Token
 from typing import Any, cast
 
 from opentelemetry import context, propagate, trace
@@ -24,38 +24,50 @@ from opentelemetry.trace import (
 )
 
 from .logs import without_secrets
+from .quick import QuickSpan
 
 _traceparent = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _baggage = W3CBaggagePropagator()
 _as_it_came = context.create_key("eventcore-baggage")
 _tracer = trace.get_tracer("eventcore")
+_nothing = context.Context()
 
 chosen_trace_id: ContextVar[int | None] = ContextVar("chosen_trace_id", default=None)
 """The trace id that the next root span shall get, where somebody outside has chosen one (`X-Correlation-ID`)."""
 
 
 class RecordedSpan:
-    """A span that is recorded until `end` is called; nothing may follow that. One that is forgotten is not exported.
+    """A span that is recorded until `end` is called; nothing may follow that. One that is forgotten is not exported."""
 
-    `traceparent` is what others continue.
-    """
+    __slots__ = ("_span",)
 
-    __slots__ = ("_span", "traceparent")
+    def __init__(self, span: Span) -> None:
+        self._span = span
 
-    def __init__(self, span: Span, traceparent: str) -> None:
-        self._span, self.traceparent = span, traceparent
+    @property
+    def traceparent(self) -> str:
+        """What others continue."""
+        span = self._span
+        return span.traceparent if isinstance(span, QuickSpan) else traceparent_of(span.get_span_context())
 
     def within(self, around: context.Context) -> context.Context:
         """The context in which this span is the current one."""
         return trace.set_span_in_context(self._span, around)
 
+    def note(self, name: str, value: str | int) -> None:
+        """Note something about it."""
+        self._span.set_attribute(name, value)
+
     def end(self, outcome: str | None = None, error: BaseException | None = None) -> None:
         """End the span: how, where there are several ways, and because of what, where it is a failure."""
-        if outcome is not None:
-            self._span.set_attribute("eventcore.outcome", outcome)
+        span = self._span
+        if outcome is not None and isinstance(span, QuickSpan):
+            span.share("eventcore.outcome", outcome)
+        elif outcome is not None:
+            span.set_attribute("eventcore.outcome", outcome)
         if error is not None:
             self.fail(error)
-        self._span.end()
+        span.end()
 
     def fail(self, error: BaseException) -> None:
         """Note what went wrong, before the end."""
@@ -65,27 +77,35 @@ class RecordedSpan:
         self._span.set_status(StatusCode.ERROR, said)
 
 
-@contextmanager
-def current(span: RecordedSpan | SpanContext, baggage: str | None = None) -> Iterator[None]:
+class _Current:
+    """Within a `with`, a context is the current one. Plain, for it is made for every event."""
+
+    __slots__ = ("_around", "_token")
+    _token: Token[context.Context]
+
+    def __init__(self, around: context.Context) -> None:
+        self._around = around
+
+    def __enter__(self) -> None:
+        self._token = context.attach(self._around)
+
+    def __exit__(self, *_: object) -> None:
+        context.detach(self._token)
+
+
+def current(span: RecordedSpan | SpanContext, baggage: str | None = None) -> AbstractContextManager[None]:
     """Let what happens within, and what is sent to others, be part of a span (recorded here or not), with baggage."""
     around = with_baggage(baggage)
     if isinstance(span, RecordedSpan):
-        around = span.within(around)
-    else:
-        around = trace.set_span_in_context(NonRecordingSpan(span), around)
-    token = context.attach(around)
-    try:
-        yield
-    finally:
-        context.detach(token)
+        return _Current(span.within(around))
+    return _Current(trace.set_span_in_context(NonRecordingSpan(span), around))
 
 
 def with_baggage(baggage: str | None) -> context.Context:
     """A context with the baggage of a W3C header, as far as it is valid, and nothing else."""
-    around = context.Context()
     if not baggage:
-        return around
-    around = _baggage.extract({"baggage": baggage}, around)
+        return _nothing
+    around = _baggage.extract({"baggage": baggage}, _nothing)
     return context.set_value(_as_it_came, (baggage, get_all(around)), around) if get_all(around) else around
 
 
@@ -121,11 +141,9 @@ def start_span(
     links: Sequence[SpanContext] = (),
 ) -> RecordedSpan | None:
     """Begin a span under a parent, or a trace of its own; `None` where the sampler doesn't want it."""
-    around = context.Context()
-    if parent is not None:
-        around = trace.set_span_in_context(NonRecordingSpan(parent), around)
+    around = _nothing if parent is None else trace.set_span_in_context(NonRecordingSpan(parent), _nothing)
     span = _tracer.start_span(name, around, kind, attributes, [Link(each) for each in links])
-    return RecordedSpan(span, traceparent_of(span.get_span_context())) if span.is_recording() else None
+    return RecordedSpan(span) if span.is_recording() else None
 
 
 def is_valid(traceparent: str) -> bool:
