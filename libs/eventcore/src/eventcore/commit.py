@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
+from itertools import chain
 from math import isnan
-from typing import Any
+from typing import Any, cast
 
 from . import telemetry
 from .envelope import Origin, encode, new_id
@@ -79,11 +80,15 @@ _acknowledged = Committed()
 
 @dataclass(slots=True)
 class Work:
-    """One transaction to commit, with where it comes from and, for a delivery, what it settles."""
+    """One transaction to commit, with where it comes from and, for a delivery, what it settles.
+
+    `call` is what it was compiled to, until it is sent; `sent` are the events in it.
+    """
 
     transaction: Transaction
     origin: Origin
     fence: Fence | None = None
+    call: Call | None = None
     sent: Sequence[Sent] = ()
 
 
@@ -100,6 +105,14 @@ class Committer:
         self.pipe = pipe
         self._prefix = prefix
         self._cap = "" if stream_cap is None else str(stream_cap)
+
+    def compile(self, work: Work) -> None:
+        """Do now what `commit_all` would do: cheaper by half while what it is made of is still in the CPU's cache.
+
+        Raises `TypeError` or `ValueError` for what can't be committed.
+        """
+        keys, arguments = compile_transaction(work, self._prefix, self._cap)
+        work.call = Call(commit_script(allow_oom=work.fence is not None), keys, arguments)
 
     async def commit_all(self, work: Sequence[Work], acknowledgements: Sequence[Acknowledgement] = ()) -> list[Answer]:
         """Commit each piece of work on its own, in order, then acknowledge; the answers, an exception where one failed.
@@ -129,7 +142,7 @@ class Committer:
         replies: list[Reply] = [None] * len(work)
         for i, each in enumerate(work):
             try:
-                calls[i] = self._call(each)
+                calls[i] = self._take_call(each)
             except Exception as error:  # noqa: BLE001 - what one handler decided must not hurt its neighbours
                 replies[i] = error
         xacks: list[Command] = [
@@ -140,9 +153,12 @@ class Committer:
             replies[i] = answer
         return replies + answers[len(calls) :]
 
-    def _call(self, work: Work) -> Call:
-        keys, arguments = compile_transaction(work, self._prefix, self._cap)
-        return Call(commit_script(allow_oom=work.fence is not None), keys, arguments)
+    def _take_call(self, work: Work) -> Call:
+        """What to send, once: whoever sends the work again sends new events, with spans of their own."""
+        if work.call is None:
+            self.compile(work)
+        call, work.call = work.call, None
+        return cast("Call", call)
 
 
 _outcomes: dict[type, str] = {Committed: "committed", Duplicate: "duplicate", GuardsFailed: "guards_failed"}
@@ -198,16 +214,17 @@ class _HashPlan:
         self.values: list[str] = []
 
     def arguments(self) -> list[Argument]:
-        """Reads (field, operator, operand, amount to add) and plain writes (field, value), each with their number."""
+        """What is read (fields; operator, operand, amount to add of each), and what is written, each with its number."""
         additions = self.additions
-        reads: list[Argument] = [len(self.guards)]
+        names: list[Argument] = []
+        rules: list[Argument] = []
         for name, guard in self.guards:
-            reads += (name, guard.operator, guard.operand, additions.pop(name, ""))
-        reads[0] = len(self.guards) + len(additions)
+            names.append(name)
+            rules += (guard.operator, guard.operand, additions.pop(name, ""))
         for name, amount in additions.items():
-            reads += (name, "", "", amount)
-        reads.append(len(self.values) // 2)
-        return reads + self.values
+            names.append(name)
+            rules += ("", "", amount)
+        return [len(names), *names, *rules, len(self.values), *self.values]
 
 
 class _Plan:
@@ -254,9 +271,9 @@ class _Plan:
             self.expect("string", guard.place.key)
             self.texts += (self.key(guard.place.key), guard.operator, guard.operand)
 
-    def write(self, *arguments: Argument) -> None:
+    def write(self, command: str, key: str, *arguments: Argument) -> None:
         self.written += 1
-        self.writes += arguments
+        self.writes += (command, self.key(key), len(arguments), *arguments)
 
     def add_to_field(self, write: AddToField) -> None:
         additions = self.hash(write.field.key).additions
@@ -270,9 +287,9 @@ class _Plan:
             self.texts += (self.key(write.text.key), "", "")
         self.expect("string", write.text.key)
         if write.ttl is None:
-            self.write("set", self.key(write.text.key), write.value)
+            self.write("SET", write.text.key, write.value)
         else:
-            self.write("setpx", self.key(write.text.key), write.value, milliseconds(write.ttl))
+            self.write("SET", write.text.key, write.value, "PX", milliseconds(write.ttl))
 
     def add_member(self, write: AddMember) -> None:
         score = float(write.score)
@@ -280,40 +297,37 @@ class _Plan:
             raise ValueError(f"{write.key}: the score of {write.member} is not a number")
         self.expect("sorted set", write.key)
         self.sets[self.key(write.key)] = None
-        self.write("zadd", self.key(write.key), repr(score), write.member)
+        self.write("ZADD", write.key, repr(score), write.member)
 
     def remove_member(self, write: RemoveMember) -> None:
         self.expect("sorted set", write.key)
         self.sets[self.key(write.key)] = None
-        self.write("zrem", self.key(write.key), write.member)
+        self.write("ZREM", write.key, write.member)
 
     def expire(self, write: Expire) -> None:
-        self.write("pexpire", self.key(write.key), milliseconds(write.ttl))
+        self.write("PEXPIRE", write.key, milliseconds(write.ttl))
 
     def delete(self, write: Delete) -> None:
         self.deleted.add(write.key)
-        self.write("del", self.key(write.key))
+        self.write("DEL", write.key)
 
     def publish(self, write: Publish) -> None:
         self.expect("stream", write.event.stream)
-        number = self.key(write.event.stream)
-        self.streams[number] = self._cap
+        self.streams[self.key(write.event.stream)] = self._cap
         origin, event_id, span = self._origin, write.event_id, None
         if telemetry.records(origin.traceparent):
             event_id = event_id or new_id()
             origin, span = traced(write.event, origin, event_id)
         self.sent.append(Sent(write.event.stream, span))
-        self.write("xadd", number, "", 2, "event", encode(write.event, origin, event_id))
+        self.write("XADD", write.event.stream, "*", "event", encode(write.event, origin, event_id))
 
     def append(self, write: Append) -> None:
         if not 1 <= len(write.fields) <= _most_entry_fields or (write.max_length or 0) < 0:
             raise ValueError(f"{write.stream}: the server would not take such an entry")
         self.expect("stream", write.stream)
-        number = self.key(write.stream)
-        self.streams.setdefault(number, "")
-        flat = [part for pair in write.fields for part in pair]
-        limit = "" if write.max_length is None else write.max_length
-        self.write("xadd", number, limit, len(flat), *flat)
+        self.streams.setdefault(self.key(write.stream), "")
+        limit: tuple[Argument, ...] = () if write.max_length is None else ("MAXLEN", "~", write.max_length)
+        self.write("XADD", write.stream, *limit, "*", *chain.from_iterable(write.fields))
 
     def finish(self, fence: Fence | None) -> tuple[list[str], list[Argument]]:
         """KEYS and ARGV, sections in the order in which the script reads them."""

@@ -26,6 +26,8 @@ from .telemetry import measurements
 log = logging.getLogger(__name__)
 
 _survivable = (EventcoreError, NoGroup)
+# One being read, one being decided upon, one being committed: so the server and we work at the same time.
+_batches_in_hand = 3
 
 
 class Consumer:
@@ -49,7 +51,7 @@ class Consumer:
         )
         self.holding = Holding(
             router.group,
-            limit=settings.consumer_concurrency if router.is_async else 2 * settings.consumer_batch,
+            limit=settings.consumer_concurrency if router.is_async else _batches_in_hand * settings.consumer_batch,
             waiting_limit=settings.consumer_waiting,
         )
         self._retries = Retries(member, self.holding, self._start, self._give_up, batch=settings.consumer_batch)
