@@ -17,7 +17,7 @@ from .envelope import Origin, encode, new_id
 from .errors import Conflict, EventcoreError, StreamFull
 from .pipe import Argument, Command, Pipe, Reply
 from .script import Call, Script, run_all
-from .sending import Sent, measure, traced
+from .sending import end_spans, measure, traced
 from .telemetry.measurements import commit_duration
 from .transaction import (
     AddMember,
@@ -82,14 +82,15 @@ _acknowledged = Committed()
 class Work:
     """One transaction to commit, with where it comes from and, for a delivery, what it settles.
 
-    `call` is what it was compiled to, until it is sent; `sent` are the events in it.
+    `call` is what it was compiled to, until it is sent; `streams` and `spans` are those of the events in it.
     """
 
     transaction: Transaction
     origin: Origin
     fence: Fence | None = None
     call: Call | None = None
-    sent: Sequence[Sent] = ()
+    streams: Sequence[str] = ()
+    spans: Sequence[telemetry.RecordedSpan] = ()
 
 
 @cache
@@ -105,6 +106,14 @@ class Committer:
         self.pipe = pipe
         self._prefix = prefix
         self._cap = "" if stream_cap is None else str(stream_cap)
+
+    async def load_script(self) -> None:
+        """Let the server know the script before it is called: what is sent before the first answer, and after it, would
+        else run in another order.
+
+        Raises what the server answers, `Unavailable` or `OutcomeUnknown`.
+        """
+        await self.pipe.execute("SCRIPT", "LOAD", commit_script(allow_oom=True).source)
 
     def compile(self, work: Work) -> None:
         """Do now what `commit_all` would do: cheaper by half while what it is made of is still in the CPU's cache.
@@ -176,12 +185,11 @@ def _measure(
         commit_duration.record(
             seconds, settling.group if settling else None, _outcomes.get(kind, "failed"), count=count
         )
-    sent = [
-        (each_sent, answer if isinstance(answer, Exception) else None)
-        for each, answer in zip(work, answers, strict=False)
-        if each.sent and not isinstance(answer, Duplicate | GuardsFailed)  # else nothing was sent
-        for each_sent in each.sent
-    ]
+    sent: list[tuple[str, object]] = []
+    for piece, answer in zip(work, answers, strict=False):
+        if piece.streams and not isinstance(answer, Duplicate | GuardsFailed):  # else nothing was sent
+            sent += [(stream, answer) for stream in piece.streams]
+            end_spans(piece.spans, answer if isinstance(answer, Exception) else None)
     measure(sent, seconds)
 
 
@@ -232,7 +240,7 @@ class _Plan:
 
     __slots__ = (
         "_cap", "_keys", "_kinds", "_origin", "_prefix",
-        "deleted", "hashes", "sent", "sets", "streams", "texts", "writes", "written",
+        "deleted", "hashes", "published", "sets", "spans", "streams", "texts", "writes", "written",
     )  # fmt: skip
 
     def __init__(self, origin: Origin, prefix: str, cap: str) -> None:
@@ -246,7 +254,8 @@ class _Plan:
         self.streams: dict[int, str] = {}
         self.writes: list[Argument] = []
         self.written = 0
-        self.sent: list[Sent] = []
+        self.published: list[str] = []
+        self.spans: list[telemetry.RecordedSpan] = []
 
     def key(self, name: str) -> int:
         """The key's number, from 1 in the order in which keys are first named."""
@@ -314,11 +323,13 @@ class _Plan:
     def publish(self, write: Publish) -> None:
         self.expect("stream", write.event.stream)
         self.streams[self.key(write.event.stream)] = self._cap
-        origin, event_id, span = self._origin, write.event_id, None
+        origin, event_id = self._origin, write.event_id
         if telemetry.records(origin.traceparent):
             event_id = event_id or new_id()
             origin, span = traced(write.event, origin, event_id)
-        self.sent.append(Sent(write.event.stream, span))
+            if span is not None:
+                self.spans.append(span)
+        self.published.append(write.event.stream)
         self.write("XADD", write.event.stream, "*", "event", encode(write.event, origin, event_id))
 
     def append(self, write: Append) -> None:
@@ -384,7 +395,7 @@ def compile_transaction(work: Work, prefix: str = "", cap: str = "") -> tuple[li
         if planned is None:
             raise TypeError(f"{write!r} is not a write")
         planned(plan, write)
-    work.sent = plan.sent
+    work.streams, work.spans = plan.published, plan.spans
     return plan.finish(work.fence)
 
 

@@ -39,7 +39,7 @@ class Consumer:
     def __init__(self, store: Store, router: Router) -> None:
         settings = self._settings = store.settings
         self.router = router
-        self._commands = store.commands
+        self._commands, self._committer = store.commands, store.committer
         self._reader = store.reader(f"reader of {router.group}")
         self.member = member = GroupMember(
             store.commands,
@@ -58,7 +58,7 @@ class Consumer:
         self._takeover = Takeover(member, self._retries, self.holding, settings)
         self._processor = Processor(
             router,
-            store.committer,
+            self._committer,
             consumer=member.consumer,
             source=store.source,
             dead_letter_cap=settings.dlq_keep_entries,
@@ -176,6 +176,7 @@ class Consumer:
                 log.error("%s on %s was gone, with all it remembered: it begins anew", self.router.group, stream)
         await notice_losses(self._commands, self.member.streams, self._settings.key_prefix)
         await self._takeover.beat_once()
+        await self._committer.load_script()
         for stream in self.member.streams:
             last = ""
             while pending := await self.member.pending(stream, after=last):

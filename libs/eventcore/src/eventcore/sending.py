@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from . import telemetry
 from .envelope import Origin, encode, new_id
@@ -15,40 +14,53 @@ from .pipe import Command, Pipe, Reply
 from .telemetry.measurements import publish_duration
 
 
-@dataclass(slots=True)
-class Sent:
-    """An event on its way to its stream, with its span where its trace is recorded."""
-
-    stream: str
-    span: telemetry.RecordedSpan | None = None
-
-
 async def send(
     pipe: Pipe, events: Sequence[Event], origin: Origin, *, prefix: str, event_id: str | None = None
 ) -> list[Reply]:
     """Append events to their streams, in one write; the replies. Raises as `Pipe.pipeline` does."""
+    if telemetry.records(origin.traceparent):
+        return await _send_traced(pipe, events, origin, prefix, event_id)
+    return await _append(pipe, [(event.stream, encode(event, origin, event_id)) for event in events], prefix)
+
+
+async def _append(pipe: Pipe, entries: Sequence[tuple[str, bytes]], prefix: str) -> list[Reply]:
+    """Append envelopes to streams. All that go in one write take equally long."""
     began = time.perf_counter()
-    sent: list[Sent] = []
-    commands: list[Command] = []
-    for event in events:
-        carried, chosen, span = origin, event_id, None
-        if telemetry.records(origin.traceparent):
-            chosen = event_id or new_id()
-            carried, span = traced(event, origin, chosen, batched=len(events) > 1)
-        sent.append(Sent(event.stream, span))
-        commands.append(("XADD", prefix + event.stream, "*", "event", encode(event, carried, chosen)))
-    batch = _batched(sent, origin) if len(events) > 1 else None
+    commands: list[Command] = [("XADD", prefix + stream, "*", "event", envelope) for stream, envelope in entries]
     try:
         replies = await pipe.pipeline(commands)
     except EventcoreError as error:
-        measure(((each, error) for each in sent), time.perf_counter() - began)
-        if batch is not None:
-            batch.end(error=error)
+        measure(((stream, error) for stream, _ in entries), time.perf_counter() - began)
         raise
-    errors = [reply if isinstance(reply, Exception) else None for reply in replies]
-    measure(zip(sent, errors, strict=True), time.perf_counter() - began)
-    if batch is not None:
-        batch.end(error=next(filter(None, errors), None))
+    answered = zip(entries, replies, strict=True)
+    measure(((stream, reply) for (stream, _), reply in answered), time.perf_counter() - began)
+    return replies
+
+
+async def _send_traced(
+    pipe: Pipe, events: Sequence[Event], origin: Origin, prefix: str, event_id: str | None
+) -> list[Reply]:
+    """The same, with a span for each event that is sent alone, or with one for each event's creation and one for all."""
+    alone = len(events) == 1
+    entries: list[tuple[str, bytes]] = []
+    spans: list[telemetry.RecordedSpan] = []
+    for event in events:
+        chosen = event_id or new_id()
+        carried, span = traced(event, origin, chosen, batched=not alone)
+        entries.append((event.stream, encode(event, carried, chosen)))
+        if span is not None:
+            spans.append(span)
+    if spans and not alone:
+        streams = sorted({event.stream for event in events})
+        batch = telemetry.batch_span(origin.traceparent, origin.tracestate, streams=streams, events=spans)
+        end_spans(spans)
+        spans = [] if batch is None else [batch]
+    try:
+        replies = await _append(pipe, entries, prefix)
+    except EventcoreError as error:
+        end_spans(spans, error)
+        raise
+    end_spans(spans, next((reply for reply in replies if isinstance(reply, Exception)), None))
     return replies
 
 
@@ -67,27 +79,17 @@ def traced(
     return (origin, None) if span is None else (replace(origin, traceparent=span.traceparent), span)
 
 
-def _batched(sent: Sequence[Sent], origin: Origin) -> telemetry.RecordedSpan | None:
-    """The span of them all; their own end with their creation."""
-    spans = [each.span for each in sent if each.span is not None]
-    if not spans:
-        return None
-    batch = telemetry.batch_span(
-        origin.traceparent, origin.tracestate, streams=sorted({each.stream for each in sent}), events=spans
-    )
-    for each in sent:
-        if each.span is not None:
-            each.span.end()
-            each.span = None
-    return batch
+def end_spans(spans: Iterable[telemetry.RecordedSpan], error: Exception | None = None) -> None:
+    """End them all alike."""
+    for span in spans:
+        span.end(error=error)
 
 
-def measure(answered: Iterable[tuple[Sent, Exception | None]], seconds: float) -> None:
-    """Note how long it took until the server had events (or had not): equally long for all that went in one write."""
-    streams: Counter[tuple[str, str | None]] = Counter()
-    for sent, error in answered:
-        streams[sent.stream, None if error is None else type(error).__qualname__] += 1
-        if sent.span is not None:
-            sent.span.end(error=error)
-    for key, count in streams.items():
-        publish_duration.record(seconds, *key, count=count)
+def measure(answered: Iterable[tuple[str, object]], seconds: float) -> None:
+    """Note how long it took until the server had events (or had not), given the stream and the answer of each."""
+    counts: dict[tuple[str, str | None], int] = {}
+    for stream, answer in answered:
+        key = (stream, type(answer).__qualname__ if isinstance(answer, Exception) else None)
+        counts[key] = counts.get(key, 0) + 1
+    for (stream, error), count in counts.items():
+        publish_duration.record(seconds, stream, error, count=count)
