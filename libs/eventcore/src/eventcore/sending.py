@@ -40,7 +40,7 @@ async def _append(pipe: Pipe, entries: Sequence[tuple[str, bytes]], prefix: str)
 async def _send_traced(
     pipe: Pipe, events: Sequence[Event], origin: Origin, prefix: str, event_id: str | None
 ) -> list[Reply]:
-    """The same, with a span for each event that is sent alone, or with one for each event's creation and one for all."""
+    """The same, with a span for an event sent alone; with one for the creation of each of many, and one for all."""
     alone = len(events) == 1
     entries: list[tuple[str, bytes]] = []
     spans: list[telemetry.RecordedSpan] = []

@@ -119,7 +119,7 @@ class Store:
             work = Work(transaction, origin)
             answer = await self._answer(work, resend)
             if isinstance(answer, Committed):
-                self.published_streams.update([sent.stream for sent in work.sent])
+                self.published_streams.update(work.streams)
                 for tally in transaction.counts:
                     tally.add()
                 return answer
