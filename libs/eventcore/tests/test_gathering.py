@@ -47,7 +47,8 @@ async def test_when_nothing_could_be_sent_everybody_is_told() -> None:
         raise error
 
     gathering = GatheringCommitter(commit_all)
-    assert await asyncio.gather(*(gathering.commit(work()) for _ in range(2))) == [error, error]
+    answers = await asyncio.gather(*(gathering.commit(work()) for _ in range(2)), return_exceptions=True)
+    assert answers == [error, error]
 
 
 async def test_of_commits_that_are_made_together_each_has_its_own_outcome(store: Store) -> None:

@@ -41,7 +41,7 @@ class GatheringCommitter:
         self._flushing: asyncio.Task[None] | None = None
 
     def commit(self, work: Work) -> asyncio.Future[Answer]:
-        """The answer. An exception is returned, also where `commit_all` raises it."""
+        """The answer; raises as `commit_all` does."""
         if not self._queue:
             self._flushing = asyncio.create_task(self._flush(), name="commits")
         waiting = Waiting.on(work)
@@ -53,5 +53,8 @@ class GatheringCommitter:
         try:
             answers = await self._commit_all([each.work for each in batch])
         except EventcoreError as error:
-            answers = [error] * len(batch)
-        answer_all(batch, answers)
+            for each in batch:
+                if not each.answer.done():
+                    each.answer.set_exception(error)
+        else:
+            answer_all(batch, answers)

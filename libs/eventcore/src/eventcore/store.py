@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +13,7 @@ from .commit import Answer, Committed, Committer, GuardsFailed, Work
 from .connection import Connector
 from .durability import Durability, DurableCommitter, patience
 from .envelope import Origin
-from .errors import EventcoreError, GuardFailed, OutcomeUnknown, SettingsError, StreamFull, Unavailable
+from .errors import GuardFailed, OutcomeUnknown, SettingsError, StreamFull, Unavailable
 from .event import Event
 from .gathering import GatheringCommitter
 from .pipe import Pipe, ServerError
@@ -147,13 +147,8 @@ class Store:
             raise OutcomeUnknown(str(answer), retry_after=answer.retry_after) from answer
         return answer
 
-    async def _answer_once(self, work: Work) -> Answer:
-        if self._durable is not None:
-            return await self._durable.commit(work)
-        answer = await self._gathering.commit(work)
-        if isinstance(answer, EventcoreError):
-            raise answer
-        return answer
+    def _answer_once(self, work: Work) -> Awaitable[Answer]:
+        return self._gathering.commit(work) if self._durable is None else self._durable.commit(work)
 
     async def _commit_all(self, work: Sequence[Work]) -> list[Answer]:
         return await self.committer.commit_all(work)

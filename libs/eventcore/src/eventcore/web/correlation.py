@@ -82,19 +82,19 @@ async def correlate(request: web.Request, handler: Handler) -> web.StreamRespons
     began = time.perf_counter()
     span = _start_span(request, caller) if telemetry.tracing else NonRecordingSpan(caller)
     baggage = ",".join(request.headers.getall(_baggage_header, ()))
-    token = context.attach(trace.set_span_in_context(span, telemetry.with_baggage(baggage)))
+    # Attached for good: each request is a task, which has a context of its own.
+    context.attach(trace.set_span_in_context(span, telemetry.with_baggage(baggage)))
     status = 500
     try:
         response = await handler(request)
         status = response.status
         return response
     finally:
-        context.detach(token)
         _finish(request, span, status, time.perf_counter() - began)
 
 
-async def tell(request: web.Request, response: web.StreamResponse) -> None:
-    """Signal `on_response_prepare`: every answer says which trace it belongs to."""
+def tell(request: web.Request, response: web.StreamResponse) -> None:
+    """Let an answer say which trace it belongs to."""
     response.headers[header] = correlation_id(request)
 
 

@@ -88,6 +88,7 @@ class Parameters:
 
     def __init__(self, model: type[BaseModel]) -> None:
         self.model = model
+        self._validator = model.__pydantic_validator__
         self._names: list[str] = []
         self._lists: set[str] = set()
         self._integers: set[str] = set()
@@ -118,7 +119,8 @@ class Parameters:
         if errors:
             raise problem_naming(errors)
         try:
-            return self.model.model_validate(found, by_alias=True, by_name=False)
+            read: BaseModel = self._validator.validate_python(found, by_alias=True, by_name=False)
+            return read
         except ValidationError as error:
             raise broken_rules(error, root="parameters") from None
 

@@ -122,7 +122,7 @@ def create_service(
     largest = max((endpoint.max_body for endpoint in api.endpoints), default=body_limit)
     app = web.Application(middlewares=[correlate, answer_problems], client_max_size=largest)
     app[STORE], app[SERVICE] = store, service
-    app.on_response_prepare.extend([tell, _part_while_draining])
+    app.on_response_prepare.append(_complete)
     api.add_to(app)
     add_probes(app, service, api, description)
     app.cleanup_ctx.extend([_watch_loop(service, api), _open_store, *resources, _run_service])
@@ -166,8 +166,10 @@ async def _run_service(app: web.Application) -> AsyncIterator[None]:
     await app[SERVICE].drain()
 
 
-async def _part_while_draining(request: web.Request, response: web.StreamResponse) -> None:
-    """Signal `on_response_prepare`: send clients with lasting connections elsewhere before they are cut off."""
+async def _complete(request: web.Request, response: web.StreamResponse) -> None:
+    """Signal `on_response_prepare`: what every answer says, whoever has made it."""
+    tell(request, response)
+    # Clients with lasting connections are sent elsewhere before they are cut off.
     if request.app[SERVICE].draining:
         response.headers["Connection"] = "close"
         response.force_close()

@@ -38,8 +38,12 @@ class Order(Value):
 
     def fields(self) -> dict[str, str]:
         """The fields of its hash; values that are no text are JSON."""
-        values = self.model_dump(by_alias=True, exclude_none=True, exclude={"id"})
-        return {name: to_json(value).decode() if name in _structured else value for name, value in values.items()}
+        values = {name: getattr(self, attribute) for attribute, name in _kept.items()}
+        return {
+            name: to_json(value).decode() if name in _structured else value
+            for name, value in values.items()
+            if value is not None
+        }
 
     def keep(self, ttl: timedelta) -> list[Write]:
         """Writes: have this order, for so long."""
@@ -47,6 +51,7 @@ class Order(Value):
         return [*place.set(self.fields()), place.expire(ttl), index(self.status).add(self.id)]
 
 
+_kept = {attribute: str(field.alias) for attribute, field in Order.model_fields.items() if attribute != "id"}
 _structured = frozenset({"items", "shortages"})
 
 
