@@ -108,10 +108,10 @@ class Committer:
         self._cap = "" if stream_cap is None else str(stream_cap)
 
     async def load_script(self) -> None:
-        """Let the server know the script before it is called: what is sent before the first answer, and after it, would
-        else run in another order.
+        """Let the server know the script before it is called, so that commits sent one after another run in that order.
 
-        Raises what the server answers, `Unavailable` or `OutcomeUnknown`.
+        Else those sent before the first answer would have to be sent again, after later ones. Raises what the server
+        answers, `Unavailable` or `OutcomeUnknown`.
         """
         await self.pipe.execute("SCRIPT", "LOAD", commit_script(allow_oom=True).source)
 
