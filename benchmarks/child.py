@@ -42,7 +42,7 @@ def main(who: str, work: str, url: str, count: int) -> None:
     """Measure a contestant."""
     logging.disable(logging.CRITICAL)
     prepare = import_module(modules[who]).contestants[who][work]
-    print(json.dumps(uvloop.run(measure(prepare(url, count), ours=who == "eventcore"))))
+    print(json.dumps(uvloop.run(measure(prepare(url, count), ours=who.startswith("eventcore")))))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ node_folder = Path(__file__).parent / "node"
 # Where the contestants written in Python are (`child` imports only the one that it needs).
 modules = {
     "eventcore": "benchmarks.ours",
+    "eventcore, at-least-once": "benchmarks.unguarded",
     "redis-py by hand": "benchmarks.by_hand",
     "redis-py by hand, our codec": "benchmarks.by_hand",
     "redis-py, one by one": "benchmarks.by_hand",
@@ -66,6 +67,7 @@ class Contestant:
 
 contestants = (
     Contestant("eventcore"),
+    Contestant("eventcore, at-least-once", works=(works.pipe,)),
     Contestant("redis-py by hand", works=(works.publish_batched, *works.consuming)),
     Contestant("redis-py by hand, our codec", works=works.consuming),
     Contestant("redis-py, one by one", works=(works.publish_awaiting, *works.consuming), share=0.2),

@@ -51,7 +51,7 @@ def consuming(make: Callable[[], Router]) -> Work:
     return consuming_all(lambda: [make()])
 
 
-def consuming_all(make: Callable[[], Sequence[Router]]) -> Work:
+def consuming_all(make: Callable[[], Sequence[Router]], *, store: Callable[[str], Store] = store) -> Work:
     """A consumer with each of these routers, until all groups have read everything, and finished what was theirs."""
 
     async def prepare(url: str, count: int) -> Timed:
