@@ -110,8 +110,7 @@ class Committer:
     async def load_script(self) -> None:
         """Let the server know the script before it is called, so that commits sent one after another run in that order.
 
-        Else those sent before the first answer would have to be sent again, after later ones. Raises what the server
-        answers, `Unavailable` or `OutcomeUnknown`.
+        Else those sent before the first answer would have to be sent again, after later ones. Raises as `execute` does.
         """
         await self.pipe.execute("SCRIPT", "LOAD", commit_script(allow_oom=True).source)
 
@@ -185,12 +184,14 @@ def _measure(
         commit_duration.record(
             seconds, settling.group if settling else None, _outcomes.get(kind, "failed"), count=count
         )
-    sent: list[tuple[str, object]] = []
+    streams: list[str] = []
+    said: list[Answer] = []
     for piece, answer in zip(work, answers, strict=False):
         if piece.streams and not isinstance(answer, Duplicate | GuardsFailed):  # else nothing was sent
-            sent += [(stream, answer) for stream in piece.streams]
+            streams += piece.streams
+            said += [answer] * len(piece.streams)
             end_spans(piece.spans, answer if isinstance(answer, Exception) else None)
-    measure(sent, seconds)
+    measure(streams, said, seconds)
 
 
 def _answer(reply: Reply, transaction: Transaction) -> Answer:
@@ -222,7 +223,7 @@ class _HashPlan:
         self.values: list[str] = []
 
     def arguments(self) -> list[Argument]:
-        """What is read (fields; operator, operand, amount to add of each), and what is written, each with its number."""
+        """What is read (fields; operator, operand, amount to add of each) and what is written, each with its number."""
         additions = self.additions
         names: list[Argument] = []
         rules: list[Argument] = []

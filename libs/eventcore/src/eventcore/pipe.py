@@ -234,15 +234,17 @@ class Pipe:
             raise reply
         return reply
 
-    async def pipeline(self, commands: Sequence[Command]) -> list[Reply]:
+    def pipeline(self, commands: Sequence[Command]) -> Awaitable[list[Reply]]:
         """Send commands back to back; their replies in order, an exception standing where a command failed.
 
         Raises `Unavailable` when nothing was sent, `OutcomeUnknown` when the connection died in between.
         """
-        if not commands:
-            return []
-        link = self._open_link or await self._connected_link()
-        return await link.send(commands)
+        if commands and (link := self._open_link) is not None:
+            return link.send(commands)
+        return self._send_once_connected(commands)
+
+    async def _send_once_connected(self, commands: Sequence[Command]) -> list[Reply]:
+        return await (await self._connected_link()).send(commands) if commands else []
 
     @property
     def _open_link(self) -> _Link | None:

@@ -253,7 +253,8 @@ class Processor:
         ]
         answered = [*([each] for each in full), *bare.values()]
         try:
-            answers = await self.committer.commit_all([each.work or self._work(each) for each in full], acknowledgements)
+            work = [each.work or self._work(each) for each in full]
+            answers = await self.committer.commit_all(work, acknowledgements)
         except Unavailable as error:
             answers = [error] * len(answered)
         except WrongPassword as error:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import replace
+from itertools import repeat
 
 from . import telemetry
 from .envelope import Origin, encode, new_id
@@ -14,26 +15,26 @@ from .pipe import Command, Pipe, Reply
 from .telemetry.measurements import publish_duration
 
 
-async def send(
+def send(
     pipe: Pipe, events: Sequence[Event], origin: Origin, *, prefix: str, event_id: str | None = None
-) -> list[Reply]:
+) -> Coroutine[None, None, list[Reply]]:
     """Append events to their streams, in one write; the replies. Raises as `Pipe.pipeline` does."""
     if telemetry.records(origin.traceparent):
-        return await _send_traced(pipe, events, origin, prefix, event_id)
-    return await _append(pipe, [(event.stream, encode(event, origin, event_id)) for event in events], prefix)
+        return _send_traced(pipe, events, origin, prefix, event_id)
+    return _append(pipe, [(event.stream, encode(event, origin, event_id)) for event in events], prefix)
 
 
 async def _append(pipe: Pipe, entries: Sequence[tuple[str, bytes]], prefix: str) -> list[Reply]:
     """Append envelopes to streams. All that go in one write take equally long."""
     began = time.perf_counter()
+    streams = [stream for stream, _ in entries]
     commands: list[Command] = [("XADD", prefix + stream, "*", "event", envelope) for stream, envelope in entries]
     try:
         replies = await pipe.pipeline(commands)
     except EventcoreError as error:
-        measure(((stream, error) for stream, _ in entries), time.perf_counter() - began)
+        measure(streams, repeat(error), time.perf_counter() - began)
         raise
-    answered = zip(entries, replies, strict=True)
-    measure(((stream, reply) for (stream, _), reply in answered), time.perf_counter() - began)
+    measure(streams, replies, time.perf_counter() - began)
     return replies
 
 
@@ -85,10 +86,10 @@ def end_spans(spans: Iterable[telemetry.RecordedSpan], error: Exception | None =
         span.end(error=error)
 
 
-def measure(answered: Iterable[tuple[str, object]], seconds: float) -> None:
+def measure(streams: Sequence[str], answers: Iterable[object], seconds: float) -> None:
     """Note how long it took until the server had events (or had not), given the stream and the answer of each."""
     counts: dict[tuple[str, str | None], int] = {}
-    for stream, answer in answered:
+    for stream, answer in zip(streams, answers, strict=False):
         key = (stream, type(answer).__qualname__ if isinstance(answer, Exception) else None)
         counts[key] = counts.get(key, 0) + 1
     for (stream, error), count in counts.items():
