@@ -39,28 +39,24 @@ chosen_trace_id: ContextVar[int | None] = ContextVar("chosen_trace_id", default=
 class RecordedSpan:
     """A span that is recorded until `end` is called; nothing may follow that. One that is forgotten is not exported."""
 
-    __slots__ = ("_span",)
+    __slots__ = ("span",)
 
     def __init__(self, span: Span) -> None:
-        self._span = span
+        self.span = span
 
     @property
     def traceparent(self) -> str:
         """What others continue."""
-        span = self._span
+        span = self.span
         return span.traceparent if isinstance(span, QuickSpan) else traceparent_of(span.get_span_context())
-
-    def within(self, around: context.Context) -> context.Context:
-        """The context in which this span is the current one."""
-        return trace.set_span_in_context(self._span, around)
 
     def note(self, name: str, value: str | int) -> None:
         """Note something about it."""
-        self._span.set_attribute(name, value)
+        self.span.set_attribute(name, value)
 
     def end(self, outcome: str | None = None, error: BaseException | None = None) -> None:
         """End the span: how, where there are several ways, and because of what, where it is a failure."""
-        span = self._span
+        span = self.span
         if outcome is not None and isinstance(span, QuickSpan):
             span.share("eventcore.outcome", outcome)
         elif outcome is not None:
@@ -72,9 +68,9 @@ class RecordedSpan:
     def fail(self, error: BaseException) -> None:
         """Note what went wrong, before the end."""
         said, lines = without_secrets(str(error)), "".join(traceback.format_exception(error))
-        self._span.record_exception(error, {"exception.message": said, "exception.stacktrace": without_secrets(lines)})
-        self._span.set_attribute("error.type", type(error).__qualname__)
-        self._span.set_status(StatusCode.ERROR, said)
+        self.span.record_exception(error, {"exception.message": said, "exception.stacktrace": without_secrets(lines)})
+        self.span.set_attribute("error.type", type(error).__qualname__)
+        self.span.set_status(StatusCode.ERROR, said)
 
 
 class _Current:
@@ -95,10 +91,9 @@ class _Current:
 
 def current(span: RecordedSpan | SpanContext, baggage: str | None = None) -> AbstractContextManager[None]:
     """Let what happens within, and what is sent to others, be part of a span (recorded here or not), with baggage."""
-    around = with_baggage(baggage)
-    if isinstance(span, RecordedSpan):
-        return _Current(span.within(around))
-    return _Current(trace.set_span_in_context(NonRecordingSpan(span), around))
+    around = with_baggage(baggage) if baggage else _nothing
+    within = span.span if isinstance(span, RecordedSpan) else NonRecordingSpan(span)
+    return _Current(trace.set_span_in_context(within, around))
 
 
 def with_baggage(baggage: str | None) -> context.Context:
