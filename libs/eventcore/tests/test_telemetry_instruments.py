@@ -23,7 +23,7 @@ def only_for_this_test() -> Iterator[None]:
 @pytest.fixture
 def durations() -> Durations:
     """A histogram with three buckets."""
-    return Durations("brew.duration", "Time to brew", (0.1, 1.0), ("tea.kind",))
+    return Durations("brew.duration", "s", "Time to brew", ("tea.kind",), bounds=(0.1, 1.0))
 
 
 def scraped(name: str) -> list[str]:

@@ -7,8 +7,8 @@ have recorded, on all ways, under the names that they have here.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar, Literal
 
 Value = str | int | None
@@ -20,6 +20,7 @@ catalogue: list[Instrument] = []
 """Every instrument of this process: eventcore's own, and those of the modules that have been imported."""
 
 
+@dataclass(eq=False, repr=False)
 class Instrument:
     """A metric with few values for each of its attributes: every combination takes memory for good.
 
@@ -28,42 +29,28 @@ class Instrument:
     """
 
     kind: ClassVar[Kind]
+    name: str
+    unit: str
+    description: str
+    attributes: tuple[str, ...] = ()
+    _: KW_ONLY
+    constant: Mapping[str, str] = field(default_factory=dict)
 
-    def __init__(
-        self,
-        name: str,
-        unit: str,
-        description: str,
-        attributes: Sequence[str] = (),
-        *,
-        constant: Mapping[str, str] | None = None,
-    ) -> None:
-        self.name, self.unit, self.description = name, unit, description
-        self.attributes, self.constant = tuple(attributes), dict(constant or {})
+    def __post_init__(self) -> None:
         catalogue.append(self)
 
     def attributes_of(self, key: Key) -> dict[str, str | int]:
         """What is exported of a key."""
         named = zip(self.attributes, key, strict=True)
-        return self.constant | {name: value for name, value in named if value is not None}
+        return {**self.constant, **{name: value for name, value in named if value is not None}}
 
 
+@dataclass(eq=False, repr=False)
 class Counts(Instrument):
     """A counter."""
 
     kind = "counter"
-
-    def __init__(
-        self,
-        name: str,
-        unit: str,
-        description: str,
-        attributes: Sequence[str] = (),
-        *,
-        constant: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(name, unit, description, attributes, constant=constant)
-        self.cells: dict[Key, float] = {}
+    cells: dict[Key, float] = field(default_factory=dict, init=False)
 
     def add(self, *key: Value, count: float = 1) -> None:
         """So many more; with a count of 0 the key is shown from now on, so that its first increase can be seen."""
@@ -86,22 +73,12 @@ class Tally:
         self.counts.add(*self.key)
 
 
+@dataclass(eq=False, repr=False)
 class Gauges(Instrument):
     """What is as it is at the moment: read when somebody asks, from whoever knows."""
 
     kind = "gauge"
-
-    def __init__(
-        self,
-        name: str,
-        unit: str,
-        description: str,
-        attributes: Sequence[str] = (),
-        *,
-        constant: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(name, unit, description, attributes, constant=constant)
-        self._sources: list[Callable[[], Reading]] = []
+    _sources: list[Callable[[], Reading]] = field(default_factory=list, init=False)
 
     def watch(self, source: Callable[[], Reading]) -> Callable[[], None]:
         """Read from `source` too, until the returned function is called."""
@@ -124,23 +101,14 @@ class Cell:
         self.lowest, self.highest = float("inf"), 0.0
 
 
+@dataclass(eq=False, repr=False)
 class Durations(Instrument):
     """A histogram of seconds, in buckets with these upper bounds."""
 
     kind = "histogram"
-
-    def __init__(
-        self,
-        name: str,
-        description: str,
-        bounds: tuple[float, ...],
-        attributes: Sequence[str] = (),
-        *,
-        constant: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(name, "s", description, attributes, constant=constant)
-        self.bounds = bounds
-        self.cells: dict[Key, Cell] = {}
+    _: KW_ONLY
+    bounds: tuple[float, ...]
+    cells: dict[Key, Cell] = field(default_factory=dict, init=False)
 
     def record(self, seconds: float, *key: Value, count: int = 1) -> None:
         """Something took so long, so many times."""

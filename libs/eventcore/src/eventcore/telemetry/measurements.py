@@ -26,26 +26,29 @@ _seconds = (
 
 process_duration = Durations(
     "messaging.process.duration",
+    "s",
     "Time from a delivery's being handed out to its end, by event type and outcome",
-    _seconds,
     (_stream, _group, _type, _outcome),
+    bounds=_seconds,
     constant=_redis | {"messaging.operation.name": "process"},
 )
 """Outcomes: `handled`, `ignored`, `duplicate`, `failed` or `dead_lettered`."""
 
 publish_duration = Durations(
     "messaging.client.operation.duration",
+    "s",
     "Time from publishing an event until the server has it",
-    _seconds,
     (_stream, "error.type"),
+    bounds=_seconds,
     constant=_redis | {"messaging.operation.name": "send", "messaging.operation.type": "send"},
 )
 
 commit_duration = Durations(
     "eventcore.commit.duration",
+    "s",
     "Time from sending a commit until its answer; without a group where it settles no delivery",
-    _seconds,
     (_group, _outcome),
+    bounds=_seconds,
     constant=_redis,
 )
 """Outcomes: `committed`, `duplicate`, `guards_failed` or `failed`."""
@@ -133,14 +136,16 @@ paused = Gauges(
 )
 event_loop_delay = Durations(
     "eventcore.event_loop.delay",
+    "s",
     "How late the event loop is: what blocks it makes everything else wait for so long",
-    _seconds,
+    bounds=_seconds,
 )
 request_duration = Durations(
     "http.server.request.duration",
+    "s",
     "Duration of HTTP server requests",
-    (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
     ("http.request.method", "url.scheme", "http.route", "http.response.status_code", "error.type"),
+    bounds=(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
 )
 uptime = Gauges("process.uptime", "s", "Time since the start")
 
