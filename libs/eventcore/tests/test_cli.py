@@ -378,7 +378,9 @@ def test_it_connects_by_tls(start_server: StartServer, certificate: TlsFiles) ->
 
 
 @contextmanager
-def sentinel(master: Server, directory: Path, tls: TlsFiles | None = None, password: str = "") -> Iterator[int]:
+def sentinel(
+    master: Server, directory: Path, tls: TlsFiles | None = None, *, password: str = "", its_own: str = ""
+) -> Iterator[int]:
     """A Sentinel that watches over a server as `main`, reached by TLS as the server is; its port."""
     program = shutil.which("redis-server") or shutil.which("valkey-server")
     if program is None:
@@ -392,6 +394,7 @@ def sentinel(master: Server, directory: Path, tls: TlsFiles | None = None, passw
         lines += [f"tls-key-file {tls.key}", f"tls-ca-cert-file {tls.ca}"]
     lines += [f"sentinel monitor main 127.0.0.1 {master.port} 1"]
     lines += [f"sentinel auth-pass main {password}"] if password else []
+    lines += [f"requirepass {its_own}"] if its_own else []
     configuration = directory / "sentinel.conf"
     configuration.write_text("\n".join([*lines, ""]))
     with subprocess.Popen([program, configuration, "--sentinel"], stdout=subprocess.PIPE, text=True) as watching:
@@ -422,7 +425,7 @@ def test_sentinel_tls_password_and_prefix_go_together(
     start_server: StartServer, certificate: TlsFiles, tmp_path: Path
 ) -> None:
     server = tls_server(start_server, certificate, password="secret")
-    with sentinel(server, tmp_path, certificate, "secret") as port:
+    with sentinel(server, tmp_path, certificate, password="secret") as port:
         through = {
             "REDIS_URL": "rediss://somewhere",
             "REDIS_PASSWORD": "secret",
@@ -436,6 +439,18 @@ def test_sentinel_tls_password_and_prefix_go_together(
         assert event["id"] == published.json["entryId"]
         wrong = run(None, "status", env={**through, "REDIS_PASSWORD": "wrong"}, status=1)
         assert one_line(wrong.stderr) == "eventcore: Redis at main by Sentinel does not accept this user or password"
+
+
+def test_sentinels_may_have_a_password_of_their_own(any_server: Server, tmp_path: Path) -> None:
+    with sentinel(any_server, tmp_path, its_own="watchword") as port:
+        through = {"REDIS_SENTINELS": f"127.0.0.1:{port}", "REDIS_SENTINEL_MASTER": "main"}
+        known = run(None, "status", "--json", env={**through, "REDIS_SENTINEL_PASSWORD": "watchword"})
+        assert known.json["redis"] == "main by Sentinel"
+        for wrong in ({}, {"REDIS_SENTINEL_PASSWORD": "wrong"}, {"REDIS_PASSWORD": "watchword"}):
+            refused = run(None, "status", env={**through, **wrong}, status=1)
+            assert one_line(refused.stderr).endswith(
+                "main by Sentinel is not known: the Sentinels want another REDIS_SENTINEL_PASSWORD"
+            )
 
 
 # Writing

@@ -138,13 +138,21 @@ def test_what_kubernetes_injects_for_services_breaks_nothing(environment: Enviro
     assert load(Settings).redis_address == "localhost:6379"
 
 
-def test_a_password_comes_from_its_variable_or_a_file(environment: Environment, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("variable", "password"),
+    [("REDIS_PASSWORD", "password"), ("REDIS_SENTINEL_PASSWORD", "sentinel_password")],
+)
+def test_a_password_comes_from_its_variable_or_a_file(
+    variable: str, password: str, environment: Environment, tmp_path: Path
+) -> None:
+    assert getattr(load(Settings), password) is None
     file = tmp_path / "password"
     file.write_text("from-the-file with spaces \n", encoding="utf-8")
-    environment(REDIS_PASSWORD_FILE=str(file))
-    assert load(Settings).password == "from-the-file with spaces "
-    environment(REDIS_PASSWORD="from-the-variable")
-    assert load(Settings).password == "from-the-variable"
+    environment(**{f"{variable}_FILE": str(file)})
+    assert getattr(load(Settings), password) == "from-the-file with spaces "
+    environment(**{variable: "from-the-variable"})
+    assert getattr(load(Settings), password) == "from-the-variable"
+    assert "from-the-variable" not in repr(load(Settings))
 
 
 def test_a_password_file_that_is_no_text_is_named(environment: Environment, tmp_path: Path) -> None:

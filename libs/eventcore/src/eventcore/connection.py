@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from redis.asyncio import ConnectionPool, Redis, Sentinel
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
+from redis.asyncio.sentinel import (
+    MasterNotFoundError,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
 from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError
 
 from .settings import Settings
 
@@ -44,6 +51,21 @@ class Connector:
                 await sentinel.aclose()
 
 
+class _Sentinels(Sentinel):
+    """Says so where the Sentinels do not let us ask; to redis-py that is one of many reasons why there is no master."""
+
+    def __init__(self, addresses: Iterable[tuple[str, int]], **options: Any) -> None:
+        Sentinel.__init__(self, addresses, sentinel_kwargs=options)
+
+    async def discover_master(self, service_name: str) -> Any:
+        try:
+            return await super().discover_master(service_name)
+        except MasterNotFoundError as error:
+            if str(error).count(AuthenticationError.__name__) < len(self.sentinels):
+                raise
+            raise AuthenticationError("the Sentinels want another REDIS_SENTINEL_PASSWORD") from error
+
+
 def _pool(settings: Settings, role: str) -> ConnectionPool:
     url = settings.redis_url.get_secret_value()
     options: dict[str, Any] = {**parse_url(url), **_options(settings, role)}
@@ -58,7 +80,7 @@ def _pool(settings: Settings, role: str) -> ConnectionPool:
     managed = SentinelManagedSSLConnection if secure else SentinelManagedConnection
     same = ("protocol", "socket_timeout", "socket_connect_timeout", "retry", "ssl_ca_certs")
     asking = {name: options[name] for name in same if name in options}
-    sentinel = Sentinel(settings.redis_sentinels, sentinel_kwargs={**asking, "ssl": secure})
+    sentinel = _Sentinels(settings.redis_sentinels, **asking, ssl=secure, password=settings.sentinel_password)
     return SentinelConnectionPool(
         settings.redis_sentinel_master or "",
         sentinel,

@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     redis_ca_file: Path | None = None
     redis_sentinels: Annotated[tuple[tuple[str, int], ...], NoDecode] = ()
     redis_sentinel_master: str | None = None
+    redis_sentinel_password: SecretStr | None = None
+    """Of the Sentinels themselves, which know Redis's own; there is none by default, whatever Redis's is."""
+    redis_sentinel_password_file: Path | None = None
     key_prefix: str = Field("", max_length=100, pattern=r"^[^\s]*$")
 
     host: str = "0.0.0.0"  # noqa: S104 - a container listens on all its interfaces
@@ -82,7 +85,7 @@ class Settings(BaseSettings):
     def _split_sentinels(cls, value: Any) -> Any:
         return tuple(_host_and_port(part) for part in value.split(",")) if isinstance(value, str) else value
 
-    @field_validator("redis_ca_file", "redis_password_file")
+    @field_validator("redis_ca_file", "redis_password_file", "redis_sentinel_password_file")
     @classmethod
     def _readable(cls, path: Path | None) -> Path | None:
         if path is not None:
@@ -103,11 +106,12 @@ class Settings(BaseSettings):
     @property
     def password(self) -> str | None:
         """The password that overrides the URL's: the variable first, then the file (without its last line break)."""
-        if self.redis_password is not None:
-            return self.redis_password.get_secret_value()
-        if self.redis_password_file is not None:
-            return self.redis_password_file.read_text(encoding="utf-8").rstrip("\r\n")
-        return None
+        return _secret(self.redis_password, self.redis_password_file)
+
+    @property
+    def sentinel_password(self) -> str | None:
+        """The password of the Sentinels, in the same way."""
+        return _secret(self.redis_sentinel_password, self.redis_sentinel_password_file)
 
     @property
     def redis_address(self) -> str:
@@ -116,6 +120,12 @@ class Settings(BaseSettings):
             return f"{self.redis_sentinel_master} by Sentinel"
         parts = urlsplit(self.redis_url.get_secret_value())
         return f"{parts.hostname}:{parts.port or 6379}"
+
+
+def _secret(value: SecretStr | None, file: Path | None) -> str | None:
+    if value is not None:
+        return value.get_secret_value()
+    return None if file is None else file.read_text(encoding="utf-8").rstrip("\r\n")
 
 
 def _host_and_port(text: str) -> tuple[str, int]:

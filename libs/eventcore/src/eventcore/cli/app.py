@@ -24,7 +24,8 @@ def connection(ctx: typer.Context, redis_url: RedisUrl = None, prefix: Prefix = 
     """See what streams, groups and dead letters are like, and act on them.
 
     Connects by the same environment variables as the services: REDIS_URL, REDIS_PASSWORD(_FILE), REDIS_CA_FILE,
-    REDIS_SENTINELS with REDIS_SENTINEL_MASTER, KEY_PREFIX. Exit status: 0 done, 1 failed, 2 wrong usage.
+    REDIS_SENTINELS with REDIS_SENTINEL_MASTER and REDIS_SENTINEL_PASSWORD(_FILE), KEY_PREFIX. Exit status: 0 done,
+    1 failed, 2 wrong usage.
     """
     ctx.obj = {"redis_url": redis_url, "prefix": prefix}
 

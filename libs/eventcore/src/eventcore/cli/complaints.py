@@ -37,6 +37,8 @@ def explain(error: Exception, address: str) -> str:
 
 
 def _login(error: Exception) -> str:
+    if "SENTINEL" in str(error):
+        return f"is not known: {error}"
     if "NOAUTH" in str(error) or "required" in str(error):
         return "asks for a password: set REDIS_PASSWORD or REDIS_PASSWORD_FILE"
     return "does not accept this user or password"
