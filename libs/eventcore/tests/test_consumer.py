@@ -213,6 +213,17 @@ async def test_with_a_key_prefix_everything_stands_behind_it(connect: Connect) -
     assert all(name.startswith("{shop}:") for name in names)
 
 
+async def test_a_consumer_that_can_not_join_says_why(store: Store) -> None:
+    consumer = Consumer(store, router_for(ship))
+    async with running(consumer):
+        await until(lambda: consumer.joined)
+        await store.redis.delete(STREAM)
+        await store.redis.set(STREAM, "somebody's string", px=60_000)
+        await until(lambda: "is not joined yet: WRONGTYPE" in (consumer.problem or ""))
+        await store.redis.delete(STREAM)
+        await until(lambda: consumer.problem is None)
+
+
 async def test_a_consumer_says_why_it_is_not_reading(store: Store) -> None:
     consumer = Consumer(store, router_for(ship))
     problems = [consumer.problem]

@@ -198,6 +198,22 @@ async def test_a_master_that_was_demoted_is_left_for_the_new_one(
         await pipe.close()
 
 
+async def test_a_replica_is_not_asked_all_the_time_whether_it_is_a_master_again(
+    open_pipe: Open, start_server: StartServer
+) -> None:
+    pipe = open_pipe(start_server(options={"shutdown-timeout": "0"}))
+    await pipe.execute("REPLICAOF", "127.0.0.1", 1)
+    began = time.monotonic()
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="READONLY"):
+            await pipe.execute("SET", "a", "b")
+        await until(lambda: not pipe.connected)
+        assert str(pipe.failure) == "the server became a replica"
+    assert time.monotonic() - began >= 2 * 0.5
+    await pipe.wait_connected()
+    await pipe.execute("REPLICAOF", "NO", "ONE")
+
+
 async def test_closing_tells_whoever_waits(open_pipe: Open) -> None:
     pipe = open_pipe()
     waiting = await busy(pipe)

@@ -72,6 +72,7 @@ class Consumer:
         self._work: set[asyncio.Task[None]] = set()
         self._defect: BaseException | None = None
         self.joined = self._joined_before = False
+        self._trouble: Exception | None = None
         self._turned_at: dict[str, float] = {}
 
     @property
@@ -90,7 +91,7 @@ class Consumer:
         if self.draining:
             return "draining"
         if not self.joined:
-            return f"{self.router.group} is not joined yet"
+            return f"{self.router.group} is not joined yet{f': {self._trouble}' if self._trouble else ''}"
         return self.holding.held_up
 
     def stop(self) -> None:
@@ -183,6 +184,7 @@ class Consumer:
                 self._retries.recover(pending)
                 last = pending[-1].entry_id
         self.joined = self._joined_before = True
+        self._trouble = None
 
     # Handling
 
@@ -238,7 +240,7 @@ class Consumer:
                 await self._takeover.beat_once()
             except _survivable as error:
                 # What a takeover has claimed may be pending on us, its reply lost: joining again finds it.
-                self.joined = False
+                self.joined, self._trouble = False, error
                 log.debug("no heartbeat: %s", error)
             await asyncio.sleep(self._settings.heartbeat_seconds)
 
@@ -251,6 +253,7 @@ class Consumer:
 
         Without a connection there is nothing to wait for but the connection.
         """
+        self._trouble = error
         if attempt == 1:
             log.warning("%s: %s; going on", self.router.group, error)
         await self._or_stop(asyncio.gather(self._reader.wait_connected(), self._commands.wait_connected()), 5)

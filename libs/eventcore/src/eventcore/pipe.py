@@ -69,7 +69,7 @@ class _Link(asyncio.Protocol):
         self._awaited: deque[tuple[int, asyncio.Future[list[Reply]]]] = deque()
         self._replies: list[Reply] = []
         self._answered = 0
-        self._demoted = False
+        self.demoted = False
         self._watch: asyncio.TimerHandle | None = None
 
     def adopt(self, connection: AbstractConnection) -> None:
@@ -110,14 +110,14 @@ class _Link(asyncio.Protocol):
                 self._take(reply)
         except hiredis.ProtocolError as error:
             self._abort(error)
-        if self._demoted:  # whoever is the master now is found by connecting again
+        if self.demoted:  # whoever is the master now is found by connecting again
             self._abort(ConnectionError("the server became a replica"))
 
     def _take(self, reply: Reply) -> None:
         self._answered += 1
         self._replies.append(reply)
         if isinstance(reply, Unavailable) and str(reply).startswith("READONLY"):
-            self._demoted = True
+            self.demoted = True
         count, future = self._awaited[0]
         if len(self._replies) == count:
             self._awaited.popleft()
@@ -278,6 +278,8 @@ class Pipe:
             self._settled.set()
             await asyncio.shield(link.lost)  # `close` cancels us, and the link has still to tell those who wait
             log.warning("lost the connection to Redis (%s): %s", self.name, self.failure or "closed by the server")
+            if link.demoted:  # until there is a new master, the next connection may lead to the same replica
+                await asyncio.sleep(random.uniform(0.5, 1))
 
     async def _open(self) -> _Link:
         connection = await self._connect()
