@@ -16,7 +16,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, Instr
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, SpanFlags, Status
 
-from .quick import QuickSpan, Template, entry_id_name, message_id_name
+from .quick import QuickSpan, Template, entry_id_name, message_id_name, outcome_name
 
 Encode = Callable[[Sequence[Any]], Any]
 
@@ -65,7 +65,7 @@ def encoder(resource: Mapping[str, Any], others: Encode, *, as_message: bool) ->
 def _span(span: QuickSpan) -> bytes:
     """A span, as one of the fields of its scope."""
     parent, message_id, entry_id = span.parent, span.message_id.encode("utf-8", "replace"), span.entry_id.encode()
-    message = _layout(span.template, span.parent_is_remote, len(message_id), len(entry_id)) % (
+    message = _layout(span.template, span.outcome, span.parent_is_remote, len(message_id), len(entry_id)) % (
         bytes.fromhex(parent[3:35]),
         span.id,
         bytes.fromhex(parent[36:52]),
@@ -79,12 +79,12 @@ def _span(span: QuickSpan) -> bytes:
 
 
 @lru_cache(maxsize=1000)
-def _layout(template: Template, remote: bool, message_id: int, entry_id: int) -> bytes:
+def _layout(template: Template, outcome: str | None, remote: bool, message_id: int, entry_id: int) -> bytes:
     """How spans of a template are written, with ids of these sizes: what is left out comes with each span."""
     # The protocol counts kinds from 1: 0 stands for "nobody said".
     kind = Span.SpanKind.ValueType(template.kind.value + 1)
     flags = _is_remote if remote else _has_is_remote
-    attributes = _attributes(template.attributes)
+    attributes = _attributes({**template.attributes, **({outcome_name: outcome} if outcome else {})})
     common = Span(name=template.name, kind=kind, attributes=attributes, flags=flags, status=Status())
     parts = [
         b"\x0a\x10",

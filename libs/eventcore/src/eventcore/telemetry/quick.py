@@ -9,8 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
@@ -20,7 +19,7 @@ sink: Callable[[QuickSpan], object] | None = None
 """Where these spans go when they have ended; `None` where the SDK's are to be used. Set by `configure`."""
 
 
-message_id_name, entry_id_name = "messaging.message.id", "eventcore.entry.id"
+message_id_name, entry_id_name, outcome_name = "messaging.message.id", "eventcore.entry.id", "eventcore.outcome"
 _ids = frozenset((message_id_name, entry_id_name))
 
 
@@ -31,12 +30,6 @@ class Template:
     name: str
     kind: SpanKind
     attributes: Mapping[str, str | int]
-
-
-@lru_cache(maxsize=1000)
-def also(template: Template, key: str, value: str | int) -> Template:
-    """The same with one attribute more, that many spans have."""
-    return replace(template, attributes={**template.attributes, key: value})
 
 
 def everything(template: Template, message_id: str, entry_id: str) -> dict[str, str | int]:
@@ -58,6 +51,7 @@ class QuickSpan(Span):
 
     # What few spans have, or only at their end.
     attributes: Mapping[str, AttributeValue] = {}
+    outcome: str | None = None
     name: str | None = None
     status: Status | None = None
     events: Sequence[Event] = ()
@@ -102,7 +96,7 @@ class QuickSpan(Span):
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
         """Note something about it."""
-        if self.ended:
+        if self.ended or key == outcome_name:  # which is only ours to say
             return
         if key in self.template.attributes or key in _ids:
             self._have_nothing_in_common()
@@ -111,13 +105,6 @@ class QuickSpan(Span):
     def _have_nothing_in_common(self) -> None:
         self.attributes = {**everything(self.template, self.message_id, self.entry_id), **self.attributes}
         self.template, self.message_id, self.entry_id = Template(self.template.name, self.template.kind, {}), "", ""
-
-    def share(self, key: str, value: str | int) -> None:
-        """Note something that many spans of its sort have in common."""
-        if self.attributes:
-            self.set_attribute(key, value)
-        else:
-            self.template = also(self.template, key, value)
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
         """Note some things about it."""

@@ -24,7 +24,7 @@ from opentelemetry.trace import (
 )
 
 from .logs import without_secrets
-from .quick import QuickSpan
+from .quick import QuickSpan, outcome_name
 
 _traceparent = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _baggage = W3CBaggagePropagator()
@@ -57,10 +57,10 @@ class RecordedSpan:
     def end(self, outcome: str | None = None, error: BaseException | None = None) -> None:
         """End the span: how, where there are several ways, and because of what, where it is a failure."""
         span = self.span
-        if outcome is not None and isinstance(span, QuickSpan):
-            span.share("eventcore.outcome", outcome)
+        if isinstance(span, QuickSpan):
+            span.outcome = outcome
         elif outcome is not None:
-            span.set_attribute("eventcore.outcome", outcome)
+            span.set_attribute(outcome_name, outcome)
         if error is not None:
             self.fail(error)
         span.end()
