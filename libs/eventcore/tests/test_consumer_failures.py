@@ -248,7 +248,7 @@ async def test_commits_that_are_refused_are_a_problem_until_they_are_not(connect
     await publish_orders(store, 1, 2)
     consumer = Consumer(store, router_for(ship))
     async with running(consumer):
-        await until(lambda: consumer.problem == "2 commits have to wait: full_stream is at its hard cap")
+        await until(lambda: consumer.problem == "commits are refused (2 wait): full_stream is at its hard cap")
         await store.redis.xtrim(store.key("full_stream"), maxlen=0, approximate=False)
         await until_idle(store, consumer)
         assert consumer.problem is None

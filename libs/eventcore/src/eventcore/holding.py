@@ -61,7 +61,7 @@ class Holding:
         if self.paused:
             return self.paused
         refusals = [delivery.refused for delivery in self._held.values() if delivery.refused]
-        return f"{len(refusals)} commits have to wait: {refusals[0]}" if refusals else None
+        return f"commits are refused ({len(refusals)} wait): {refusals[0]}" if refusals else None
 
     def take(self, entries: Iterable[Entry], *, recovered: bool = False) -> list[Delivery]:
         """Take entries in hand, in order; those that are held already, or gone from the stream, are left out."""

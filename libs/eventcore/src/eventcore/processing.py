@@ -230,7 +230,8 @@ class Processor:
             followers += self._finish(done)
             if refused is not None:
                 pauses += 1
-                log.warning("%d commits have to wait: %s", len(again), refused)
+                if pauses == 1:
+                    log.warning("commits are refused (%d wait): %s", len(again), refused)
                 await self._pause(pauses)
             decided = again
         return followers
