@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from eventcore import Consumer, Origin, Unavailable, encode, takeover
+from eventcore import Consumer, Origin, encode, takeover
 from eventcore.testing import run_until_idle, running, until, until_idle
 from eventcore.testing.fixtures import Connect
 
@@ -53,12 +53,29 @@ async def test_what_was_taken_up_and_has_reported_back_is_no_killer(connect: Con
             # As by claims of ours whose replies were lost: each has counted an attempt that never began.
             [row] = await store.redis.xpending_range(STREAM, GROUP, "-", "+", 1)
             await store.redis.xclaim(STREAM, GROUP, "pod-1", 0, [row["message_id"]], retrycount=9, justid=True)
-            raise Unavailable("mail server")
+            raise ValueError("it fails")
 
     await leave_behind(store, 1)
     await run_until_idle(store, consumer(store, handle))
     assert begun == ["0", "0"]
     assert not await store.redis.exists(DEAD_LETTERS)
+
+
+async def test_a_killer_is_not_let_loose_because_its_letter_can_not_be_written(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, begun = await connect(), list[str]()
+    await leave_behind(store, 1)
+    [row] = await store.redis.xpending_range(STREAM, GROUP, "-", "+", 1)
+    await store.redis.xclaim(STREAM, GROUP, "pod-1", 0, [row["message_id"]], retrycount=3, justid=True)
+    await store.redis.set(DEAD_LETTERS, "somebody's string", px=60_000)
+    back = consumer(store, lambda order: begun.append(order.order_id))
+    async with running(back):
+        await until(lambda: caplog.text.count("can't dead-letter") >= 3)
+        await store.redis.delete(DEAD_LETTERS)
+        await until_idle(store, back)
+    [(_, letter)] = await store.redis.xrange(DEAD_LETTERS)
+    assert (letter[b"reason"], begun) == (b"crash_loop", [])
 
 
 async def test_a_group_destroyed_before_a_consumer_has_begun_with_its_own_is_made_again(connect: Connect) -> None:

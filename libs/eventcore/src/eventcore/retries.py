@@ -43,7 +43,8 @@ class Retries:
 
     def add(self, delivery: Delivery, verdict: TryAgain) -> None:
         """Try this delivery again when its time has come."""
-        delivery.recovered = False  # it reported back: whatever fails it does not kill the process
+        if verdict.counts:
+            delivery.recovered = False  # it reported back: whatever fails it does not kill the process
         due = time.monotonic() + verdict.after.total_seconds()
         heapq.heappush(self._clock, (due, next(self._ticket), delivery, verdict.counts))
         self._holding.wait(delivery)
