@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from eventcore import Conflict, Hash, Origin, Store, Transaction, Unavailable
 from eventcore.commit import Answer, Committed, Work
-from eventcore.gathering import GatheringCommitter
+from eventcore.gathering import GatheringCommitter, most_at_once
 
 
 async def in_turn(work: list[Work]) -> list[Answer]:
@@ -33,6 +35,20 @@ async def test_commits_of_one_moment_are_made_together() -> None:
     assert batches == [asked, [later]]
 
 
+async def test_the_first_of_a_crowd_go_ahead() -> None:
+    sizes: list[int] = []
+
+    async def commit_all(work: list[Work]) -> list[Answer]:
+        sizes.append(len(work))
+        return await in_turn(work)
+
+    gathering = GatheringCommitter(commit_all)
+    answers = await asyncio.gather(*(gathering.commit(work()) for _ in range(2 * most_at_once + 1)))
+    assert sizes == [most_at_once, most_at_once, 1]
+    numbers = [answer.entry_ids for answer in answers if isinstance(answer, Committed)]
+    assert numbers == [(str(number % most_at_once),) for number in range(2 * most_at_once + 1)]
+
+
 async def test_who_gives_up_waiting_hurts_nobody() -> None:
     gathering = GatheringCommitter(in_turn)
     first, second = gathering.commit(work()), gathering.commit(work())
@@ -40,9 +56,8 @@ async def test_who_gives_up_waiting_hurts_nobody() -> None:
     assert await second == Committed(("1",))
 
 
-async def test_when_nothing_could_be_sent_everybody_is_told() -> None:
-    error = Unavailable("out of reach")
-
+@pytest.mark.parametrize("error", [Unavailable("out of reach"), ZeroDivisionError("a defect")], ids=repr)
+async def test_when_nothing_could_be_sent_everybody_is_told(error: Exception) -> None:
     async def commit_all(work: list[Work]) -> list[Answer]:
         raise error
 

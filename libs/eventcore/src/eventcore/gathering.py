@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
 from .commit import Answer, Work
-from .errors import EventcoreError
+
+# So that the server works on the first of a crowd while we prepare the next.
+most_at_once = 24
 
 
 class Waiting(NamedTuple):
@@ -43,16 +45,21 @@ class GatheringCommitter:
     def commit(self, work: Work) -> asyncio.Future[Answer]:
         """The answer; raises as `commit_all` does."""
         if not self._queue:
-            self._flushing = asyncio.create_task(self._flush(), name="commits")
+            self._begin()
         waiting = Waiting.on(work)
         self._queue.append(waiting)
         return waiting.answer
 
+    def _begin(self) -> None:
+        self._flushing = asyncio.create_task(self._flush(), name="commits")
+
     async def _flush(self) -> None:
-        batch, self._queue = self._queue, []
+        batch, self._queue = self._queue[:most_at_once], self._queue[most_at_once:]
+        if self._queue:
+            self._begin()
         try:
             answers = await self._commit_all([each.work for each in batch])
-        except EventcoreError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             for each in batch:
                 if not each.answer.done():
                     each.answer.set_exception(error)

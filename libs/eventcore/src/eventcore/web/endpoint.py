@@ -129,11 +129,11 @@ class Endpoint:
         if self.body is not None:
             arguments["body"] = await read_body(request, self.body, self.max_body)
         answer = await self.function(request, **arguments)
-        return answer if isinstance(answer, web.StreamResponse) else self._write(answer)
+        if isinstance(answer, web.StreamResponse):
+            return answer
+        return self._write(answer if isinstance(answer, Answer) else Answer(answer))
 
-    def _write(self, answer: Answer | BaseModel | Mapping[str, Any] | None) -> web.Response:
-        if not isinstance(answer, Answer):
-            answer = Answer(answer)
+    def _write(self, answer: Answer) -> web.Response:
         status = next(iter(self.answers)) if answer.status is None else answer.status
         if status not in self.answers:
             raise TypeError(f"{self.name} answered {status}, which its `answers` don't promise")
