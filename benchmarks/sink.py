@@ -13,19 +13,15 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 async def main(port: int) -> None:
     """Serve until killed."""
-    spans = 0
+    bodies: list[bytes] = []
 
     async def receive(request: web.Request) -> web.Response:
-        nonlocal spans
-        body = await request.read()
-        if request.headers.get("Content-Encoding") == "gzip" and body[:2] == b"\x1f\x8b":
-            body = gzip.decompress(body)
-        sent = ExportTraceServiceRequest.FromString(body)
-        spans += sum(len(scope.spans) for each in sent.resource_spans for scope in each.scope_spans)
+        bodies.append(await request.read())
         return web.Response(content_type="application/x-protobuf")
 
     async def anything_else(request: web.Request) -> web.Response:
-        return web.Response(text=str(spans))
+        # Only now, because Redis has the same core.
+        return web.Response(text=str(sum(map(spans, bodies))))
 
     app = web.Application(client_max_size=64 << 20)
     app.router.add_post("/v1/traces", receive)
@@ -34,6 +30,12 @@ async def main(port: int) -> None:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     await asyncio.Event().wait()
+
+
+def spans(body: bytes) -> int:
+    """How many are in a request."""
+    sent = ExportTraceServiceRequest.FromString(gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body)
+    return sum(len(scope.spans) for each in sent.resource_spans for scope in each.scope_spans)
 
 
 if __name__ == "__main__":

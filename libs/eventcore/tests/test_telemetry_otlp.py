@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Status, StatusCode
 
 from eventcore.telemetry import RecordedSpan, batch_span, current, processing_span, quick, sending_span, spans
-from eventcore.telemetry.otlp import encoder
+from eventcore.telemetry.otlp import encoder, written
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT, FAILED = f"00-{TRACE}-{SPAN}-01", f"00-{TRACE}-a0f067aa0ba902b7-01"
@@ -99,7 +99,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> Callable[[Spanned], ExportTraceS
     encode = encoder(RESOURCE.attributes, encode_spans, as_message=False)
 
     def make(spanned: Spanned) -> ExportTraceServiceRequest:
-        monkeypatch.setattr(quick, "sink", ended.append)
+        monkeypatch.setattr(quick, "sink", lambda span: ended.append(written(span)))
         spanned()
         monkeypatch.setattr(quick, "sink", None)
         request: ExportTraceServiceRequest = ExportTraceServiceRequest.FromString(
@@ -145,13 +145,13 @@ def test_a_collector_can_not_tell_who_made_a_span(spanned: Spanned, by_the_sdk: 
 
 def test_quick_spans_and_others_go_in_one_request(by_the_sdk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[Any] = []
-    monkeypatch.setattr(quick, "sink", ended.append)
+    monkeypatch.setattr(quick, "sink", lambda span: ended.append(written(span)))
     handled()
     theirs = by_the_sdk(lambda: None)
     assert not theirs.resource_spans
     for as_message in (True, False):
         encode = encoder(RESOURCE.attributes, lambda spans: ExportTraceServiceRequest(), as_message=as_message)
-        assert encode(["another", *ended]).SerializeToString() == encode(ended).SerializeToString()
+        assert encode([object(), *ended]).SerializeToString() == encode(ended).SerializeToString()
         assert len(ExportTraceServiceRequest.FromString(encode(ended).SerializeToString()).resource_spans) == 1
 
 
@@ -182,7 +182,11 @@ def test_what_it_causes_is_its_child(quickly: Any) -> None:
     quickly(causing)
 
 
-def test_an_id_that_is_no_utf_8_ends_no_export(quickly: Any) -> None:
-    request = quickly(lambda: begun(processing_span(PARENT, None, **{**DELIVERY, "event_id": "half \ud800"})).end())
-    [span] = request.resource_spans[0].scope_spans[0].spans
+def test_what_is_no_utf_8_can_be_written(quickly: Any) -> None:
+    def odd() -> None:
+        span = begun(processing_span(PARENT, "a=\ud800", **{**DELIVERY, "event_id": "half \ud800"}))
+        span.end(error=ValueError("\ud800"))
+
+    [span] = quickly(odd).resource_spans[0].scope_spans[0].spans
     assert "half ?" in str(span.attributes)
+    assert (span.trace_state, span.status.message) == ("a=?", "?")

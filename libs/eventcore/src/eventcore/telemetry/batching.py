@@ -70,15 +70,15 @@ class Batching(SpanProcessor):
 
     def _run(self) -> None:
         while not self._ending:
-            self._wake.wait(self._delay)
+            woken = self._wake.wait(self._delay)
             self._wake.clear()
-            self._export(everything=False)
+            self._export(everything=not woken)
         self._export(everything=True)
 
     def _export(self, *, everything: bool) -> None:
-        """Export whole batches, and one that is not whole, unless everything is to go."""
+        """Export whole batches; and what is left, if everything is to go."""
         with self._exporting:
-            while self._queue:
+            while len(self._queue) >= (1 if everything else self._batch):
                 count = min(len(self._queue), self._batch)
                 spans = [self._queue.popleft() for _ in range(count)]
                 try:
@@ -86,8 +86,6 @@ class Batching(SpanProcessor):
                         self._dropping = False
                 except Exception:
                     log.warning("%d spans could not be exported", count, exc_info=True)
-                if count < self._batch and not everything:
-                    return
 
 
 def _number(variable: str, default: int) -> int:

@@ -189,7 +189,7 @@ def _start_traces(resource: Resource, exporters: Sequence[Any]) -> Callable[[], 
     from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 
     from .batching import Batching
-    from .otlp import encoder
+    from .otlp import encoder, written
 
     class ChosenIds(RandomIdGenerator):
         """Random ids, save where a request came with a trace id of its own."""
@@ -207,15 +207,24 @@ def _start_traces(resource: Resource, exporters: Sequence[Any]) -> Callable[[], 
     api.tracing = provider.sampler is not ALWAYS_OFF
     takers = [_takes_quick_spans(exporter, encoder, resource) for exporter in exporters]
     if not api.unsampled_too and all(takers):
-        quick.sink = _to_all(processors)
+        quick.sink = _to_all(processors, written)
     return provider.shutdown
 
 
-def _to_all(processors: Sequence[Any]) -> Callable[[QuickSpan], object]:
-    if len(processors) == 1:
-        sink: Callable[[QuickSpan], object] = processors[0].put
-        return sink
-    return lambda span: [each.put(span) for each in processors]
+def _to_all(processors: Sequence[Any], written: Callable[[QuickSpan], bytes]) -> Callable[[QuickSpan], object]:
+    """Spans are written while they are in the CPU's cache, and wait as bytes."""
+    puts = [each.put for each in processors]
+
+    def sink(span: QuickSpan) -> None:
+        try:
+            content = written(span)
+        except Exception:
+            log.warning("a span could not be written", exc_info=True)
+            return
+        for put in puts:
+            put(content)
+
+    return sink
 
 
 def _takes_quick_spans(exporter: Any, encoder: Callable[..., Any], resource: Resource) -> bool:

@@ -39,7 +39,7 @@ class Written:
 
 
 def encoder(resource: Mapping[str, Any], others: Encode, *, as_message: bool) -> Encode:
-    """Encodes batches in which quick spans, sent by this resource, stand beside those that `others` encodes.
+    """Encodes batches in which quick spans of this resource, `written`, stand beside those that `others` encodes.
 
     What it answers can be serialised; `as_message` is for exporters to which only a real message will do.
     """
@@ -47,22 +47,22 @@ def encoder(resource: Mapping[str, Any], others: Encode, *, as_message: bool) ->
     scope = ScopeSpans(scope=InstrumentationScope(name="eventcore")).SerializeToString()
 
     def encode(spans: Sequence[Any]) -> Any:
-        quick = [_span(each) for each in spans if isinstance(each, QuickSpan)]
+        quick = [each for each in spans if each.__class__ is bytes]
         content = request(quick) if quick else b""
         if len(quick) < len(spans):  # messages one after the other are one message
-            content += others([each for each in spans if not isinstance(each, QuickSpan)]).SerializeToString()
+            content += others([each for each in spans if each.__class__ is not bytes]).SerializeToString()
         return ExportTraceServiceRequest.FromString(content) if as_message else Written(content)
 
-    def request(written: Sequence[bytes]) -> bytes:
-        of_scope = len(scope) + sum(map(len, written))
+    def request(quick: Sequence[bytes]) -> bytes:
+        of_scope = len(scope) + sum(map(len, quick))
         within = _head(2, of_scope)
         # At once, because copies of as much as this cost more than all the rest.
-        return b"".join([_head(1, len(about) + len(within) + of_scope), about, within, scope, *written])
+        return b"".join([_head(1, len(about) + len(within) + of_scope), about, within, scope, *quick])
 
     return encode
 
 
-def _span(span: QuickSpan) -> bytes:
+def written(span: QuickSpan) -> bytes:
     """A span, as one of the fields of its scope."""
     parent, message_id, entry_id = span.parent, span.message_id.encode("utf-8", "replace"), span.entry_id.encode()
     message = _layout(span.template, span.outcome, span.parent_is_remote, len(message_id), len(entry_id)) % (
@@ -101,8 +101,8 @@ def _layout(template: Template, outcome: str | None, remote: bool, message_id: i
 def _unusual(span: QuickSpan) -> Span:
     """What few spans have, in a message that is added to the others."""
     return Span(
-        trace_state=span.state or "",
-        name=span.name or "",
+        trace_state=_utf_8(span.state or ""),
+        name=_utf_8(span.name or ""),
         attributes=_attributes(span.attributes),
         events=[
             Span.Event(name=each.name, time_unix_nano=each.time, attributes=_attributes(each.attributes))
@@ -124,7 +124,7 @@ def _status(span: QuickSpan) -> Status | None:
     if span.status is None:
         return None
     return Status(
-        code=Status.StatusCode.ValueType(span.status.status_code.value), message=span.status.description or ""
+        code=Status.StatusCode.ValueType(span.status.status_code.value), message=_utf_8(span.status.description or "")
     )
 
 
@@ -151,11 +151,16 @@ def _any_value(value: Any) -> AnyValue:
         case float():
             return AnyValue(double_value=value)
         case str():
-            return AnyValue(string_value=value.encode("utf-8", "replace").decode())
+            return AnyValue(string_value=_utf_8(value))
         case Iterable():
             return AnyValue(array_value=ArrayValue(values=[_any_value(each) for each in value]))
         case _:
             return AnyValue(string_value=str(value))
+
+
+def _utf_8(text: str) -> str:
+    """A text without the halves of characters that JSON can hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _field(number: int, content: bytes) -> bytes:
@@ -170,9 +175,9 @@ def _head(number: int, length: int) -> bytes:
 
 def _varint(number: int) -> bytes:
     """Seven bits a byte, the lowest first; all but the last have the eighth set."""
-    written = bytearray()
+    groups = bytearray()
     while number > 0x7F:
-        written.append(number & 0x7F | 0x80)
+        groups.append(number & 0x7F | 0x80)
         number >>= 7
-    written.append(number)
-    return bytes(written)
+    groups.append(number)
+    return bytes(groups)
