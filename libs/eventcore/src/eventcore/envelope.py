@@ -143,14 +143,19 @@ def new_id() -> str:
 def timestamp(at: datetime | None = None) -> str:
     """A time (now, by default) as the contract writes it: UTC, milliseconds, `Z`."""
     if at is None:
-        seconds, milliseconds = divmod(time.time_ns() // 1_000_000, 1000)
-        return f"{_to_the_second(seconds)}.{milliseconds:03}Z"
+        return _to_the_millisecond(time.time_ns() // 1_000_000)
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @lru_cache(maxsize=2)
+def _to_the_millisecond(milliseconds: int) -> str:
+    """Under load, most events are written in the same millisecond as the one before."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{_to_the_second(seconds)}.{rest:03}Z"
+
+
+@lru_cache(maxsize=2)
 def _to_the_second(seconds: int) -> str:
-    """Most events are written in the same second as the one before."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
