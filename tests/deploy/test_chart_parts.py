@@ -653,6 +653,8 @@ def notes(case: str, **more: Any) -> str:
     return rendering.render_text(rendering.case(case) | more)["NOTES.txt"]
 
 
+# A port is forwarded a moment after the command: what is pasted at once has to wait for it.
+PATIENT = "curl -s --retry 9 --retry-connrefused"
 JSON = "-H 'Content-Type: application/json'"
 STOCK = '{"available": 39}'
 ORDER = '{"items": [{"productId": "11", "quantity": 12}]}'
@@ -665,7 +667,8 @@ def test_notes_can_be_pasted() -> None:
         "kubectl -n ns rollout status deployment/shop-inventory",
         "kubectl -n ns port-forward service/shop-order 8001 &",
         "kubectl -n ns port-forward service/shop-inventory 8002 &",
-        f"curl -X PUT localhost:8002/stock/11 {JSON} -d '{STOCK}'",
+        f"{PATIENT} localhost:8001/readyz",
+        f"{PATIENT} -X PUT localhost:8002/stock/11 {JSON} -d '{STOCK}'",
         f"curl -i localhost:8001/orders {JSON} -d '{ORDER}'",
         "curl localhost:8001/orders",
         "helm test shop -n ns --logs",
