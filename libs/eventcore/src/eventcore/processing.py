@@ -44,7 +44,6 @@ class _Decided:
     transaction: Transaction
     outcome: str = "handled"
     decisions: int = 1
-    work: Work | None = None
 
 
 @dataclass(slots=True)
@@ -144,19 +143,11 @@ class Processor:
         if handler.is_async:
             return _Undecided(delivery, partial(handler, event, metadata), handler.timeout.total_seconds())
         telemetry.handled.set(delivery)
-        delivery.event = None  # a batch of them would fill the CPU's cache; the few attempts to come open theirs again
+        delivery.event = None  # whatever lives as long as its batch costs the collector; a later attempt opens it anew
         if delivery.span is None and metadata.baggage is None:
-            return self._decided(delivery, handler(event, metadata))
+            return _Decided(delivery, _transaction(handler(event, metadata)))
         with _within(delivery):
-            return self._decided(delivery, handler(event, metadata))
-
-    def _decided(self, delivery: Delivery, decision: object) -> _Decided:
-        """What a handler has decided, ready to be sent."""
-        decided = _Decided(delivery, _transaction(decision))
-        if not decided.transaction.is_empty:
-            decided.work = self._work(decided)
-            self.committer.compile(decided.work)
-        return decided
+            return _Decided(delivery, _transaction(handler(event, metadata)))
 
     def _open(self, delivery: Delivery) -> Event | None:
         """The event, as the class that its handler takes; `None` if there is no handler for it."""
@@ -254,8 +245,7 @@ class Processor:
         ]
         answered = [*([each] for each in full), *bare.values()]
         try:
-            work = [each.work or self._work(each) for each in full]
-            answers = await self.committer.commit_all(work, acknowledgements)
+            answers = await self.committer.commit_all([self._work(each) for each in full], acknowledgements)
         except Unavailable as error:
             answers = [error] * len(answered)
         except WrongPassword as error:
