@@ -104,6 +104,7 @@ def _property(value: Value, *, required: bool) -> Schema:
     kinds: dict[type, Schema] = {
         bool: {"type": "boolean"},
         int: {"type": "integer"},
+        float: {"type": "number"},
         str: {"type": "string"},
         list: {"type": "array"},
     }

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
-from tests.deploy.rendering import of_kind, only, rendered
+from tests.deploy.rendering import Manifest, of_kind, only, rendered
 
 # What Prometheus itself puts on a series that it scrapes from a pod.
 FROM_PROMETHEUS = frozenset({"namespace", "pod"})
@@ -55,7 +55,12 @@ class Asked(NamedTuple):
 @cache
 def rules() -> dict[str, Any]:
     """The rule groups, as a file of Prometheus's own holds them."""
-    return dict(only(rendered("monitoring"), "PrometheusRule")["spec"])
+    return rules_in(rendered("monitoring"))
+
+
+def rules_in(manifests: list[Manifest]) -> dict[str, Any]:
+    """Those of a chart that was rendered in another way."""
+    return dict(only(manifests, "PrometheusRule")["spec"])
 
 
 def alerts() -> list[dict[str, Any]]:

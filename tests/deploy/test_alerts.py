@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from tests.deploy.monitoring import alerts, dashboards, rules
-from tests.deploy.rendering import ROOT
+from tests.deploy.monitoring import alerts, dashboards, rules, rules_in
+from tests.deploy.rendering import ROOT, at, render
+from tests.deploy.rendering import case as values_of
 
 POD = 'namespace="ns", pod="shop-order-6c7-x"'
 GROUP = 'messaging_destination_name="orders_stream", messaging_consumer_group_name="inventory-group"'
@@ -187,9 +188,9 @@ def write(folder: Path, name: str, content: Any) -> str:
     return name
 
 
-def check(promtool: str, folder: Path, tests: Sequence[dict[str, Any]]) -> None:
+def check(promtool: str, folder: Path, tests: Sequence[dict[str, Any]], groups: Any = None) -> None:
     """Raises where promtool finds something else than what is expected."""
-    write(folder, "rules.yaml", rules())
+    write(folder, "rules.yaml", groups or rules())
     file = {"rule_files": ["rules.yaml"], "evaluation_interval": tests[0]["interval"], "tests": list(tests)}
     run(promtool, "test", "rules", write(folder, "tests.yaml", file), folder=folder)
 
@@ -197,6 +198,63 @@ def check(promtool: str, folder: Path, tests: Sequence[dict[str, Any]]) -> None:
 @pytest.mark.parametrize("alert", CASES)
 def test_an_alert_fires_for_what_it_is_about_and_nothing_else_does(promtool: str, alert: str, tmp_path: Path) -> None:
     check(promtool, tmp_path, [as_test(case) for case in CASES[alert]])
+
+
+def with_alerts(changed: dict[str, Any]) -> dict[str, Any]:
+    """The rules, for somebody who wants other limits."""
+    return rules_in(render(at(values_of("monitoring"), ("monitoring", "prometheusRule", "alerts"), changed)))
+
+
+# What each alert with a limit is about, just below and just above another one that somebody may want.
+LIMITS: dict[str, tuple[dict[str, float], dict[str, str], dict[str, str]]] = {
+    "lagRises": (
+        {"seconds": 7.5},
+        gauge("lag", "0+10x30") | gauge("lag_age_seconds", "7x30"),
+        gauge("lag", "0+10x30") | gauge("lag_age_seconds", "8x30"),
+    ),
+    "eventsWait": ({"seconds": 1e6}, gauge("lag_age_seconds", "999999x30"), gauge("lag_age_seconds", "1000001x30")),
+    "deliveriesStuck": ({"seconds": 30}, gauge("pending_age_seconds", "30x30"), gauge("pending_age_seconds", "31x30")),
+    "deliveriesFail": (
+        {"percent": 0.5},
+        deliveries("handled", "0+996x30") | deliveries("failed", "0+4x30"),
+        deliveries("handled", "0+994x30") | deliveries("failed", "0+6x30"),
+    ),
+    "requestsFail": (
+        {"percent": 50},
+        requests(202, "0+51x30") | requests(503, "0+49x30"),
+        requests(202, "0+49x30") | requests(503, "0+51x30"),
+    ),
+    "eventLoopBlocked": ({"seconds": 0.02}, delays("0+100x30", "0+100x30"), delays("0+90x30", "0+100x30")),
+    "redisMemoryNearlyFull": (
+        {"percent": 75},
+        gauge("redis_memory_bytes", "74x30", "") | gauge("redis_memory_limit_bytes", "100x30", ""),
+        gauge("redis_memory_bytes", "76x30", "") | gauge("redis_memory_limit_bytes", "100x30", ""),
+    ),
+}
+
+
+@pytest.mark.parametrize("alert", LIMITS)
+def test_somebody_may_want_another_limit(promtool: str, alert: str, tmp_path: Path) -> None:
+    limit, below, above = LIMITS[alert]
+    name = alert[0].upper() + alert[1:]
+    labels = next(dict(each.firing[name]) for each in CASES[name] if name in each.firing)
+    groups = with_alerts({alert: {**limit, "for": "3m"}})
+    only_it = {
+        "groups": [
+            {**each, "rules": [rule for rule in each["rules"] if rule["alert"] == name]} for each in groups["groups"]
+        ]
+    }
+    tests = [as_test(Case(below, 20)), as_test(Case(above, 20, {name: labels}))]
+    check(promtool, tmp_path, tests, only_it)
+
+
+def test_somebody_may_want_to_wait_for_another_time() -> None:
+    waiting = [each["alert"] for each in alerts() if "for" in each]
+    others = {name[0].lower() + name[1:]: {"for": f"{minutes}m"} for minutes, name in enumerate(waiting, start=60)}
+    changed = [each for group in with_alerts(others)["groups"] for each in group["rules"] if "for" in each]
+    assert {each["alert"]: each["for"] for each in changed} == {
+        name: f"{minutes}m" for minutes, name in enumerate(waiting, start=60)
+    }
 
 
 def test_every_alert_has_such_a_case() -> None:

@@ -63,13 +63,15 @@ def other(leaf: Value, current: Any) -> Any:
         return OTHERS[name]
     if "probes" in leaf.path:
         return {"periodSeconds": 17}
+    if leaf.path[-1] == "for":
+        return "1h30m"
     if isinstance(leaf.default, bool):
         return not current
     if reference.endswith("/names"):
         return [{"name": "changed"}]
     if reference:
         return PEERS if reference.endswith("/objects") else {"changed": "yes"}
-    return leaf.default + 1 if isinstance(leaf.default, int) else "changed"
+    return leaf.default + 1 if isinstance(leaf.default, int | float) else "changed"
 
 
 def surroundings(leaf: Value) -> list[Any]:
@@ -161,6 +163,10 @@ def test_parent_charts_may_set_global_and_enabled() -> None:
     assert render({"global": {"anything": 1}, "enabled": True}) == render()
 
 
+def alerting(alert: str, values: dict[str, Any]) -> dict[str, Any]:
+    return {"monitoring": {"prometheusRule": {"alerts": {alert: values}}}}
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     (
         {"defaults": {"drainSeconds": 26}},
@@ -235,6 +241,12 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"defaults": {"settings": {"LOG_LEVL": "INFO"}}}, "LOG_LEVL"),
     ({"services": {"notification": {"settings": {"SMTP_URL": "smtp://user:word@host"}}}}, "SMTP_URL"),
     ({"otlp": {"endpoint": "collector"}}, "endpoint"),
+    (alerting("eventsWait", {"for": "soon"}), "monitoring/prometheusRule/alerts/eventsWait/for"),
+    (alerting("eventsWait", {"for": "5"}), "monitoring/prometheusRule/alerts/eventsWait/for"),
+    (alerting("eventsWait", {"for": None}), "alerts/eventsWait'.*'for'"),
+    (alerting("eventsWait", {"seconds": 0}), "monitoring/prometheusRule/alerts/eventsWait/seconds"),
+    (alerting("requestsFail", {"percent": 100}), "monitoring/prometheusRule/alerts/requestsFail/percent"),
+    (alerting("requestsFail", {"percent": "5%"}), "monitoring/prometheusRule/alerts/requestsFail/percent"),
 ]
 
 
