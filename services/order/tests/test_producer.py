@@ -23,7 +23,7 @@ from order_service.settings import OrderSettings
 async def redis() -> AsyncMock:
     """A connection that answers every commit as Redis would."""
     pipe: AsyncMock = create_autospec(Pipe, instance=True)
-    pipe.pipeline.return_value = [[b"ok", b"1795428000000-0"]]
+    pipe.pipeline = AsyncMock(return_value=[[b"ok", b"1795428000000-0"]])
     return pipe
 
 
