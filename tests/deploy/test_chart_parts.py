@@ -320,6 +320,13 @@ def test_another_redis_is_reached_as_told() -> None:
     assert sentinel["REDIS_SENTINEL_MASTER"] == "shop"
     assert sentinel["REDIS_URL"] == "redis://shop:6379/0"
     assert sentinel["KEY_PREFIX"] == "shop:"
+    assert sentinel["REDIS_SENTINEL_PASSWORD_FILE"] == "/run/secrets/redis-sentinel/password"
+    spec = only(rendered("sentinel"), "Deployment", "shop-order")["spec"]["template"]["spec"]
+    [password] = [each["secret"] for each in spec["volumes"] if each["name"] == "sentinel-password"]
+    assert password["secretName"] == "sentinels"
+    assert password["items"] == [{"key": "watchword", "path": "password"}]
+    [mount] = [each for each in spec["containers"][0]["volumeMounts"] if each["name"] == "sentinel-password"]
+    assert (mount["mountPath"], mount["readOnly"]) == ("/run/secrets/redis-sentinel", True)
     for case in ("external-tls", "sentinel", "production", "inventory-only"):
         assert of_kind(rendered(case), "StatefulSet") == []
         assert not [each for each in rendered(case) if each["metadata"]["name"].startswith("shop-redis-headless")]
@@ -483,6 +490,10 @@ def test_keda_reaches_sentinels_and_tls() -> None:
         assert trigger["metadata"]["addresses"].split(",")[2] == "sentinel-2.redis:26379"
         assert trigger["metadata"]["sentinelMaster"] == "shop"
         assert "address" not in trigger["metadata"]
+    assert only(rendered("sentinel"), "TriggerAuthentication")["spec"]["secretTargetRef"] == [
+        {"parameter": "password", "name": "sentinel-redis", "key": "password"},
+        {"parameter": "sentinelPassword", "name": "sentinels", "key": "watchword"},
+    ]
     [scaler] = scalers("keda-tls")
     for trigger in scaler["spec"]["triggers"]:
         assert trigger["type"] == "redis-streams"

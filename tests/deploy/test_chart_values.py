@@ -191,6 +191,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
         r"externalRedis\.sentinel\.addresses and externalRedis\.sentinel\.master go together",
     ),
     (
+        {"redis": {"enabled": False}, "externalRedis": {"url": "redis://a:1/0", "sentinel": {"existingSecret": "s"}}},
+        r"externalRedis\.sentinel\.existingSecret is set, but externalRedis\.sentinel\.addresses is empty",
+    ),
+    (
         {"redis": {"enabled": False}, "externalRedis": {"url": "rediss://user:word@a:1/0"}},
         r"externalRedis\.url holds a password.*externalRedis\.existingSecret",
     ),

@@ -42,6 +42,9 @@
 {{- if ne (empty $sentinel.addresses) (empty $sentinel.master) -}}
 {{- fail "externalRedis.sentinel.addresses and externalRedis.sentinel.master go together: set both or neither" -}}
 {{- end -}}
+{{- if and $sentinel.existingSecret (not $sentinel.addresses) -}}
+{{- fail "externalRedis.sentinel.existingSecret is set, but externalRedis.sentinel.addresses is empty, so nobody would be asked for it" -}}
+{{- end -}}
 {{- if regexMatch "^[a-z]+://[^/@]*:[^/@]*@" $external.url -}}
 {{- fail "externalRedis.url holds a password, which would stand in the open: leave it out, and name a Secret in externalRedis.existingSecret" -}}
 {{- end -}}

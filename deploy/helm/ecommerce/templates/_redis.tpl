@@ -9,6 +9,13 @@
 {{- end -}}
 {{- end -}}
 
+{{/* The Secret with the password of the Sentinels; empty when there is none. */}}
+{{- define "ecommerce.sentinelSecret" -}}
+{{- if not .Values.redis.enabled -}}
+{{- .Values.externalRedis.sentinel.existingSecret -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "ecommerce.redisSecretKey" -}}
 {{- ternary .Values.redis.auth.secretKey .Values.externalRedis.secretKey .Values.redis.enabled -}}
 {{- end -}}
@@ -32,7 +39,11 @@ a cluster (`helm template`): a made-up one would differ each time, and one deriv
 {{/* Changes when pods must start anew to see another password. It stands in the open, so it is too short to tell one. */}}
 {{- define "ecommerce.redisAuthChecksum" -}}
 {{- $password := ternary .Values.redis.auth.password "" .Values.redis.enabled -}}
-{{- list .Release.Namespace .Release.Name (include "ecommerce.redisSecret" .) (include "ecommerce.redisSecretKey" .) $password | toJson | sha256sum | trunc 8 -}}
+{{- $secrets := list (include "ecommerce.redisSecret" .) (include "ecommerce.redisSecretKey" .) -}}
+{{- with include "ecommerce.sentinelSecret" . -}}
+{{- $secrets = concat $secrets (list . $.Values.externalRedis.sentinel.secretKey) -}}
+{{- end -}}
+{{- concat (list .Release.Namespace .Release.Name) $secrets (list $password) | toJson | sha256sum | trunc 8 -}}
 {{- end -}}
 
 {{- define "ecommerce.redisUrl" -}}
@@ -62,6 +73,10 @@ a cluster (`helm template`): a made-up one would differ each time, and one deriv
   value: {{ join "," .addresses | quote }}
 - name: REDIS_SENTINEL_MASTER
   value: {{ .master | quote }}
+{{- if .existingSecret }}
+- name: REDIS_SENTINEL_PASSWORD_FILE
+  value: /run/secrets/redis-sentinel/password
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -72,6 +87,11 @@ a cluster (`helm template`): a made-up one would differ each time, and one deriv
 {{- if include "ecommerce.redisSecret" . -}}
 - name: redis-password
   mountPath: /run/secrets/redis
+  readOnly: true
+{{- end }}
+{{- if include "ecommerce.sentinelSecret" . }}
+- name: sentinel-password
+  mountPath: /run/secrets/redis-sentinel
   readOnly: true
 {{- end }}
 {{- if and (not .Values.redis.enabled) .Values.externalRedis.tls.caSecret }}
@@ -89,6 +109,15 @@ a cluster (`helm template`): a made-up one would differ each time, and one deriv
     defaultMode: 0440
     items:
       - key: {{ include "ecommerce.redisSecretKey" $ }}
+        path: password
+{{- end }}
+{{- with include "ecommerce.sentinelSecret" . }}
+- name: sentinel-password
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+    items:
+      - key: {{ $.Values.externalRedis.sentinel.secretKey }}
         path: password
 {{- end }}
 {{- if and (not .Values.redis.enabled) .Values.externalRedis.tls.caSecret }}
