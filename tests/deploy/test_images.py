@@ -74,13 +74,17 @@ def test_scripts_images_names_images_as_the_chart_does() -> None:
 @cache
 def engine() -> str:
     for name in (os.environ.get("CONTAINER_ENGINE", ""), "docker", "podman"):
-        if (
-            name
-            and shutil.which(name)
-            and not subprocess.run([name, "info"], capture_output=True, check=False).returncode
-        ):
+        if name and shutil.which(name) and answers(name):
             return name
     return ""
+
+
+def answers(name: str) -> bool:
+    """Whether the engine is there for us: one that hangs shall not hold up everything else."""
+    try:
+        return subprocess.run([name, "info"], capture_output=True, check=False, timeout=30).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 @cache
