@@ -105,13 +105,14 @@ class Committer:
         self.pipe = pipe
         self._prefix = prefix
         self._cap = "" if stream_cap is None else str(stream_cap)
+        self._unfenced, self._fenced = commit_script(allow_oom=False), commit_script(allow_oom=True)
 
     async def load_script(self) -> None:
         """Let the server know the script before it is called, so that commits sent one after another run in that order.
 
         Else those sent before the first answer would have to be sent again, after later ones. Raises as `execute` does.
         """
-        await self.pipe.execute("SCRIPT", "LOAD", commit_script(allow_oom=True).source)
+        await self.pipe.execute("SCRIPT", "LOAD", self._fenced.source)
 
     async def commit_all(self, work: Sequence[Work], acknowledgements: Sequence[Acknowledgement] = ()) -> list[Answer]:
         """Commit each piece of work on its own, in order, then acknowledge; the answers, an exception where one failed.
@@ -154,7 +155,7 @@ class Committer:
 
     def _call(self, work: Work) -> Call:
         keys, arguments = compile_transaction(work, self._prefix, self._cap)
-        return Call(commit_script(allow_oom=work.fence is not None), keys, arguments)
+        return Call(self._unfenced if work.fence is None else self._fenced, keys, arguments)
 
 
 _outcomes: dict[type, str] = {Committed: "committed", Duplicate: "duplicate", GuardsFailed: "guards_failed"}
@@ -269,9 +270,9 @@ class _Plan:
             self.expect("string", guard.place.key)
             self.texts += (self.key(guard.place.key), guard.operator, guard.operand)
 
-    def write(self, command: str, key: str, *arguments: Argument) -> None:
+    def write(self, command: str, key: int, *arguments: Argument) -> None:
         self.written += 1
-        self.writes += (command, self.key(key), len(arguments), *arguments)
+        self.writes += (command, key, len(arguments), *arguments)
 
     def add_to_field(self, write: AddToField) -> None:
         additions = self.hash(write.field.key).additions
@@ -285,9 +286,9 @@ class _Plan:
             self.texts += (self.key(write.text.key), "", "")
         self.expect("string", write.text.key)
         if write.ttl is None:
-            self.write("SET", write.text.key, write.value)
+            self.write("SET", self.key(write.text.key), write.value)
         else:
-            self.write("SET", write.text.key, write.value, "PX", milliseconds(write.ttl))
+            self.write("SET", self.key(write.text.key), write.value, "PX", milliseconds(write.ttl))
 
     def add_member(self, write: AddMember) -> None:
         score = float(write.score)
@@ -295,39 +296,41 @@ class _Plan:
             raise ValueError(f"{write.key}: the score of {write.member} is not a number")
         self.expect("sorted set", write.key)
         self.sets[self.key(write.key)] = None
-        self.write("ZADD", write.key, repr(score), write.member)
+        self.write("ZADD", self.key(write.key), repr(score), write.member)
 
     def remove_member(self, write: RemoveMember) -> None:
         self.expect("sorted set", write.key)
         self.sets[self.key(write.key)] = None
-        self.write("ZREM", write.key, write.member)
+        self.write("ZREM", self.key(write.key), write.member)
 
     def expire(self, write: Expire) -> None:
-        self.write("PEXPIRE", write.key, milliseconds(write.ttl))
+        self.write("PEXPIRE", self.key(write.key), milliseconds(write.ttl))
 
     def delete(self, write: Delete) -> None:
         self.deleted.add(write.key)
-        self.write("DEL", write.key)
+        self.write("DEL", self.key(write.key))
 
     def publish(self, write: Publish) -> None:
-        self.expect("stream", write.event.stream)
-        self.streams[self.key(write.event.stream)] = self._cap
-        origin, event_id = self._origin, write.event_id
+        event, origin, event_id = write.event, self._origin, write.event_id
+        self.expect("stream", event.stream)
+        number = self.key(event.stream)
+        self.streams[number] = self._cap
         if telemetry.records(origin.traceparent):
             event_id = event_id or new_id()
-            origin, span = traced(write.event, origin, event_id)
+            origin, span = traced(event, origin, event_id)
             if span is not None:
                 self.spans.append(span)
-        self.published.append(write.event.stream)
-        self.write("XADD", write.event.stream, "*", "event", encode(write.event, origin, event_id))
+        self.published.append(event.stream)
+        self.write("XADD", number, "*", "event", encode(event, origin, event_id))
 
     def append(self, write: Append) -> None:
         if not 1 <= len(write.fields) <= _most_entry_fields or (write.max_length or 0) < 0:
             raise ValueError(f"{write.stream}: the server would not take such an entry")
         self.expect("stream", write.stream)
-        self.streams.setdefault(self.key(write.stream), "")
+        number = self.key(write.stream)
+        self.streams.setdefault(number, "")
         limit: tuple[Argument, ...] = () if write.max_length is None else ("MAXLEN", "~", write.max_length)
-        self.write("XADD", write.stream, *limit, "*", *chain.from_iterable(write.fields))
+        self.write("XADD", number, *limit, "*", *chain.from_iterable(write.fields))
 
     def finish(self, fence: Fence | None) -> tuple[list[str], list[Argument]]:
         """KEYS and ARGV, sections in the order in which the script reads them."""
