@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from eventcore.telemetry import configure
 from eventcore.testing import Server, available_kinds, until
 
 from .collector import Received, attributes, over_grpc, over_http
@@ -208,3 +209,26 @@ async def test_a_disabled_sdk_is_silent(tmp_path: Path, server: Server, http_rec
         assert await running.status("/metrics") == 200
         assert (await running.end(signal.SIGTERM))[0] == 0
     assert (http_receiver.spans, http_receiver.metrics) == ([], {})
+
+
+@pytest.mark.parametrize(
+    ("variables", "looks"),
+    [
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector:4318"}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "HTTP_PROXY": "http://proxy:3128"}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "NETRC": "netrc"}, True),
+        ({}, True),
+    ],
+)
+def test_proxies_and_passwords_are_looked_for_at_each_request_only_where_there_may_be_some(
+    variables: dict[str, str], looks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine collector login me password secret\n")
+    monkeypatch.chdir(tmp_path)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NETRC", "OTEL_EXPORTER_OTLP_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    session = configure._session()
+    assert (session is None or session.trust_env) is looks
