@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class Api:
         self._watches: set[asyncio.Queue[tuple[str, StandInPod]]] = set()
         self._namespaces: set[str] = set()
         self._answering: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
         cluster.on_event = self._spread
 
     async def serve(self, path: Path) -> None:
@@ -42,12 +44,17 @@ class Api:
         for task in self._answering:
             task.cancel()
         await asyncio.gather(*self._answering, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
         task = asyncio.create_task(self._answer(reader, writer))
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
-        task.add_done_callback(lambda _: writer.close())  # also of a task that never came to run
+        task.add_done_callback(lambda _: writer.close())
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         def say(text: str) -> None:
