@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from datetime import timedelta
+from weakref import ref
 
 import pytest
 
@@ -103,3 +105,47 @@ def test_only_a_transaction_without_guards_and_writes_is_empty() -> None:
 def test_a_guard_has_no_truth_so_that_and_can_not_swallow_one() -> None:
     with pytest.raises(TypeError, match="neither true nor false"):
         _ = (STOCK >= 3) and LOCK.absent()
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (STOCK, "name"),
+        (Hash("stock:11"), "key"),
+        (STOCK >= 3, "operand"),
+        (STOCK.add(-3), "amount"),
+        (publish(Shipped(order_id="7")), "event"),
+        (Transaction(), "then"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_values_stay_what_they_are(value: object, name: str) -> None:
+    with pytest.raises(AttributeError, match="immutable"):
+        setattr(value, name, None)
+
+
+def test_values_are_told_apart_by_what_they_are_and_hold() -> None:
+    assert {Hash("lock")["a"], Hash("lock")["a"], Hash("lock")["b"], Text("lock"), Hash("lock")} == {
+        Field("lock", "a"), Field("lock", "b"), Text("lock"), Hash("lock")
+    }  # fmt: skip
+    assert repr(STOCK >= 3) == (
+        "Guard(place=Field(key='stock:11', name='available'), operator='at_least', operand='3')"
+    )
+
+
+def test_a_transaction_that_its_otherwise_remembers_is_collected() -> None:
+    class Shop:
+        """What the handler's closure refers to."""
+
+    def decide() -> ref[Shop]:
+        shop = Shop()
+
+        def look(found: Found) -> list[Write]:
+            return [*transaction.then, Text(str(shop)).set(str(found))]
+
+        transaction = Transaction(when=[STOCK >= 3], otherwise=look)
+        return ref(shop)
+
+    shop = decide()
+    gc.collect()
+    assert shop() is None
