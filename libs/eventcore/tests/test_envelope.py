@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eventcore import Origin, Undecodable, UnsupportedVersion, Version, decode, encode, new_id, timestamp
@@ -82,11 +82,57 @@ def test_all_metadata_but_tracestate_is_always_present_on_the_way_out() -> None:
     assert written["causationId"] is None
 
 
+TEXT = st.text(max_size=10)
+EVERY_CHARACTER = "".join(map(chr, range(0xD800)))
+
+
+@given(TEXT, TEXT, st.builds(Origin, TEXT, TEXT, TEXT, st.none() | TEXT, st.none() | TEXT, st.none() | TEXT))
+@example(EVERY_CHARACTER, "", Origin("shop", TRACE, "", baggage=EVERY_CHARACTER))
+def test_its_bytes_are_those_of_compact_json_in_utf8_in_the_order_of_the_contract(
+    order_id: str, event_id: str, origin: Origin
+) -> None:
+    raw = encode(Ordered(order_id=order_id), origin, f"e{event_id}")
+    about = {
+        "eventId": f"e{event_id}",
+        "timestamp": json.loads(raw)["metadata"]["timestamp"],
+        "version": "1.1",
+        "correlationId": origin.correlation_id,
+        "causationId": origin.causation_id,
+        "source": origin.source,
+        "traceparent": origin.traceparent,
+    }
+    about |= {name: value for name in ("tracestate", "baggage") if (value := getattr(origin, name))}
+    content = {"type": "sample.ordered", "data": {"orderId": order_id}, "metadata": about}
+    assert raw == json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def test_an_id_may_be_of_a_type_of_its_own() -> None:
+    class OrderId(str):
+        """A kind of text."""
+
+        __slots__ = ()
+
+    assert read(encode(Ordered(order_id="7"), ORIGIN, event_id=OrderId("e-1"))).metadata.event_id == "e-1"
+
+
+@pytest.mark.parametrize(
+    "given", [{"event_id": "\ud800"}, {"origin": Origin("\udfff", TRACE, "")}], ids=["id", "source"]
+)
+def test_what_utf8_has_no_bytes_for_is_not_written(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="surrogates not allowed"):
+        encode(Ordered(order_id="7"), **{"origin": ORIGIN} | given)
+
+
 def test_the_required_members_are_enough() -> None:
     found = read(envelope())
     assert found.version == Version(1, 0)
     assert found.metadata.correlation_id is None
     assert found.open(Ordered) == Ordered(order_id="7")
+
+
+def test_an_empty_text_is_as_good_as_none() -> None:
+    optional = ("version", "correlationId", "causationId", "source", "traceparent", "tracestate", "baggage")
+    assert read(envelope(metadata=metadata(**dict.fromkeys(optional, "")))).metadata == read(envelope()).metadata
 
 
 def test_unknown_members_are_ignored_everywhere() -> None:

@@ -11,16 +11,17 @@ import random
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic_core import to_json
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, ValidationError, convert
+from msgspec.json import Decoder, Encoder
 
 from .errors import Undecodable
 from .event import Data, Event, Version
 from .plain_json import DoubledName, parse
+from .telemetry import is_valid
 
 EventClass = type[Event]
 
@@ -28,12 +29,10 @@ EventClass = type[Event]
 largest_event = 512 * 1024
 
 _trace_id = re.compile(r"(?!0{32})[0-9a-f]{32}")
-_traceparent = re.compile(r"00-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-[0-9a-f]{2}")
 _longest_id = 200
 
 
-@dataclass(slots=True)
-class Metadata:
+class Metadata(Struct, frozen=True, gc=False):
     """What is known of an event beside its data. Only `event_id` and `timestamp` are sure to be there when read."""
 
     event_id: str
@@ -47,46 +46,62 @@ class Metadata:
     baggage: str | None = None
 
     @classmethod
-    def read(cls, content: Data) -> Self:
-        """Make it from what stands in the envelope. Raises `Undecodable`, naming the field.
-
-        By hand, because what is tolerated here (times without a zone) and the words of complaint are our own.
-        """
-        event_id = content.get("eventId")
-        if not (isinstance(event_id, str) and 1 <= len(event_id) <= _longest_id):
-            raise Undecodable(f"metadata.eventId: {_wrong(event_id)}, not a string of 1 to {_longest_id} characters")
-        get = content.get
-        version, correlation_id, causation_id = get("version"), get("correlationId"), get("causationId")
-        source, traceparent, tracestate, baggage = get("source"), get("traceparent"), get("tracestate"), get("baggage")
-        for value in (version, correlation_id, causation_id, source, traceparent, tracestate, baggage):
-            if value is not None and value.__class__ is not str:
-                name = next(name for name in _optional if content.get(name) is value)
-                raise Undecodable(f"metadata.{name}: {_wrong(value)}, not a string")
-        time = _read_timestamp(get("timestamp"))
+    def read(cls, written: WrittenMetadata) -> Self:
+        """Make it from what stands in the envelope; an empty text is as good as none. Raises `Undecodable`."""
         return cls(
-            event_id, time, version or "1.0", correlation_id, causation_id, source, traceparent, tracestate, baggage
+            written.event_id,
+            _read_timestamp(written.timestamp),
+            written.version or "1.0",
+            written.correlation_id or None,
+            written.causation_id or None,
+            written.source or None,
+            written.traceparent or None,
+            written.tracestate or None,
+            written.baggage or None,
         )
 
 
-_optional = ("version", "correlationId", "causationId", "source", "traceparent", "tracestate", "baggage")
+_Optional = str | None | UnsetType
+
+
+class WrittenMetadata(Struct, frozen=True, gc=False, rename="camel"):
+    """Metadata as it stands in an envelope, member for member; what is not there is `UNSET`, which is false."""
+
+    event_id: Annotated[str, Meta(min_length=1, max_length=_longest_id)]
+    timestamp: str
+    version: _Optional = UNSET
+    correlation_id: _Optional = UNSET
+    causation_id: _Optional = UNSET
+    source: _Optional = UNSET
+    traceparent: _Optional = UNSET
+    tracestate: _Optional = UNSET
+    baggage: _Optional = UNSET
 
 
 def _wrong(value: object) -> str:
     return "missing" if value is None else repr(value)[:100]
 
 
-def _read_timestamp(value: object) -> datetime:
+def _wrong_metadata(content: Data) -> str:
+    """Which member of the metadata is missing or of the wrong kind."""
+    event_id = content.get("eventId")
+    if not (isinstance(event_id, str) and 1 <= len(event_id) <= _longest_id):
+        return f"metadata.eventId: {_wrong(event_id)}, not a string of 1 to {_longest_id} characters"
+    for name in WrittenMetadata.__struct_encode_fields__[2:]:
+        if not isinstance(value := content.get(name), str | None):
+            return f"metadata.{name}: {_wrong(value)}, not a string"
+    return f"metadata.timestamp: {_wrong(content.get('timestamp'))}, not an ISO 8601 time"
+
+
+def _read_timestamp(value: str) -> datetime:
     try:
-        if isinstance(value, str):
-            time = datetime.fromisoformat(value)
-            return time if time.tzinfo else time.replace(tzinfo=UTC)
-        raise ValueError(_wrong(value))
+        time = datetime.fromisoformat(value)
     except ValueError as error:
         raise Undecodable(f"metadata.timestamp: {error}, not an ISO 8601 time") from error
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-@dataclass(slots=True)
-class Origin:
+class Origin(Struct, frozen=True, gc=False):
     """Where an event comes from: what its metadata inherits from the request or event that caused it.
 
     `correlation_id` is the 32-hex trace id; `traceparent` and `tracestate` are W3C trace context, `baggage` W3C baggage
@@ -104,8 +119,8 @@ class Origin:
     @classmethod
     def new(cls, source: str, trace_id: str | None = None) -> Origin:
         """Start a story: a fresh (or the given) trace id, not sampled."""
-        trace_id = trace_id or f"{random.getrandbits(128) | 1:032x}"
-        return cls(source, trace_id, f"00-{trace_id}-{random.getrandbits(64) | 1:016x}-00")
+        trace_id = trace_id or _random_hex(16)
+        return cls(source, trace_id, f"00-{trace_id}-{_random_hex(8)}-00")
 
     @classmethod
     def caused_by(cls, metadata: Metadata, source: str) -> Origin:
@@ -113,14 +128,11 @@ class Origin:
 
         An event that carries no trace gets one made from its id, so that every attempt tells the same story.
         """
-        match = _traceparent.fullmatch(metadata.traceparent or "")
-        if match and metadata.traceparent:
-            trace_id, traceparent = match[1], metadata.traceparent
-        else:
+        traceparent, tracestate = metadata.traceparent, metadata.tracestate
+        if not (traceparent and is_valid(traceparent)):
             trace_id, span_id = trace_ids_for(metadata)
-            traceparent = f"00-{trace_id}-{span_id}-00"
-        correlation_id = metadata.correlation_id or trace_id
-        tracestate = metadata.tracestate if match else None
+            traceparent, tracestate = f"00-{trace_id}-{span_id}-00", None
+        correlation_id = metadata.correlation_id or traceparent[3:35]
         return cls(source, correlation_id, traceparent, tracestate, metadata.event_id, metadata.baggage)
 
 
@@ -129,6 +141,11 @@ def trace_ids_for(metadata: Metadata) -> tuple[str, str]:
     digest = hashlib.sha256(metadata.event_id.encode("utf-8", "surrogatepass")).hexdigest()
     correlation_id = metadata.correlation_id or ""
     return correlation_id if _trace_id.fullmatch(correlation_id) else digest[:32], digest[32:48]
+
+
+def _random_hex(size: int) -> str:
+    """So many random bytes, not all of them zero."""
+    return (random.getrandbits(8 * size) | 1).to_bytes(size, "big").hex()
 
 
 def new_id() -> str:
@@ -164,32 +181,38 @@ def encode(event: Event, origin: Origin, event_id: str | None = None) -> bytes:
 
     Raises `ValueError` for an event that is larger than anybody would read.
     """
-    metadata = {
-        "eventId": event_id or new_id(),
-        "timestamp": timestamp(),
-        "version": event.version_text,
-        "correlationId": origin.correlation_id,
-        "causationId": origin.causation_id,
-        "source": origin.source,
-        "traceparent": origin.traceparent,
-    }
-    if origin.tracestate:
-        metadata["tracestate"] = origin.tracestate
-    if origin.baggage:
-        metadata["baggage"] = origin.baggage
-    written = write(event.type, event.to_json(), metadata)
+    metadata = WrittenMetadata(
+        event_id or new_id(),
+        timestamp(),
+        event.version_text,
+        origin.correlation_id,
+        origin.causation_id,
+        origin.source,
+        origin.traceparent,
+        origin.tracestate or UNSET,
+        origin.baggage or UNSET,
+    )
+    written = write(Written(event.type, Raw(event.to_json()), metadata))
     if len(written) > largest_event:
         raise ValueError(f"{event.type}: {len(written)} bytes, where {largest_event} are the most")
     return written
 
 
-def write(event_type: str, data: bytes, metadata: Data) -> bytes:
-    """The bytes of an envelope; `data` is JSON already."""
-    return b'{"type":"%b","data":%b,"metadata":%b}' % (event_type.encode(), data, to_json(metadata))
+class Written(Struct, frozen=True, gc=False):
+    """An envelope as its bytes have it: `data` is JSON still."""
+
+    type: str
+    data: Raw
+    metadata: WrittenMetadata
 
 
-@dataclass(slots=True)
-class Envelope:
+read = Decoder(Written).decode
+"""Take bytes apart, without a look into `data` and at what stands twice. Raises `ValueError`, or `RecursionError`."""
+write = Encoder(enc_hook=str).encode  # of the subclasses of `str`, which msgspec doesn't know
+"""The bytes of a `Written`, always the same for the same."""
+
+
+class Envelope(Struct, frozen=True):
     """An entry's content, taken apart but not yet made into an event."""
 
     type: str
@@ -220,7 +243,10 @@ def decode(fields: Mapping[bytes, bytes]) -> Envelope:
     event_type, data, about = content.get("type"), content.get("data"), content.get("metadata")
     if not (isinstance(event_type, str) and isinstance(data, dict) and isinstance(about, dict)):
         raise Undecodable(_misshapen(content))
-    metadata = Metadata.read(about)
+    try:
+        metadata = Metadata.read(convert(about, WrittenMetadata))
+    except ValidationError as error:
+        raise Undecodable(_wrong_metadata(about)) from error
     return Envelope(event_type, data, metadata, read_version(metadata.version))
 
 

@@ -8,10 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, cast
+
+from msgspec.structs import replace
 
 from . import telemetry
 from .commit import Acknowledgement, Answer, Committed, Committer, Duplicate, Fence, GuardsFailed, Work
@@ -153,7 +155,7 @@ class Processor:
         """The event, as the class that its handler takes; `None` if there is no handler for it."""
         opened = self._opener.open(delivery.fields)
         if opened is not None:
-            delivery.type, delivery.metadata, delivery.event = opened
+            delivery.type, delivery.metadata, delivery.event = opened.type, opened.metadata, opened.event
             return opened.event
         envelope = decode(delivery.fields)
         delivery.type, delivery.metadata = envelope.type, envelope.metadata

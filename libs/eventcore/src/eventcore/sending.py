@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Coroutine, Iterable, Sequence
-from dataclasses import replace
 from itertools import repeat
+
+from msgspec.structs import replace
 
 from . import telemetry
 from .envelope import Origin, encode, new_id
