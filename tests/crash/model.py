@@ -7,9 +7,10 @@ Where an entry is: unread, pending on somebody after so many attempts, or at its
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from eventcore.commit import commit_script
 from eventcore.pipe import Command, Reply, ServerError
@@ -17,6 +18,7 @@ from eventcore.script import Script
 from eventcore.streams import beats_key
 
 from .happenings import GROUP, LETTERS, MOST_ATTEMPTS, RETRIES, STREAM, Mode
+from .messages import Asked, asked
 
 STREAMS = (STREAM, RETRIES)
 Place = tuple[str, str]
@@ -88,10 +90,13 @@ class Model:
 
     def ran(self, command: Command, reply: Reply) -> None:
         """A command has run. `AssertionError` where the reply is not what it should have been."""
-        words = [word.decode() if isinstance(word, bytes) else str(word) for word in command]
+        words = [word.decode("utf-8", "replace") if isinstance(word, bytes) else str(word) for word in command]
         if isinstance(reply, ServerError) and reply.code == "NOSCRIPT":
             return
         match words:
+            case ["EVALSHA", sha, count, *keys] if sha == commit_script(allow_oom=True).sha:
+                first = 4 + int(count)  # behind the keys and the group
+                self._committed(keys[: int(count)], [bytes(cast("bytes", word)) for word in command[first:]], reply)
             case ["XGROUP", "CREATE", stream, *_]:
                 self.created.add(stream)
             case ["XREADGROUP", "GROUP", _, consumer, "COUNT", count, "STREAMS", *_]:
@@ -102,9 +107,7 @@ class Model:
                 self._called(sha, rest[: int(keys)], rest[int(keys) :], reply)
 
     def _called(self, sha: str, keys: list[str], arguments: list[str], reply: Reply) -> None:
-        if sha == commit_script(allow_oom=True).sha:
-            self._committed(keys, arguments, reply)
-        elif sha == script("claim").sha:
+        if sha == script("claim").sha:
             self._claimed(keys[0], arguments[1], int(arguments[2]), arguments[3:], reply)
         elif sha == script("take_over").sha:
             _, consumer, dead, _, foreign_idle, count = arguments
@@ -184,23 +187,27 @@ class Model:
             assert self.modes[name] is Mode.UNKNOWN, f"{name} was acknowledged without effect"
             self.ignored.add(name)
 
-    def _committed(self, keys: list[str], arguments: list[str], reply: Reply) -> None:
-        place = keys[0], arguments[1]
-        short = "stock" in keys and self.stock < 1
+    def _committed(self, keys: list[str], messages: list[bytes], replies: Reply) -> None:
+        for message, reply in zip(messages, replies, strict=True):
+            self._answered(asked(keys, message), keys[0], reply)
+
+    def _answered(self, transaction: Asked, stream: str, reply: Reply) -> None:
+        place = stream, transaction.entry_id
+        short = "stock" in transaction.keys and self.stock < 1
         expected = "duplicate" if place not in self.pending else "guards" if short else "ok"
         assert reply[0].decode() == expected, f"a commit was answered {reply}, not {expected}"
         if expected != "ok":
             return
         held, name = self.pending.pop(place), self.names[place]
-        if LETTERS in keys:
-            self._dead_lettered(name, held, arguments, reply)
+        if LETTERS in transaction.keys:
+            self._dead_lettered(name, held, transaction.words, reply)
         else:
             assert name not in self.done, f"{name} was done twice"
             self.done.add(name)
-            self.stock -= "stock" in keys
+            self.stock -= "stock" in transaction.keys
 
-    def _dead_lettered(self, name: str, held: Held, arguments: list[str], reply: Any) -> None:
-        reason, attempts = (arguments[arguments.index(fact) + 1] for fact in ("reason", "attempts"))
+    def _dead_lettered(self, name: str, held: Held, words: Sequence[str], reply: Any) -> None:
+        reason, attempts = (words[words.index(fact) + 1] for fact in ("reason", "attempts"))
         assert int(attempts) <= held.attempts
         mode = self.modes[name]
         assert {

@@ -82,4 +82,4 @@ def _calls(command: Command, sha: str) -> bool:
 
 
 def _says_ok(reply: bytes) -> bool:
-    return b"\r\n$2\r\nok\r\n" in reply[:16]
+    return b"\r\n$2\r\nok\r\n" in reply[:20]

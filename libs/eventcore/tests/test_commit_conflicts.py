@@ -203,7 +203,7 @@ async def test_a_neighbour_that_can_not_be_sent_does_no_harm(store: Store) -> No
 
 
 async def test_a_full_stream_takes_nothing_more_and_nothing_is_half_done(store: Store) -> None:
-    store.committer._cap = "2"
+    store.committer._cap = 2
     [fence] = await delivered(store)
     ship = Transaction(then=[GOOD, publish(Shipped(order_id="7"))])
     for _ in range(2):
@@ -217,7 +217,7 @@ async def test_a_full_stream_takes_nothing_more_and_nothing_is_half_done(store: 
 
 
 async def test_a_stream_at_its_cap_still_takes_what_is_no_event(store: Store) -> None:
-    store.committer._cap = "1"
+    store.committer._cap = 1
     letter = Transaction(then=[Append("a_stream", (("a", "b"),))])
     for _ in range(3):
         assert isinstance(await commit(store, letter), Committed)

@@ -30,7 +30,7 @@ class Call:
     """One call of a script."""
 
     script: Script
-    keys: Sequence[str]
+    keys: Sequence[Argument]
     arguments: Sequence[Argument] = ()
 
     @property

@@ -1,0 +1,296 @@
+"""Compiling transactions for the commit script: each becomes one argument of a call, whose keys they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from itertools import chain
+from math import isnan
+from typing import Any, Literal
+
+from msgspec import Raw, Struct, msgpack
+
+from . import telemetry
+from .envelope import Origin, encode, new_id
+from .errors import Conflict
+from .sending import traced
+from .transaction import (
+    AddMember,
+    AddToField,
+    Append,
+    Delete,
+    Expire,
+    Field,
+    Guard,
+    Publish,
+    RemoveMember,
+    SetField,
+    SetText,
+    Transaction,
+    Write,
+)
+
+# Within ±2**53 Lua's numbers are exact.
+largest_integer = 2**53 - 1
+# More would not go through the script's stack.
+_most_entry_fields = 1000
+
+
+class Fence(Struct, frozen=True, gc=False):
+    """The delivery that a transaction settles: acknowledged by whoever commits first, and only by them."""
+
+    stream: str
+    group: str
+    entry_id: str
+
+
+class Work(Struct):
+    """One transaction to commit, with where it comes from and, for a delivery, what it settles.
+
+    `streams` and `spans` are those of the events in it, once it was compiled.
+    """
+
+    transaction: Transaction
+    origin: Origin
+    fence: Fence | None = None
+    streams: Sequence[str] = ()
+    spans: Sequence[telemetry.RecordedSpan] = ()
+
+
+class Keys:
+    """The keys of a call. Transactions name them by number."""
+
+    __slots__ = ("_numbers", "_prefix", "names")
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
+        self._numbers: dict[str, int] = {}
+        self.names: list[bytes] = []
+
+    def number(self, key: str) -> int:
+        """From 1, in the order in which keys are first named."""
+        number = self._numbers.get(key)
+        if number is None:
+            self.names.append((self._prefix + key).encode())
+            number = self._numbers[key] = len(self.names)
+        return number
+
+
+def compile_transaction(work: Work, keys: Keys, cap: int | None = None) -> bytes:
+    """The argument for `lua/commit.lua`, which documents its layout by reading it; `cap` is the hard cap of streams.
+
+    Raises `TypeError`, `ValueError` or `Conflict` for what the script could only fail over half-way, or would do in
+    another order.
+    """
+    plan = _Plan(work.origin, keys, cap or False)
+    for guard in work.transaction.when:
+        plan.guard(guard)
+    for write in work.transaction.then:
+        planned = _planned.get(type(write))
+        if planned is None:
+            raise TypeError(f"{write!r} is not a write")
+        planned(plan, write)
+    work.streams, work.spans = plan.published, plan.spans
+    return _packed(plan.finish(work.fence))
+
+
+_packed = msgpack.Encoder().encode
+
+
+def _text(value: object) -> str | Raw:
+    """As a string for the script, which could put nothing else into a command."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes):  # as MessagePack's str, which is a string of any bytes to Lua: it knows no other
+        return Raw(b"\xdb%b%b" % (len(value).to_bytes(4, "big"), value))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise TypeError(f"{value!r} can't be written: it is neither text nor a number")
+
+
+class _HashPlan:
+    """All that a transaction does with one hash, so that it is read once and written once."""
+
+    __slots__ = ("additions", "guards", "values")
+
+    def __init__(self) -> None:
+        self.guards: list[tuple[str, Guard]] = []
+        self.additions: dict[str, int] = {}
+        self.values: list[str | Raw] = []
+
+    def add_to(self, message: list[object]) -> None:
+        """What is read (fields; operator, operand, amount to add of each) and what is written, each with its number."""
+        additions = self.additions
+        names: list[str] = []
+        rules: list[object] = []
+        for name, guard in self.guards:
+            names.append(name)
+            rules += (guard.operator, guard.operand, additions.pop(name, False))
+        for name, amount in additions.items():
+            names.append(name)
+            rules += (False, False, amount)
+        message.append(len(names))
+        message += names
+        message += rules
+        message.append(len(self.values))
+        message += self.values
+
+
+class _Plan:
+    """A transaction on its way to becoming an argument: sorted by key, as the script wants it."""
+
+    __slots__ = (
+        "_cap", "_deleted", "_hashes", "_kinds", "_number", "_origin", "_sets", "_streams", "_texts", "_writes",
+        "_written", "published", "spans",
+    )  # fmt: skip
+
+    def __init__(self, origin: Origin, keys: Keys, cap: int | Literal[False]) -> None:
+        self._origin, self._number, self._cap = origin, keys.number, cap
+        self._kinds: dict[str, str] = {}
+        self._deleted: set[str] = set()
+        self._hashes: dict[str, _HashPlan] = {}
+        self._texts: list[object] = []
+        self._sets: dict[int, None] = {}
+        self._streams: dict[int, int | Literal[False]] = {}
+        self._writes: list[object] = []
+        self._written = 0
+        self.published: list[str] = []
+        self.spans: list[telemetry.RecordedSpan] = []
+
+    def _expect(self, kind: str, key: str) -> None:
+        """Note what a key holds. The script would fail half-way over two kinds of things under one key."""
+        if self._kinds.setdefault(key, kind) != kind:
+            raise TypeError(f"{key} can't be a {self._kinds[key]} and a {kind} in one transaction")
+
+    def _hash(self, key: str) -> _HashPlan:
+        plan = self._hashes.get(key)
+        if plan is None:
+            self._expect("hash", key)
+            plan = self._hashes[key] = _HashPlan()
+        return plan
+
+    def guard(self, guard: Guard) -> None:
+        place = guard.place
+        if isinstance(place, Field):
+            self._hash(place.key).guards.append((place.name, guard))
+        else:
+            self._expect("string", place.key)
+            self._texts += (self._number(place.key), guard.operator, guard.operand)
+
+    def _write(self, command: str, key: int, *arguments: object) -> None:
+        self._written += 1
+        self._writes += (command, key, len(arguments), *arguments)
+
+    def add_to_field(self, write: AddToField) -> None:
+        additions = self._hash(write.field.key).additions
+        amount = additions[write.field.name] = additions.get(write.field.name, 0) + write.amount
+        if not -largest_integer <= amount <= largest_integer:
+            raise Conflict(f"{write.field}: {amount} can't be added: it is beyond the range of 2**53")
+
+    def set_field(self, write: SetField) -> None:
+        name, value = write.field.name, write.value
+        if value.__class__ is not str or name.__class__ is not str:
+            self._hash(write.field.key).values += (_text(name), _text(value))
+        else:
+            self._hash(write.field.key).values += (name, value)
+
+    def set_text(self, write: SetText) -> None:
+        if write.text.key not in self._kinds:  # no guard looks at it: the script shall see what it is, all the same
+            self._texts += (self._number(write.text.key), False, False)
+        self._expect("string", write.text.key)
+        limit = () if write.ttl is None else ("PX", milliseconds(write.ttl))
+        self._write("SET", self._number(write.text.key), _text(write.value), *limit)
+
+    def add_member(self, write: AddMember) -> None:
+        score = float(write.score)
+        if isnan(score):
+            raise ValueError(f"{write.key}: the score of {write.member} is not a number")
+        self._expect("sorted set", write.key)
+        self._sets[self._number(write.key)] = None
+        self._write("ZADD", self._number(write.key), repr(score), _text(write.member))
+
+    def remove_member(self, write: RemoveMember) -> None:
+        self._expect("sorted set", write.key)
+        self._sets[self._number(write.key)] = None
+        self._write("ZREM", self._number(write.key), _text(write.member))
+
+    def expire(self, write: Expire) -> None:
+        self._write("PEXPIRE", self._number(write.key), milliseconds(write.ttl))
+
+    def delete(self, write: Delete) -> None:
+        self._deleted.add(write.key)
+        self._write("DEL", self._number(write.key))
+
+    def publish(self, write: Publish) -> None:
+        event, origin, event_id = write.event, self._origin, write.event_id
+        self._expect("stream", event.stream)
+        number = self._number(event.stream)
+        self._streams[number] = self._cap
+        if telemetry.records(origin.traceparent):
+            event_id = event_id or new_id()
+            origin, span = traced(event, origin, event_id)
+            if span is not None:
+                self.spans.append(span)
+        self.published.append(event.stream)
+        self._write("XADD", number, "*", "event", encode(event, origin, event_id).decode())
+
+    def append(self, write: Append) -> None:
+        if not 1 <= len(write.fields) <= _most_entry_fields or (write.max_length or 0) < 0:
+            raise ValueError(f"{write.stream}: the server would not take such an entry")
+        self._expect("stream", write.stream)
+        number = self._number(write.stream)
+        self._streams.setdefault(number, False)
+        limit = () if write.max_length is None else ("MAXLEN", "~", str(write.max_length))
+        self._write("XADD", number, *limit, "*", *map(_text, chain.from_iterable(write.fields)))
+
+    def finish(self, fence: Fence | None) -> list[object]:
+        """The sections in the order in which the script reads them."""
+        message: list[object] = [False if fence is None else fence.entry_id, len(self._hashes)]
+        for key, plan in self._hashes.items():
+            if plan.values and plan.additions and not plan.additions.keys().isdisjoint(plan.values[::2]):
+                raise TypeError(f"a field of {key} can't be set and added to in one transaction")
+            if key in self._deleted and (plan.additions or plan.values):
+                raise TypeError(f"{key} can't be written to and deleted in one transaction")
+            message.append(self._number(key))
+            plan.add_to(message)
+        message.append(len(self._texts) // 3)
+        message += self._texts
+        message.append(len(self._sets))
+        message += self._sets
+        message.append(len(self._streams))
+        for number, cap in self._streams.items():
+            message += (number, cap)
+        message.append(self._written)
+        message += self._writes
+        return message
+
+
+# By type and not by `match`: this is the hot path of every commit.
+_planned: dict[type[Write], Callable[[_Plan, Any], None]] = {
+    AddToField: _Plan.add_to_field,
+    SetField: _Plan.set_field,
+    SetText: _Plan.set_text,
+    AddMember: _Plan.add_member,
+    RemoveMember: _Plan.remove_member,
+    Expire: _Plan.expire,
+    Delete: _Plan.delete,
+    Publish: _Plan.publish,
+    Append: _Plan.append,
+}
+
+
+def milliseconds(time: timedelta) -> str:
+    """As Redis counts time; at least one, because it takes 0 for an error or for "now"."""
+    return str(max(1, int(time.total_seconds() * 1000)))
+
+
+def guards_in_script_order(guards: Sequence[Guard]) -> list[Guard]:
+    """The guards in the order in which the script reports what it found: hashes by key, then strings."""
+    hashes: dict[str, list[Guard]] = {}
+    texts: list[Guard] = []
+    for guard in guards:
+        if isinstance(guard.place, Field):
+            hashes.setdefault(guard.place.key, []).append(guard)
+        else:
+            texts.append(guard)
+    return [*(guard for group in hashes.values() for guard in group), *texts]
