@@ -109,31 +109,45 @@ def _text(value: object) -> str | Raw:
 
 
 class _HashPlan:
-    """All that a transaction does with one hash, so that it is read once and written once."""
+    """All that a transaction does with one hash, so that it is read once and written once.
 
-    __slots__ = ("additions", "guards", "values")
+    `names` are the fields that are read, `rules` operator, operand and amount to add for each of them; `values` are
+    fields and what to put into them.
+    """
+
+    __slots__ = ("_amounts", "names", "rules", "values")
 
     def __init__(self) -> None:
-        self.guards: list[tuple[str, Guard]] = []
-        self.additions: dict[str, int] = {}
+        self.names: list[str] = []
+        self.rules: list[Any] = []
         self.values: list[str | Raw] = []
+        self._amounts: dict[str, int] = {}  # where in `rules` the amount of a field stands
 
-    def add_to(self, message: list[object]) -> None:
-        """What is read (fields; operator, operand, amount to add of each) and what is written, each with its number."""
-        additions = self.additions
-        names: list[str] = []
-        rules: list[object] = []
-        for name, guard in self.guards:
-            names.append(name)
-            rules += (guard.operator, guard.operand, additions.pop(name, False))
-        for name, amount in additions.items():
-            names.append(name)
-            rules += (False, False, amount)
-        message.append(len(names))
-        message += names
-        message += rules
-        message.append(len(self.values))
-        message += self.values
+    def guard(self, name: str, guard: Guard) -> None:
+        self._amounts.setdefault(name, len(self.rules) + 2)
+        self.names.append(name)
+        self.rules += (guard.operator, guard.operand, False)
+
+    def add(self, name: str, amount: int) -> int:
+        """What is going to be added to this field in all."""
+        place = self._amounts.get(name)
+        if place is None:
+            place = self._amounts[name] = len(self.rules) + 2
+            self.names.append(name)
+            self.rules += (False, False, False)
+        total: int = self.rules[place] + amount
+        self.rules[place] = total
+        return total
+
+    def check(self, key: str) -> None:
+        """Raise `TypeError` where a field is added to and set."""
+        for name in self.values[::2]:
+            place = self._amounts.get(name) if isinstance(name, str) else None
+            if place is not None and self.rules[place] is not False:
+                raise TypeError(f"{name} of {key} can't be set and added to in one transaction")
+
+    def is_written(self) -> bool:
+        return bool(self.values) or any(amount is not False for amount in self.rules[2::3])
 
 
 class _Plan:
@@ -147,15 +161,16 @@ class _Plan:
     def __init__(self, origin: Origin, keys: Keys, cap: int | Literal[False]) -> None:
         self._origin, self._number, self._cap = origin, keys.number, cap
         self._kinds: dict[str, str] = {}
-        self._deleted: set[str] = set()
         self._hashes: dict[str, _HashPlan] = {}
-        self._texts: list[object] = []
-        self._sets: dict[int, None] = {}
         self._streams: dict[int, int | Literal[False]] = {}
         self._writes: list[object] = []
         self._written = 0
-        self.published: list[str] = []
-        self.spans: list[telemetry.RecordedSpan] = []
+        # Tuples, where most transactions have none.
+        self._texts: tuple[object, ...] = ()
+        self._sets: tuple[int, ...] = ()
+        self._deleted: tuple[str, ...] = ()
+        self.published: tuple[str, ...] = ()
+        self.spans: tuple[telemetry.RecordedSpan, ...] = ()
 
     def _expect(self, kind: str, key: str) -> None:
         """Note what a key holds. The script would fail half-way over two kinds of things under one key."""
@@ -172,7 +187,7 @@ class _Plan:
     def guard(self, guard: Guard) -> None:
         place = guard.place
         if isinstance(place, Field):
-            self._hash(place.key).guards.append((place.name, guard))
+            self._hash(place.key).guard(place.name, guard)
         else:
             self._expect("string", place.key)
             self._texts += (self._number(place.key), guard.operator, guard.operand)
@@ -182,17 +197,16 @@ class _Plan:
         self._writes += (command, key, len(arguments), *arguments)
 
     def add_to_field(self, write: AddToField) -> None:
-        additions = self._hash(write.field.key).additions
-        amount = additions[write.field.name] = additions.get(write.field.name, 0) + write.amount
+        amount = self._hash(write.field.key).add(write.field.name, write.amount)
         if not -largest_integer <= amount <= largest_integer:
             raise Conflict(f"{write.field}: {amount} can't be added: it is beyond the range of 2**53")
 
     def set_field(self, write: SetField) -> None:
         name, value = write.field.name, write.value
-        if value.__class__ is not str or name.__class__ is not str:
-            self._hash(write.field.key).values += (_text(name), _text(value))
-        else:
+        if name.__class__ is str and value.__class__ is str:  # as nearly always: a look costs less than a call
             self._hash(write.field.key).values += (name, value)
+        else:
+            self._hash(write.field.key).values += (_text(name), _text(value))
 
     def set_text(self, write: SetText) -> None:
         if write.text.key not in self._kinds:  # no guard looks at it: the script shall see what it is, all the same
@@ -206,19 +220,19 @@ class _Plan:
         if isnan(score):
             raise ValueError(f"{write.key}: the score of {write.member} is not a number")
         self._expect("sorted set", write.key)
-        self._sets[self._number(write.key)] = None
+        self._sets += (self._number(write.key),)
         self._write("ZADD", self._number(write.key), repr(score), _text(write.member))
 
     def remove_member(self, write: RemoveMember) -> None:
         self._expect("sorted set", write.key)
-        self._sets[self._number(write.key)] = None
+        self._sets += (self._number(write.key),)
         self._write("ZREM", self._number(write.key), _text(write.member))
 
     def expire(self, write: Expire) -> None:
         self._write("PEXPIRE", self._number(write.key), milliseconds(write.ttl))
 
     def delete(self, write: Delete) -> None:
-        self._deleted.add(write.key)
+        self._deleted += (write.key,)
         self._write("DEL", self._number(write.key))
 
     def publish(self, write: Publish) -> None:
@@ -230,8 +244,8 @@ class _Plan:
             event_id = event_id or new_id()
             origin, span = traced(event, origin, event_id)
             if span is not None:
-                self.spans.append(span)
-        self.published.append(event.stream)
+                self.spans += (span,)
+        self.published += (event.stream,)
         self._write("XADD", number, "*", "event", encode(event, origin, event_id).decode())
 
     def append(self, write: Append) -> None:
@@ -247,12 +261,10 @@ class _Plan:
         """The sections in the order in which the script reads them."""
         message: list[object] = [False if fence is None else fence.entry_id, len(self._hashes)]
         for key, plan in self._hashes.items():
-            if plan.values and plan.additions and not plan.additions.keys().isdisjoint(plan.values[::2]):
-                raise TypeError(f"a field of {key} can't be set and added to in one transaction")
-            if key in self._deleted and (plan.additions or plan.values):
+            plan.check(key)
+            if key in self._deleted and plan.is_written():
                 raise TypeError(f"{key} can't be written to and deleted in one transaction")
-            message.append(self._number(key))
-            plan.add_to(message)
+            message += (self._number(key), len(plan.names), *plan.names, *plan.rules, len(plan.values), *plan.values)
         message.append(len(self._texts) // 3)
         message += self._texts
         message.append(len(self._sets))
