@@ -50,7 +50,20 @@ EVENTCORE_LAYERS = (
     ),
     Layer(
         "redis",
-        frozenset({"commit", "connection", "durability", "gathering", "pipe", "script", "sending", "store", "streams"}),
+        frozenset(
+            {
+                "commit",
+                "compiling",
+                "connection",
+                "durability",
+                "gathering",
+                "pipe",
+                "script",
+                "sending",
+                "store",
+                "streams",
+            }
+        ),
         forbidden=frozenset({"aiohttp"}),
     ),
     Layer(

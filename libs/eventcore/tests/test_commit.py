@@ -7,10 +7,23 @@ from typing import Any
 
 import pytest
 
-from eventcore import Append, Hash, Origin, SortedSet, Store, Text, Transaction, Write, decode, delete, publish
+from eventcore import (
+    Append,
+    Conflict,
+    Hash,
+    Origin,
+    SortedSet,
+    Store,
+    Text,
+    Transaction,
+    Write,
+    decode,
+    delete,
+    publish,
+)
 from eventcore.commit import Committed, Committer, Duplicate, Fence, GuardsFailed, Work
 from eventcore.script import Script
-from eventcore.transaction import Guard
+from eventcore.transaction import Guard, SetField, SetText
 
 from .committing import ORIGIN, commit, delivered, picture
 from .samples import GROUP, STREAM, Ordered, Shipped, pending
@@ -213,6 +226,61 @@ async def test_a_fence_holds_for_its_own_group_only(held: Store) -> None:
         Committed,
     )
     assert await held.redis.hget("thing", "count") == b"7"
+
+
+async def test_of_many_that_share_a_call_each_has_its_own_outcome(held: Store) -> None:
+    fences = await delivered(held, 40)
+    await held.redis.set("thing:text", "no hash")
+    done = Transaction(when=[THING["count"] >= 1], then=[THING["count"].add(-1), publish(Shipped(order_id="7"))])
+    odd = Transaction(then=[INDEX.add("odd"), Hash("thing:text")["x"].set("y")])
+    work = [Work(done if number % 4 else odd, ORIGIN, fence) for number, fence in enumerate(fences)]
+    await held.committer.load_script()
+    await held.redis.config_resetstat()
+    answers = await held.committer.commit_all([*work, *work])
+
+    assert (await held.redis.info("commandstats"))["cmdstat_evalsha"]["calls"] == 80 / 16
+    kinds = [type(answer) for answer in answers]
+    assert kinds[:40:4] == kinds[40::4] == [Conflict] * 10
+    assert [kind for kind in kinds[:40] if kind is not Conflict] == [Committed] * 5 + [GuardsFailed] * 25
+    assert [kind for kind in kinds[40:] if kind is not Conflict] == [Duplicate] * 5 + [GuardsFailed] * 25
+    assert await held.redis.hget("thing", "count") == b"0"
+    assert await held.redis.xlen("shipments_stream") == 5
+    assert not await held.redis.exists("index")
+    assert await pending(held) == 35
+
+
+async def test_those_that_share_a_call_see_what_the_ones_before_have_written(held: Store) -> None:
+    writes: list[list[Write]] = [[THING["count"].set(7)], [delete("thing")], [INDEX.add("x")], [THING["count"].add(1)]]
+    guards = [[THING["count"].equals("5")], [THING["count"].equals("7")], [THING["count"].absent()], []]
+    work = [Work(Transaction(when, then), ORIGIN) for when, then in zip(guards, writes, strict=True)]
+    assert {type(answer) for answer in await held.committer.commit_all(work)} == {Committed}
+    assert await held.redis.hgetall("thing") == {b"count": b"1"}
+
+
+async def test_deliveries_and_what_settles_none_are_committed_together(held: Store) -> None:
+    fences = await delivered(held, 2)
+    add = Transaction(then=[THING["count"].add(1)])
+    work = [Work(add, ORIGIN, fences[0]), Work(add, ORIGIN), Work(add, ORIGIN, fences[1])]
+    assert {type(answer) for answer in await held.committer.commit_all(work)} == {Committed}
+    assert await held.redis.hget("thing", "count") == b"8"
+
+
+async def test_values_that_are_no_text_stand_as_redis_writes_them(held: Store) -> None:
+    whole: Any = 2**53 + 1
+    part: Any = 0.5
+    raw: Any = b"\xff\x00"
+    fields = {"whole": whole, "part": part, "raw": raw}
+    await commit(held, Transaction(then=[SetField(THING[name], value) for name, value in fields.items()]))
+    values = await held.redis.hmget("thing", *fields)
+    assert values == [b"9007199254740993", b"0.5", raw]
+
+
+@pytest.mark.parametrize("value", [None, True, ["x"]], ids=str)
+async def test_values_that_redis_could_not_take_are_refused_before_anything_is_written(value: Any, held: Store) -> None:
+    before = await picture(held.redis)
+    for write in (SetField(THING["x"], value), SetField(THING[value], "x"), SetText(NOTE, value, None)):
+        assert isinstance(await commit(held, Transaction(then=[INDEX.add("x"), write])), TypeError)
+    assert await picture(held.redis) == before
 
 
 async def test_plain_acknowledgements_leave_together_beside_commits(held: Store) -> None:

@@ -222,12 +222,12 @@ async def test_a_commit_that_has_to_wait_does_not_hold_up_async_handlers(store: 
 
     await store.publish(Shipped(order_id="0"))
     await store.publish_all([Noted(), *(Ordered(order_id=str(n)) for n in range(3))])
-    store.committer._cap = "1"  # the shipments stream is full
+    store.committer._cap = 1  # the shipments stream is full
     consumer = Consumer(store, router)
     async with running(consumer):
         await until(lambda: len(handled) == 3)
         assert len(consumer.holding) > 0
-        store.committer._cap = "2"
+        store.committer._cap = 2
         await until_idle(store, consumer)
     assert await store.redis.xlen("shipments_stream") == 2
 

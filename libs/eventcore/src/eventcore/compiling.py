@@ -144,7 +144,7 @@ class _HashPlan:
         for name in self.values[::2]:
             place = self._amounts.get(name) if isinstance(name, str) else None
             if place is not None and self.rules[place] is not False:
-                raise TypeError(f"{name} of {key} can't be set and added to in one transaction")
+                raise TypeError(f"{name!r} of {key} can't be set and added to in one transaction")
 
     def is_written(self) -> bool:
         return bool(self.values) or any(amount is not False for amount in self.rules[2::3])
