@@ -9,6 +9,7 @@ from unittest.mock import AsyncMock, create_autospec
 import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
+from msgspec import msgpack
 
 from contracts import Line
 from eventcore import Store
@@ -23,7 +24,7 @@ from order_service.settings import OrderSettings
 async def redis() -> AsyncMock:
     """A connection that answers every commit as Redis would."""
     pipe: AsyncMock = create_autospec(Pipe, instance=True)
-    pipe.pipeline = AsyncMock(return_value=[[b"ok", b"1795428000000-0"]])
+    pipe.pipeline = AsyncMock(return_value=[[[b"ok", b"1795428000000-0"]]])
     return pipe
 
 
@@ -46,11 +47,12 @@ async def test_post_orders_publishes_order_created(redis: AsyncMock, request_: w
     redis.pipeline.assert_awaited_once()
     [[command]] = redis.pipeline.await_args.args
     name, _, key_count, *rest = command
-    keys, arguments = rest[:key_count], rest[key_count:]
+    keys, (_, transaction) = rest[:key_count], rest[key_count:]
     assert name == "EVALSHA"
-    assert "orders_stream" in keys
+    assert b"orders_stream" in keys
 
-    [envelope] = [json.loads(argument) for argument in arguments if str(argument).startswith('b\'{"type"')]
+    values = msgpack.decode(transaction)
+    envelope = json.loads(values[values.index("event") + 1])
     assert envelope["type"] == "order.created"
     assert envelope["data"] == {
         "orderId": order_id,
@@ -60,4 +62,4 @@ async def test_post_orders_publishes_order_created(redis: AsyncMock, request_: w
     assert envelope["metadata"]["source"] == "order-service"
     assert envelope["metadata"]["version"] == "1.1"
     # Order and event travel in one command: neither can be there without the other.
-    assert f"order:{order_id}" in keys
+    assert f"order:{order_id}".encode() in keys
