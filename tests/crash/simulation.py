@@ -157,6 +157,9 @@ class Simulation:
         self.sound = False
         for command, reply in zip(sent, replies, strict=True):
             self.model.ran(command, reply)
+        if written := len(self.model.written_letters):
+            newest = self.wire.do("XREVRANGE", LETTERS, "+", "-", "COUNT", written)
+            self.model.lettered([row[0].decode() for row in reversed(newest)])
         self.sound = True
         return replies
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import repeat
+
+from msgspec import Struct
 
 from .compiling import Fence, Keys, Work, compile_transaction, guards_in_script_order
 from .errors import Conflict, EventcoreError, StreamFull
@@ -23,15 +24,13 @@ __all__ = ["Acknowledgement", "Answer", "Committed", "Committer", "Duplicate", "
 _most_in_a_call = 16
 
 
-@dataclass(slots=True)
-class Committed:
-    """Everything was written; `entry_ids` of what was appended to streams, in order."""
+class Committed(Struct, frozen=True, gc=False):
+    """Everything was written; `entry_ids` of what was appended to streams, in order. A consumer is not told them."""
 
     entry_ids: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class Acknowledgement:
+class Acknowledgement(Struct, frozen=True, gc=False):
     """Deliveries of one stream and group that have nothing to commit but their acknowledgement."""
 
     stream: str
@@ -39,20 +38,18 @@ class Acknowledgement:
     entry_ids: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Duplicate:
+class Duplicate(Struct, frozen=True, gc=False):
     """Somebody else had already committed this delivery; nothing was written."""
 
 
-@dataclass(frozen=True, slots=True)
-class GuardsFailed:
+class GuardsFailed(Struct, frozen=True):
     """A guard did not hold; nothing was written or acknowledged."""
 
     found: Found
 
 
 Answer = Committed | Duplicate | GuardsFailed | Exception
-_acknowledged = Committed()
+_committed = Committed()
 
 
 @cache
@@ -89,7 +86,7 @@ class Committer:
             _measure(work, acknowledgements, [error] * (len(work) + len(acknowledgements)), time.perf_counter() - began)
             raise
         answers = [_answer(reply, each.transaction) for reply, each in zip(replies, work, strict=False)]
-        answers += [reply if isinstance(reply, Exception) else _acknowledged for reply in replies[len(work) :]]
+        answers += [reply if isinstance(reply, Exception) else _committed for reply in replies[len(work) :]]
         _measure(work, acknowledgements, answers, time.perf_counter() - began)
         return answers
 
@@ -182,6 +179,8 @@ def _measure(
 
 
 def _answer(reply: Reply, transaction: Transaction) -> Answer:
+    if reply == b"ok":
+        return _committed
     if isinstance(reply, Exception):
         return reply
     match reply[0]:

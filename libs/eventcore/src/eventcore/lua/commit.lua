@@ -7,8 +7,8 @@
 -- Lua reads a list in C, many times faster than as many arguments. What one command takes stands side by side in it,
 -- so that it goes to the command without a table in between.
 --
--- Answers with one of these for each: {"ok", entry ids of what was appended …}
---       | {"guards", value or false for each guarded place …}
+-- Answers with one of these for each: "ok" where a delivery was settled, whose consumer asks for no more
+--       | {"ok", entry ids of what was appended …} | {"guards", value or false for each guarded place …}
 --       | {"duplicate"} | {"full", key} | {"conflict", key, field, value} | an error
 
 local KEYS = KEYS -- a global is looked up anew each time
@@ -145,12 +145,12 @@ local function commit(list)
     write_fields(hash[1], hash[2], hash[3], hash[4])
   end
 
-  local answer = {'ok'}
+  local appended = {'ok'}
   for _ = 1, list[at] do
     local write, key, values = list[at + 1], KEYS[list[at + 2]], list[at + 3]
     local first, last = at + 4, at + 3 + values
     if write == 'XADD' then
-      answer[#answer + 1] = call('XADD', key, unpack(list, first, last))
+      appended[#appended + 1] = call('XADD', key, unpack(list, first, last))
       lengths[key] = lengths[key] and lengths[key] + 1
     else
       call(write, key, unpack(list, first, last))
@@ -158,7 +158,7 @@ local function commit(list)
     end
     at = last
   end
-  return answer
+  return entry and 'ok' or appended
 end
 
 local answers = {}
