@@ -19,6 +19,7 @@ modules = {
     "eventcore, at-least-once": "benchmarks.unguarded",
     "redis-py by hand": "benchmarks.by_hand",
     "redis-py by hand, our codec": "benchmarks.by_hand",
+    "redis-py by hand, guards read": "benchmarks.by_hand",
     "redis-py, one by one": "benchmarks.by_hand",
     "FastStream": "benchmarks.with_faststream",
     "FastStream, batch": "benchmarks.with_faststream",
@@ -70,6 +71,7 @@ contestants = (
     Contestant("eventcore, at-least-once", works=(works.pipe,)),
     Contestant("redis-py by hand", works=(works.publish_batched, *works.consuming)),
     Contestant("redis-py by hand, our codec", works=works.consuming),
+    Contestant("redis-py by hand, guards read", works=(works.reserve,)),
     Contestant("redis-py, one by one", works=(works.publish_awaiting, *works.consuming), share=0.2),
     Contestant(
         "FastStream",

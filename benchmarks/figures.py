@@ -33,6 +33,11 @@ def both(run: Run) -> float:
     return client(run) + server(run)
 
 
+def cores_in_use(run: Run) -> float:
+    """How many cores the client and Redis kept busy."""
+    return float((run["cpu"] + run["server"]) / run["wall"])
+
+
 def named(name: str) -> Of:
     """A figure as it was measured."""
     return lambda run: float(run[name])

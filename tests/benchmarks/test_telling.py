@@ -9,9 +9,10 @@ import pytest
 
 from benchmarks import figures, report, works
 from benchmarks.chart import chart
-from benchmarks.figures import Runs
+from benchmarks.figures import Run, Runs
 from benchmarks.goals import verdicts
-from benchmarks.plan import plan
+from benchmarks.plan import plan, two_processes
+from benchmarks.running import cores
 from benchmarks.sheets import sheets
 
 FACTS = {"cores": 2, "load": "0.1", "python": "3.11", "server": "valkey"}
@@ -42,6 +43,25 @@ def test_what_nobody_measured_has_no_ratio() -> None:
 @pytest.mark.parametrize(("ours", "word"), [(12_000.0, "met"), (11_999.0, "not met")])
 def test_a_goal_is_met_or_it_is_not(ours: float, word: str) -> None:
     assert verdict(runs(ours, 1000.0), "consume and acknowledge beside FastStream") == word
+
+
+def processes(rate: float, cores: float) -> list[Run]:
+    return [{"count": 1000, "wall": 1000 / rate, "cpu": cores * 1000 / rate, "server": 0.0}]
+
+
+@pytest.mark.parametrize(("used", "word"), [(1.0, "met"), (0.5, "not met")])
+def test_more_processes_than_there_are_cores_are_no_reason(used: float, word: str) -> None:
+    two = processes(1700.0 if word == "met" else 1699.0, used * len(cores()))
+    measured = {two_processes: {"1 process": processes(1000.0, 1.0), "2 processes": two}}
+    assert verdict(measured, "two processes beside one, an empty handler") == word
+
+
+def test_where_no_core_is_free_the_verdict_says_so() -> None:
+    there = len(cores())
+    two = processes(1500.0, 0.95 * there)
+    measured = {two_processes: {"1 process": processes(1000.0, 1.0), "2 processes": two}}
+    said = verdict(measured, "two processes beside one, an empty handler")
+    assert said == f"not met: {0.95 * there:.2f} of {there} cores in use"
 
 
 def test_a_run_of_nothing_meets_no_goal_and_misses_none() -> None:
