@@ -24,7 +24,7 @@ from eventcore import (
     delete,
     publish,
 )
-from eventcore.commit import Committed, Work
+from eventcore.commit import Committed, GuardsFailed, Work
 from eventcore.errors import StreamFull
 from eventcore.transaction import AddMember, Guard, SetField, SetText
 
@@ -200,6 +200,14 @@ async def test_a_neighbour_that_can_not_be_sent_does_no_harm(store: Store) -> No
     assert all(isinstance(answer, ValueError) for answer in answers[1:3])
     assert await store.redis.hget("good", "count") == b"2"
     assert await pending(store) == 2
+
+
+async def test_what_a_neighbour_made_of_a_key_is_seen(store: Store) -> None:
+    ship = Transaction(then=[publish(Shipped(order_id="7"))])
+    no_room = Transaction(when=[Hash("good")["x"].present()], then=ship.then)  # looks at the stream, and leaves it
+    hash_instead = Transaction(then=[Hash("shipments_stream")["x"].set("y")])
+    answers = await store.committer.commit_all([Work(each, ORIGIN) for each in (no_room, hash_instead, ship)])
+    assert [type(answer) for answer in answers] == [GuardsFailed, Committed, Conflict]
 
 
 async def test_a_full_stream_takes_nothing_more_and_nothing_is_half_done(store: Store) -> None:

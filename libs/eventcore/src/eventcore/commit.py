@@ -146,7 +146,8 @@ class _Batch:
 
     def replies(self, answer: Reply) -> Iterable[tuple[int, Reply]]:
         """What the answer to the call means for each, with its place."""
-        return zip(self.places, repeat(answer) if isinstance(answer, Exception) else answer, strict=False)
+        each = [answer] * len(self.places) if isinstance(answer, Exception) else answer
+        return zip(self.places, each, strict=True)
 
 
 _outcomes: dict[type, str] = {Committed: "committed", Duplicate: "duplicate", GuardsFailed: "guards_failed"}

@@ -61,14 +61,15 @@ class _Link(asyncio.Protocol):
 
     def __init__(self, timeout: float, on_lost: Callable[[Exception | None], None]) -> None:
         self.timeout, self._on_lost = timeout, on_lost
-        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self.lost: asyncio.Future[None] = self._loop.create_future()
         self._transport: asyncio.Transport | None = None
         self._keep: object = None
-        self._reader = hiredis.Reader(replyError=server_error)
+        self._reader = hiredis.Reader(replyError=self._error)
         self._outgoing: list[bytes] = []
         self._awaited: deque[tuple[int, asyncio.Future[list[Reply]]]] = deque()
         self._replies: list[Reply] = []
-        self._answered = 0
+        self._heard = 0
         self.demoted = False
         self._watch: asyncio.TimerHandle | None = None
 
@@ -87,15 +88,14 @@ class _Link(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     def send(self, commands: Sequence[Command]) -> asyncio.Future[list[Reply]]:
-        loop = asyncio.get_running_loop()
         packed = [*map(_pack, commands)]  # before anything else: an argument that can't be packed must leave no trace
-        future: asyncio.Future[list[Reply]] = loop.create_future()
+        future: asyncio.Future[list[Reply]] = self._loop.create_future()
         if not self._outgoing:
-            loop.call_soon(self._flush)
+            self._loop.call_soon(self._flush)
         self._outgoing += packed
-        self._awaited.append((len(commands), future))
+        self._awaited.append((len(packed), future))
         if self._watch is None:
-            self._watch = loop.call_later(self.timeout, self._check, self._answered)
+            self._watch = self._loop.call_later(self.timeout, self._check, self._heard)
         return future
 
     def _flush(self) -> None:
@@ -104,36 +104,36 @@ class _Link(asyncio.Protocol):
             self._transport.write(data)
 
     def data_received(self, data: bytes) -> None:
+        self._heard += 1
         self._reader.feed(data)
+        next_reply, awaited, replies = self._reader.gets, self._awaited, self._replies
         try:
-            while (reply := self._reader.gets()) is not False:
-                self._take(reply)
+            while (reply := next_reply()) is not False:
+                replies.append(reply)
+                count, future = awaited[0]
+                if len(replies) == count:
+                    awaited.popleft()
+                    if not future.done():
+                        future.set_result(replies)
+                    replies = self._replies = []
         except hiredis.ProtocolError as error:
             self._abort(error)
         if self.demoted:  # whoever is the master now is found by connecting again
             self._abort(ConnectionError("the server became a replica"))
 
-    def _take(self, reply: Reply) -> None:
-        self._answered += 1
-        self._replies.append(reply)
-        if isinstance(reply, Unavailable) and str(reply).startswith("READONLY"):
-            self.demoted = True
-        count, future = self._awaited[0]
-        if len(self._replies) == count:
-            self._awaited.popleft()
-            replies, self._replies = self._replies, []
-            if not future.done():
-                future.set_result(replies)
+    def _error(self, message: str) -> EventcoreError:
+        self.demoted = self.demoted or message.startswith("READONLY")
+        return server_error(message)
 
-    def _check(self, answered_before: int) -> None:
+    def _check(self, heard_before: int) -> None:
         """Nothing came for a whole timeout although something is awaited: the peer is dead."""
         self._watch = None
         if not self._awaited:
             return
-        if self._answered == answered_before:
+        if self._heard == heard_before:
             self._abort(TimeoutError(f"no reply within {self.timeout:g} s"))
         else:
-            self._watch = asyncio.get_running_loop().call_later(self.timeout, self._check, self._answered)
+            self._watch = self._loop.call_later(self.timeout, self._check, self._heard)
 
     def _abort(self, error: Exception) -> None:
         if self._transport is not None:
@@ -250,7 +250,7 @@ class Pipe:
     def _open_link(self) -> _Link | None:
         """The connection, if there is one that can be sent to."""
         link = self._link
-        return link if link is not None and link.alive and self._ready.is_set() else None
+        return link if link is not None and link.alive else None
 
     async def _connected_link(self) -> _Link:
         """Wait for a connection, as long as `patience` allows."""
@@ -298,7 +298,7 @@ class Pipe:
         return link
 
     def _note_loss(self, error: Exception | None) -> None:
-        self._failure = error
+        self._failure, self._link = error, None
         self._ready.clear()
         self._settled.clear()
 

@@ -51,6 +51,7 @@ local function write_fields(key, from, first, last)
   for start = first, last, CHUNK do
     call('HSET', key, unpack(from, start, math.min(start + CHUNK - 1, last)))
   end
+  lengths[key] = nil -- it is no stream
 end
 
 local function commit(list)
@@ -161,10 +162,15 @@ local function commit(list)
   return entry and 'ok' or appended
 end
 
+local function failure(reason)
+  local message = type(reason) == 'table' and reason.err or reason
+  -- What a command fails with begins with a code; what Lua itself fails with does not.
+  return {err = find(message, '^%u+ ') and message or 'ERR ' .. message}
+end
+
 local answers = {}
 for i = 2, #ARGV do
   local sound, answer = pcall(commit, cmsgpack.unpack(ARGV[i]))
-  -- What a command fails with begins with a code; what Lua itself fails with does not.
-  answers[i - 1] = sound and answer or {err = find(answer, '^%u+ ') and answer or 'ERR ' .. answer}
+  answers[i - 1] = sound and answer or failure(answer)
 end
 return answers
