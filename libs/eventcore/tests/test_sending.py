@@ -34,7 +34,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[QuickSpan]:
     """The spans that have ended, while spans are recorded."""
     spans: list[QuickSpan] = []
     monkeypatch.setattr(telemetry, "tracing", True)
-    monkeypatch.setattr(quick, "sink", spans.append)
+    monkeypatch.setattr(quick, "sink", spans.extend)
     return spans
 
 

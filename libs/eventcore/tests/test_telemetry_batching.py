@@ -68,6 +68,39 @@ async def test_whole_batches_go_at_once_and_the_rest_at_the_end(start: Start) ->
     assert collector.stopped
 
 
+async def test_spans_that_were_written_together_stay_together_and_count_for_what_they_are(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    collector, batching = start(queue=7, batch=4)
+    collector.gate.clear()
+    batching.put(b"three", 3)
+    batching.put(b"two", 2)
+    await until(collector.called.is_set, what="the first export")
+    for content, count in ((b"four", 4), (b"one", 1), (b"too many", 2)):
+        batching.put(content, count)
+    collector.gate.set()
+    batching.shutdown()
+    assert collector.batches == [[b"three"], [b"two"], [b"four"], [b"one"]]
+    assert caplog.messages == ["spans are dropped: 7 wait for the collector"]
+
+
+async def test_a_batch_is_no_larger_than_collectors_take(start: Start) -> None:
+    collector, batching = start(batch=100)
+    for _ in range(5):
+        batching.put(b"x" * 1_000_000)
+    assert batching.force_flush()
+    assert list(map(len, collector.batches)) == [3, 2]
+
+
+@pytest.mark.parametrize(("queue", "batch"), [("", 512), ("4096", 1024), ("100000", 2048), ("1", 1)])
+def test_a_larger_queue_makes_for_larger_batches(monkeypatch: pytest.MonkeyPatch, queue: str, batch: int) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", queue)
+    monkeypatch.delenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", raising=False)
+    batching = Batching(Collector())
+    batching.shutdown()
+    assert batching.batch == batch
+
+
 def test_everything_goes_when_somebody_asks_for_that(start: Start) -> None:
     collector, batching = start()
     batching.put("one")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,49 +15,61 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import Status, StatusCode
+from opentelemetry.trace import SpanContext, Status, StatusCode
 
-from eventcore.telemetry import RecordedSpan, batch_span, current, processing_span, quick, sending_span, spans
+from eventcore.telemetry import (
+    RecordedSpan,
+    batch_span,
+    begin,
+    configure,
+    current,
+    end_spans,
+    links_to,
+    processing,
+    quick,
+    sending,
+    spans,
+    traceparent_of,
+)
 from eventcore.telemetry.otlp import encoder, written
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT, FAILED = f"00-{TRACE}-{SPAN}-01", f"00-{TRACE}-a0f067aa0ba902b7-01"
 RESOURCE = Resource({"service.name": "tests", "replicas": 3})
-DELIVERY: dict[str, Any] = {
-    "stream": "notes_stream",
-    "group": "notes-group",
-    "consumer": "pod-1",
-    "event_type": "note.put",
-    "event_id": "0199-ü",
-    "entry_id": "1-0",
-    "attempt": 300,
-}
+ATTEMPT = processing("notes_stream", "notes-group", "pod-1", "note.put", 300)
 
 Spanned = Callable[[], None]
 
 
+def process(state: str | None = None, *, event_id: str = "0199-ü", links: Sequence[SpanContext] = ()) -> RecordedSpan:
+    return begun(begin(ATTEMPT, PARENT, state, event_id, "1-0", links))
+
+
+def send(stream: str, event_id: str, *, batched: bool = False) -> RecordedSpan:
+    return begun(begin(sending(stream, "note.put", batched), PARENT, None, event_id))
+
+
 def handled() -> None:
-    begun(processing_span(PARENT, "a=1,b=2", **DELIVERY)).end("handled")
+    end_spans([process("a=1,b=2")], outcome="handled")
 
 
 def failed() -> None:
-    span = processing_span(PARENT, None, **DELIVERY, failed_before=FAILED)
-    begun(span).end("failed", ValueError("anna@example.com is wrong"))
+    span = process(links=links_to(FAILED.encode()))
+    end_spans([span], ValueError("anna@example.com is wrong"), outcome="failed")
 
 
 def sent() -> None:
-    begun(sending_span(PARENT, None, stream="notes_stream", event_type="note.put", event_id="x" * 150)).end()
+    end_spans([send("notes_stream", "x" * 150)])
 
 
 def sent_as_a_batch() -> None:
-    event = begun(sending_span(PARENT, None, stream="s", event_type="note.put", event_id="e-1", batched=True))
-    event.end()
-    begun(batch_span(PARENT, None, streams=["s"], events=[event])).end()
-    begun(batch_span(PARENT, None, streams=["s", "t"], events=[])).end(error=OSError())
+    event = send("s", "e-1", batched=True)
+    end_spans([event, begun(batch_span(PARENT, None, streams=["s"], events=[event]))])
+    end_spans([begun(batch_span(PARENT, None, streams=["s", "t"], events=[]))], OSError())
 
 
 def told_more_by_a_handler() -> None:
-    span = begun(processing_span(PARENT, None, **DELIVERY))
+    span = process()
     with current(span):
         now = trace.get_current_span()
         now.set_attribute("eventcore.attempt", -1)
@@ -64,7 +77,7 @@ def told_more_by_a_handler() -> None:
         now.add_event("seen", {"by": "me"}, timestamp=17)
         now.update_name("another name")
         now.set_status(Status(StatusCode.ERROR, "so it is"))
-    span.end("handled")
+    end_spans([span], outcome="handled")
 
 
 EVERY = [handled, failed, sent, sent_as_a_batch, told_more_by_a_handler]
@@ -99,7 +112,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> Callable[[Spanned], ExportTraceS
     encode = encoder(RESOURCE.attributes, encode_spans, as_message=False)
 
     def make(spanned: Spanned) -> ExportTraceServiceRequest:
-        monkeypatch.setattr(quick, "sink", lambda span: ended.append(written(span)))
+        monkeypatch.setattr(quick, "sink", lambda spans: ended.append(written(spans)))
         spanned()
         monkeypatch.setattr(quick, "sink", None)
         request: ExportTraceServiceRequest = ExportTraceServiceRequest.FromString(
@@ -145,7 +158,7 @@ def test_a_collector_can_not_tell_who_made_a_span(spanned: Spanned, by_the_sdk: 
 
 def test_quick_spans_and_others_go_in_one_request(by_the_sdk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[Any] = []
-    monkeypatch.setattr(quick, "sink", lambda span: ended.append(written(span)))
+    monkeypatch.setattr(quick, "sink", lambda spans: ended.append(written(spans)))
     handled()
     theirs = by_the_sdk(lambda: None)
     assert not theirs.resource_spans
@@ -155,13 +168,31 @@ def test_quick_spans_and_others_go_in_one_request(by_the_sdk: Any, monkeypatch: 
         assert len(ExportTraceServiceRequest.FromString(encode(ended).SerializeToString()).resource_spans) == 1
 
 
+def test_only_a_span_that_can_not_be_written_is_lost(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    put: list[tuple[bytes, int]] = []
+    processor = SimpleNamespace(batch=3, put=lambda content, count: put.append((content, count)))
+    monkeypatch.setattr(quick, "sink", configure._to_all([processor], written))
+    many = [process() for _ in range(8)]
+    many[4].set_attribute("too large for the protocol", 1 << 70)
+    end_spans(many, outcome="handled")
+    assert [count for _, count in put] == [3, 1, 1, 2], "no more than a batch, which would else have to be taken apart"
+    assert caplog.messages == ["a span could not be written"]
+    encode = encoder(RESOURCE.attributes, encode_spans, as_message=True)
+    [scope] = encode([content for content, _ in put]).resource_spans[0].scope_spans
+    assert [span.span_id.hex() for span in scope.spans] == [
+        traceparent_of(each).split("-")[2] for each in many if each is not many[4]
+    ]
+
+
 def test_nothing_is_recorded_after_the_end(quickly: Any) -> None:
     def late() -> None:
-        span = begun(processing_span(PARENT, None, **DELIVERY))
+        span = process()
         with current(span):
             now = trace.get_current_span()
             assert now.is_recording()
-            span.end("handled")
+            end_spans([span], outcome="handled")
             assert not now.is_recording()
             now.set_attribute("late", True)
             now.add_event("late")
@@ -172,20 +203,20 @@ def test_nothing_is_recorded_after_the_end(quickly: Any) -> None:
 
 def test_what_it_causes_is_its_child(quickly: Any) -> None:
     def causing() -> None:
-        span = begun(processing_span(PARENT, "a=1", **DELIVERY))
+        span = process("a=1")
         with current(span):
             context = trace.get_current_span().get_span_context()
-        assert span.traceparent == f"00-{TRACE}-{context.span_id:016x}-01"
+        assert traceparent_of(span) == f"00-{TRACE}-{context.span_id:016x}-01"
         assert (context.trace_flags.sampled, context.trace_state.to_header()) == (True, "a=1")
-        span.end()
+        end_spans([span])
 
     quickly(causing)
 
 
 def test_what_is_no_utf_8_can_be_written(quickly: Any) -> None:
     def odd() -> None:
-        span = begun(processing_span(PARENT, "a=\ud800", **{**DELIVERY, "event_id": "half \ud800"}))
-        span.end(error=ValueError("\ud800"))
+        span = process("a=\ud800", event_id="half \ud800")
+        end_spans([span], ValueError("\ud800"))
 
     [span] = quickly(odd).resource_spans[0].scope_spans[0].spans
     assert "half ?" in str(span.attributes)

@@ -13,18 +13,17 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from eventcore import telemetry
-from eventcore.telemetry import RecordedSpan, context_of, current, processing_span, spans
+from eventcore.telemetry import (
+    RecordedSpan,
+    context_of,
+    current,
+    end_spans,
+    spans,
+    traceparent_of,
+)
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-DELIVERY: Any = {
-    "stream": "notes_stream",
-    "group": "notes-group",
-    "consumer": "pod-1",
-    "event_type": "note.put",
-    "event_id": "e-1",
-    "entry_id": "1-0",
-    "attempt": 2,
-}
+ATTEMPT = telemetry.processing("notes_stream", "notes-group", "pod-1", "note.put", 2)
 SAMPLED, UNSAMPLED = f"00-{TRACE}-{SPAN}-01", f"00-{TRACE}-{SPAN}-00"
 
 
@@ -39,13 +38,13 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
 
 
 def begin(traceparent: str = SAMPLED, tracestate: str | None = None) -> RecordedSpan | None:
-    return processing_span(traceparent, tracestate, **DELIVERY)
+    return telemetry.begin(ATTEMPT, traceparent, tracestate, "e-1", "1-0")
 
 
 def test_it_continues_the_trace_of_the_event(recorded: InMemorySpanExporter) -> None:
     span = begin(tracestate="a=1")
     assert span is not None
-    span.end("handled")
+    end_spans([span], outcome="handled")
     [ended] = recorded.get_finished_spans()
     assert (ended.name, ended.kind) == ("process notes_stream", SpanKind.CONSUMER)
     assert ended.parent is not None
@@ -73,7 +72,7 @@ def test_what_happens_within_it_is_its_child_and_it_is_not_ended_by_that(recorde
     assert span is not None
     with current(span):
         now = trace.get_current_span().get_span_context()
-    assert span.traceparent == f"00-{TRACE}-{now.span_id:016x}-01"
+    assert traceparent_of(span) == f"00-{TRACE}-{now.span_id:016x}-01"
     assert not trace.get_current_span().get_span_context().is_valid
     assert recorded.get_finished_spans() == ()
 
@@ -81,7 +80,7 @@ def test_what_happens_within_it_is_its_child_and_it_is_not_ended_by_that(recorde
 def test_a_failed_attempt_says_why(recorded: InMemorySpanExporter) -> None:
     span = begin()
     assert span is not None
-    span.end("failed", ValueError("no"))
+    end_spans([span], ValueError("no"), outcome="failed")
     [ended] = recorded.get_finished_spans()
     attributes: Any = ended.attributes
     assert (ended.status.status_code, ended.status.description) == (StatusCode.ERROR, "no")
@@ -98,12 +97,12 @@ def test_without_an_sdk_there_is_no_span() -> None:
 
 
 def test_an_event_that_carries_no_trace_begins_one_with_the_id_made_for_it(recorded: InMemorySpanExporter) -> None:
-    span = processing_span(UNSAMPLED, None, root=True, **DELIVERY)
+    span = telemetry.begin_trace(ATTEMPT, TRACE, "e-1", "1-0")
     assert span is not None
-    span.end("handled")
+    end_spans([span], outcome="handled")
     [ended] = recorded.get_finished_spans()
     assert ended.parent is None
-    assert span.traceparent[-1] in "13", "it is sampled, and perhaps random"
+    assert traceparent_of(span)[-1] in "13", "it is sampled, and perhaps random"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from .delivery import Delivery, Reason
 from .envelope import timestamp
 from .script import Script
 from .streams import dead_letter_stream, retry_stream
+from .telemetry import traceparent_of
 from .transaction import Append
 
 _longest_traceback = 8_000
@@ -49,7 +50,7 @@ def letter(delivery: Delivery, error: Exception, reason: Reason, group: str, con
         "traceparent": (metadata.traceparent or "") if metadata else "",
     }
     if delivery.span is not None:
-        facts[failed_attempt.decode()] = delivery.span.traceparent
+        facts[failed_attempt.decode()] = traceparent_of(delivery.span)
     safe = tuple((name, value.encode("utf-8", "replace")) for name, value in facts.items())
     return Append(dead_letter_stream(source), (*_raw(delivery), *safe), max_length)
 

@@ -11,7 +11,7 @@ from .envelope import Metadata, Origin
 from .errors import Reject, Retry, Unavailable, Undecodable, UnsupportedVersion
 from .event import Event
 from .retry import RetryPolicy
-from .telemetry import RecordedSpan
+from .telemetry import RecordedSpan, traceparent_of
 
 Key = tuple[str, str]
 
@@ -63,7 +63,8 @@ class Delivery:
         if self.metadata is None:
             return {"entryId": self.entry_id}
         origin = Origin.caused_by(self.metadata, "")
-        _, trace_id, span_id, _ = (self.span or origin).traceparent.split("-")
+        traceparent = origin.traceparent if self.span is None else traceparent_of(self.span)
+        _, trace_id, span_id, _ = traceparent.split("-")
         return {
             "eventId": self.metadata.event_id,
             "correlationId": origin.correlation_id,

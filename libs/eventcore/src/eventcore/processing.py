@@ -7,13 +7,14 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, cast
 
 from msgspec.structs import replace
+from opentelemetry.trace import SpanContext
 
 from . import telemetry
 from .commit import Acknowledgement, Answer, Committed, Committer, Duplicate, Fence, GuardsFailed, Work
@@ -148,8 +149,11 @@ class Processor:
         delivery.event = None  # whatever lives as long as its batch costs the collector; a later attempt opens it anew
         if delivery.span is None and metadata.baggage is None:
             return _Decided(delivery, _transaction(handler(event, metadata)))
-        with _within(delivery):
+        token = telemetry.enter(delivery.span or _carried(metadata), metadata.baggage)
+        try:
             return _Decided(delivery, _transaction(handler(event, metadata)))
+        finally:
+            telemetry.leave(token)
 
     def _open(self, delivery: Delivery) -> Event | None:
         """The event, as the class that its handler takes; `None` if there is no handler for it."""
@@ -172,24 +176,16 @@ class Processor:
         carried = metadata.traceparent
         if carried and not telemetry.records(carried):
             return
+        about = telemetry.processing(delivery.stream, self.router.group, self.consumer, delivery.type, delivery.attempt)
+        # The attempt after which it was dead-lettered, if it was and has been redriven, did not cause this one.
         failed_before = delivery.fields.get(failed_attempt)
+        links = telemetry.links_to(failed_before) if failed_before else ()
+        event_id, entry_id = metadata.event_id, delivery.entry_id
         if carried and telemetry.is_valid(carried):
-            parent, state, root = carried, metadata.tracestate, False
+            delivery.span = telemetry.begin(about, carried, metadata.tracestate, event_id, entry_id, links)
         else:
-            parent, state, root = Origin.caused_by(metadata, self.source).traceparent, None, True
-        delivery.span = telemetry.processing_span(
-            parent,
-            state,
-            root=root,
-            failed_before=failed_before.decode("ascii", "replace") if failed_before else None,
-            stream=delivery.stream,
-            group=self.router.group,
-            consumer=self.consumer,
-            event_type=delivery.type,
-            event_id=metadata.event_id,
-            entry_id=delivery.entry_id,
-            attempt=delivery.attempt,
-        )
+            made = Origin.caused_by(metadata, self.source).traceparent
+            delivery.span = telemetry.begin_trace(about, made[3:35], event_id, entry_id, links)
 
     async def _await_handler(self, undecided: _Undecided) -> _Decided | None:
         """Run an `async` handler; `None` when the delivery will be tried again."""
@@ -197,7 +193,8 @@ class Processor:
         limit = asyncio.timeout(seconds)
         try:
             telemetry.handled.set(delivery)
-            with _within(delivery):
+            metadata = cast("Metadata", delivery.metadata)  # nobody handles what has none
+            with telemetry.current(delivery.span or _carried(metadata), metadata.baggage):
                 async with self._slots, limit:
                     return _Decided(delivery, _transaction(await undecided.handler()))
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
@@ -273,7 +270,8 @@ class Processor:
         if delivery.metadata is None:
             return _nowhere
         origin = Origin.caused_by(delivery.metadata, self.source)
-        return origin if delivery.span is None else replace(origin, traceparent=delivery.span.traceparent)
+        span = delivery.span
+        return origin if span is None else replace(origin, traceparent=telemetry.traceparent_of(span))
 
     def _settle(
         self,
@@ -316,8 +314,9 @@ class Processor:
         """Measure and let go of what is done; the deliveries that were waiting behind it in their lanes."""
         self._measure((each.delivery, each.outcome) for each in done)
         deliveries = [each.delivery for each in done]
+        if telemetry.tracing:
+            _end_spans(done)
         for each in done:
-            _end_span(each.delivery, each.outcome)
             if each.outcome != "duplicate":
                 for tally in each.transaction.counts:
                     tally.add()
@@ -362,29 +361,34 @@ class Processor:
             log.error("dead-lettered (%s): %s", verdict.reason, error, extra=facts)
             dead_letters.add(delivery.stream, self.router.group, verdict.reason)
             if delivery.span is not None:
-                delivery.span.fail(error)
+                telemetry.fail(delivery.span, error)
             append = letter(delivery, error, verdict.reason, self.router.group, self.consumer, self.dead_letter_cap)
             return _Decided(delivery, Transaction(then=[append]), outcome="dead_lettered")
         log.warning("attempt failed, next in %.1f s: %r", verdict.after.total_seconds(), error, extra=facts)
         self._measure([(delivery, "failed")])
-        _end_span(delivery, "failed", error)
+        if delivery.span is not None:
+            telemetry.end_spans([delivery.span], error, outcome="failed")
+            delivery.span = None
         self.on_retry(delivery, verdict)
         return None
 
 
-def _within(delivery: Delivery) -> AbstractContextManager[None]:
-    """Where a handler runs: what it does and whom it talks to is part of the event's trace, recorded or not."""
-    metadata = cast("Metadata", delivery.metadata)  # nobody handles what has none
-    if delivery.span is not None:
-        return telemetry.current(delivery.span, metadata.baggage)
+def _carried(metadata: Metadata) -> SpanContext:
+    """What a handler does and whom it talks to is part of the event's trace, also where that is not recorded."""
     origin = Origin.caused_by(metadata, "")
-    return telemetry.current(telemetry.context_of(origin.traceparent, origin.tracestate), metadata.baggage)
+    return telemetry.context_of(origin.traceparent, origin.tracestate)
 
 
-def _end_span(delivery: Delivery, outcome: str, error: Exception | None = None) -> None:
-    if delivery.span is not None:
-        delivery.span.end(outcome, error)
-        delivery.span = None
+def _end_spans(done: Iterable[_Decided]) -> None:
+    """End the spans of what is done, those that ended alike together."""
+    alike: dict[str, list[telemetry.RecordedSpan]] = {}
+    for each in done:
+        delivery = each.delivery
+        if delivery.span is not None:
+            alike.setdefault(each.outcome, []).append(delivery.span)
+            delivery.span = None
+    for outcome, spans in alike.items():
+        telemetry.end_spans(spans, outcome=outcome)
 
 
 _nowhere = Origin("", "", "")

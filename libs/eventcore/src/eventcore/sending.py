@@ -66,25 +66,16 @@ async def _send_traced(
     return replies
 
 
+end_spans = telemetry.end_spans
+
+
 def traced(
     event: Event, origin: Origin, event_id: str, *, batched: bool = False
 ) -> tuple[Origin, telemetry.RecordedSpan | None]:
     """The origin that an event shall carry, so that what is done about it belongs to the span that sends it."""
-    span = telemetry.sending_span(
-        origin.traceparent,
-        origin.tracestate,
-        stream=event.stream,
-        event_type=event.type,
-        event_id=event_id,
-        batched=batched,
-    )
-    return (origin, None) if span is None else (replace(origin, traceparent=span.traceparent), span)
-
-
-def end_spans(spans: Iterable[telemetry.RecordedSpan], error: Exception | None = None) -> None:
-    """End them all alike."""
-    for span in spans:
-        span.end(error=error)
+    about = telemetry.sending(event.stream, event.type, batched)
+    span = telemetry.begin(about, origin.traceparent, origin.tracestate, event_id)
+    return (origin, None) if span is None else (replace(origin, traceparent=telemetry.traceparent_of(span)), span)
 
 
 def measure(streams: Sequence[str], answers: Iterable[object], seconds: float) -> None:

@@ -17,9 +17,15 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 log = logging.getLogger(__name__)
 
+_largest_usual = 2048
+# In bytes. Collectors take no more than 4 MiB by gRPC, unless they are told to.
+_large = 2 << 20
+
 
 class Batching(SpanProcessor):
     """Exports sampled spans in batches, from a thread of its own, as the `OTEL_BSP_…` variables say.
+
+    A larger queue makes for larger batches, unless it is said how large they may be.
 
     What does not fit into the queue, because nobody takes it off us, is dropped, and that said once.
     """
@@ -27,9 +33,12 @@ class Batching(SpanProcessor):
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
         self._most = _number("OTEL_BSP_MAX_QUEUE_SIZE", 2048)
-        self._batch = min(_number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512), self._most)
+        # By default a quarter of the queue, as the specification has it: to post costs far more than to add a span.
+        usual = min(self._most // 4, _largest_usual)
+        self.batch = min(_number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", usual), self._most)
         self._delay = _number("OTEL_BSP_SCHEDULE_DELAY", 5000) / 1000
-        self._queue: deque[Any] = deque()
+        self._queue: deque[tuple[int, Any]] = deque()
+        self._waiting, self._changing = 0, threading.Lock()
         self._wake = threading.Event()
         self._exporting = threading.Lock()
         self._ending = self._dropping = False
@@ -44,16 +53,18 @@ class Batching(SpanProcessor):
         if span.context is not None and span.context.trace_flags.sampled:
             self.put(span)
 
-    def put(self, span: Any) -> None:
-        """Queue a span, of the SDK's or ours."""
-        waiting = len(self._queue)
-        if waiting >= self._most:
+    def put(self, span: Any, count: int = 1) -> None:
+        """Queue a span of the SDK's, or so many of ours, written together: no more than a `batch`."""
+        with self._changing:
+            waiting = self._waiting + count
+            if waiting <= self._most:
+                self._waiting = waiting
+                self._queue.append((count, span))
+        if waiting > self._most:
             if not self._dropping:
                 self._dropping = True
-                log.warning("spans are dropped: %d wait for the collector", waiting)
-            return
-        self._queue.append(span)
-        if waiting + 1 == self._batch:
+                log.warning("spans are dropped: %d wait for the collector", waiting - count)
+        elif waiting >= self.batch > waiting - count:
             self._wake.set()
 
     def shutdown(self) -> None:
@@ -78,14 +89,26 @@ class Batching(SpanProcessor):
     def _export(self, *, everything: bool) -> None:
         """Export whole batches; and what is left, if everything is to go."""
         with self._exporting:
-            while len(self._queue) >= (1 if everything else self._batch):
-                count = min(len(self._queue), self._batch)
-                spans = [self._queue.popleft() for _ in range(count)]
+            while self._waiting >= (1 if everything else self.batch):
+                count, spans = self._take()
                 try:
                     if self._exporter.export(spans) is SpanExportResult.SUCCESS:
                         self._dropping = False
                 except Exception:
                     log.warning("%d spans could not be exported", count, exc_info=True)
+
+    def _take(self) -> tuple[int, list[Any]]:
+        """As many of those that have waited longest as are a batch: how many, and what they were put as."""
+        count, size = 0, 0
+        spans: list[Any] = []
+        with self._changing:
+            while self._queue and (not spans or (count + self._queue[0][0] <= self.batch and size < _large)):
+                more, span = self._queue.popleft()
+                count += more
+                size += len(span) if isinstance(span, bytes) else 0
+                spans.append(span)
+            self._waiting -= count
+        return count, spans
 
 
 def _number(variable: str, default: int) -> int:

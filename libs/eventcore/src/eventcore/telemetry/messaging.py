@@ -14,58 +14,43 @@ from opentelemetry.trace import SpanContext, SpanKind
 
 from . import quick
 from .quick import QuickSpan, Template, everything
-from .spans import RecordedSpan, chosen_trace_id, context_of, is_valid, start_span
+from .spans import RecordedSpan, chosen_trace_id, context_of, start_span, traceparent_of
 
 server: dict[str, str | int] = {}
 """`server.address` and `server.port` of Redis, for all spans: set by `configure`."""
 
 
-def processing_span(  # noqa: PLR0913 - what the conventions ask for, all by name
+def begin(
+    about: Template,
     traceparent: str,
     tracestate: str | None,
-    *,
-    root: bool = False,
-    failed_before: str | None = None,
-    stream: str,
-    group: str,
-    consumer: str,
-    event_type: str,
-    event_id: str,
-    entry_id: str,
-    attempt: int,
+    message_id: str = "",
+    entry_id: str = "",
+    links: Sequence[SpanContext] = (),
 ) -> RecordedSpan | None:
-    """Begin the span of one attempt, until its commit has been answered; `None` where it would not be recorded.
+    """Begin a span below the one with this `traceparent`, which must be valid; `None` where it would not be recorded.
 
-    `traceparent` must be valid, as `envelope.Origin` makes it; `root` says that it was made up, because the event
-    carries none: then a trace with this id begins here. `failed_before` is the `traceparent` of the attempt after which
-    the event was dead-lettered, if it was and has been redriven: a link, for it did not cause this attempt.
+    It is `about` the `processing` of an event, until its commit has been answered, or the `sending` of one, which shall
+    carry the `traceparent` of the span.
     """
-    about = _processing(stream, group, consumer, event_type, attempt)
-    links = [context_of(failed_before)] if failed_before and is_valid(failed_before) else ()
-    if not root:
-        return _below(about, traceparent, tracestate, message_id=event_id, entry_id=entry_id, links=links)
-    token = chosen_trace_id.set(context_of(traceparent).trace_id)
+    if quick.sink is None:
+        parent = context_of(traceparent, tracestate, remote=about.remote)
+        return start_span(about.name, about.kind, everything(about, message_id, entry_id), parent=parent, links=links)
+    span = QuickSpan(about, traceparent, message_id, entry_id)
+    if tracestate or links:
+        span.belongs(tracestate, links)
+    return span
+
+
+def begin_trace(
+    about: Template, trace_id: str, message_id: str, entry_id: str, links: Sequence[SpanContext] = ()
+) -> RecordedSpan | None:
+    """The same for an event that carries no trace: one with this id begins here."""
+    token = chosen_trace_id.set(int(trace_id, 16))
     try:
-        return start_span(about.name, about.kind, everything(about, event_id, entry_id), parent=None, links=links)
+        return start_span(about.name, about.kind, everything(about, message_id, entry_id), parent=None, links=links)
     finally:
         chosen_trace_id.reset(token)
-
-
-def sending_span(
-    traceparent: str,
-    tracestate: str | None,
-    *,
-    stream: str,
-    event_type: str,
-    event_id: str,
-    batched: bool = False,
-) -> RecordedSpan | None:
-    """Begin the span of sending one event, whose `traceparent` the event shall carry; `None` where none is recorded.
-
-    An event that is sent with others, in one `batch_span`, is only created here.
-    """
-    about = _sending("create" if batched else "send", stream, event_type)
-    return _below(about, traceparent, tracestate, message_id=event_id, remote=False)
 
 
 def batch_span(
@@ -73,15 +58,16 @@ def batch_span(
 ) -> RecordedSpan | None:
     """Begin the span of sending events at once that have spans of their own, to which it is linked."""
     about = _batching(streams[0] if len(streams) == 1 else "")
-    links = [context_of(each.traceparent, tracestate, remote=False) for each in events]
-    span = _below(about, traceparent, tracestate, remote=False, links=links)
+    links = [context_of(traceparent_of(each), tracestate, remote=False) for each in events]
+    span = begin(about, traceparent, tracestate, links=links)
     if span is not None:
-        span.note("messaging.batch.message_count", len(events))
+        span.set_attribute("messaging.batch.message_count", len(events))
     return span
 
 
 @lru_cache(maxsize=1000)
-def _processing(stream: str, group: str, consumer: str, event_type: str, attempt: int) -> Template:
+def processing(stream: str, group: str, consumer: str, event_type: str, attempt: int) -> Template:
+    """What spans of one attempt at an event have in common."""
     facts: dict[str, str | int] = {
         "messaging.consumer.group.name": group,
         "messaging.client.id": consumer,
@@ -92,8 +78,9 @@ def _processing(stream: str, group: str, consumer: str, event_type: str, attempt
 
 
 @lru_cache(maxsize=1000)
-def _sending(operation: str, stream: str, event_type: str) -> Template:
-    return _template(operation, stream, SpanKind.PRODUCER, {"eventcore.event.type": event_type})
+def sending(stream: str, event_type: str, batched: bool) -> Template:
+    """What spans of sending an event have in common; one that is sent with others, in one `batch_span`, is created."""
+    return _template("create" if batched else "send", stream, SpanKind.PRODUCER, {"eventcore.event.type": event_type})
 
 
 @lru_cache(maxsize=1000)
@@ -113,23 +100,3 @@ def _template(operation: str, stream: str, kind: SpanKind, facts: Mapping[str, s
     }
     known = {name: value for name, value in about.items() if value}
     return Template(f"{operation} {stream}".rstrip(), kind, known)
-
-
-def _below(
-    about: Template,
-    traceparent: str,
-    tracestate: str | None,
-    *,
-    message_id: str = "",
-    entry_id: str = "",
-    remote: bool = True,
-    links: Sequence[SpanContext] = (),
-) -> RecordedSpan | None:
-    """Begin a span below a parent, of the quick sort where possible."""
-    if quick.sink is None:
-        parent, attributes = context_of(traceparent, tracestate, remote=remote), everything(about, message_id, entry_id)
-        return start_span(about.name, about.kind, attributes, parent=parent, links=links)
-    span = QuickSpan(about, traceparent, tracestate, remote=remote, message_id=message_id, entry_id=entry_id)
-    if links:
-        span.links = links
-    return RecordedSpan(span)

@@ -6,10 +6,11 @@ texts and messages within is their length and bytes. The generated classes need 
 
 from __future__ import annotations
 
+from binascii import unhexlify
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
@@ -20,7 +21,6 @@ from .quick import QuickSpan, Template, entry_id_name, message_id_name, outcome_
 
 Encode = Callable[[Sequence[Any]], Any]
 
-_times = Struct("<sQsQ")
 _has_is_remote = int(SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK)
 _is_remote = _has_is_remote | int(SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK)
 
@@ -62,40 +62,56 @@ def encoder(resource: Mapping[str, Any], others: Encode, *, as_message: bool) ->
     return encode
 
 
-def written(span: QuickSpan) -> bytes:
-    """A span, as one of the fields of its scope."""
-    parent, message_id, entry_id = span.parent, span.message_id.encode("utf-8", "replace"), span.entry_id.encode()
-    message = _layout(span.template, span.outcome, span.parent_is_remote, len(message_id), len(entry_id)) % (
-        bytes.fromhex(parent[3:35]),
+def written(spans: Iterable[QuickSpan]) -> bytes:
+    """Spans, as fields of their scope."""
+    return b"".join([_written(each) for each in spans])
+
+
+def _written(span: QuickSpan) -> bytes:
+    message_id, entry_id = span.message_id.encode("utf-8", "replace"), span.entry_id.encode()
+    pack, head, common, between = _layout(span.template, span.outcome, len(message_id), len(entry_id))
+    trace_and_parent = unhexlify(span.parent[3:52].replace("-", "2208"))  # the tag of the parent
+    message = pack(
+        head,
+        b"\x0a\x10",
+        trace_and_parent,
+        b"\x12\x08",
         span.id,
-        bytes.fromhex(parent[36:52]),
-        _times.pack(b"\x39", span.started, b"\x41", span.ended),
+        0x39,
+        span.started,
+        0x41,
+        span.ended,
+        common,
         message_id,
+        between,
         entry_id,
     )
-    if span.attributes or span.events or span.links or span.status or span.state or span.name:
-        message += _unusual(span).SerializeToString()
-    return _head(2, len(message)) + message
+    if span.unusual:
+        message = _field(2, message[len(head) :] + _unusual(span).SerializeToString())
+    return message
+
+
+class _Layout(NamedTuple):
+    """How spans of a template are written, with ids of given sizes: what is left out comes with each span."""
+
+    pack: Callable[..., bytes]
+    head: bytes
+    common: bytes
+    between: bytes
 
 
 @lru_cache(maxsize=1000)
-def _layout(template: Template, outcome: str | None, remote: bool, message_id: int, entry_id: int) -> bytes:
-    """How spans of a template are written, with ids of these sizes: what is left out comes with each span."""
+def _layout(template: Template, outcome: str | None, message_id: int, entry_id: int) -> _Layout:
     # The protocol counts kinds from 1: 0 stands for "nobody said".
     kind = Span.SpanKind.ValueType(template.kind.value + 1)
-    flags = _is_remote if remote else _has_is_remote
+    flags = _is_remote if template.remote else _has_is_remote
     attributes = _attributes({**template.attributes, **({outcome_name: outcome} if outcome else {})})
-    common = Span(name=template.name, kind=kind, attributes=attributes, flags=flags, status=Status())
-    parts = [
-        b"\x0a\x10",
-        b"\x12\x08",
-        b"\x22\x08",
-        common.SerializeToString(),
-        _before_text(message_id_name, message_id),
-        _before_text(entry_id_name, entry_id),
-        b"",
-    ]
-    return b"%b".join(part.replace(b"%", b"%%") for part in parts)
+    always = Span(name=template.name, kind=kind, attributes=attributes, flags=flags, status=Status())
+    common = always.SerializeToString() + _before_text(message_id_name, message_id)
+    between = _before_text(entry_id_name, entry_id)
+    message = f"2s26s2s8sBQBQ{len(common)}s{message_id}s{len(between)}s{entry_id}s"
+    head = _head(2, Struct(f"<{message}").size)
+    return _Layout(Struct(f"<{len(head)}s{message}").pack, head, common, between)
 
 
 def _unusual(span: QuickSpan) -> Span:

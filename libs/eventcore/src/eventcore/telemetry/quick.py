@@ -15,9 +15,8 @@ from typing import NamedTuple
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 from opentelemetry.util.types import Attributes, AttributeValue
 
-sink: Callable[[QuickSpan], object] | None = None
+sink: Callable[[Sequence[QuickSpan]], object] | None = None
 """Where these spans go when they have ended; `None` where the SDK's are to be used. Set by `configure`."""
-
 
 message_id_name, entry_id_name, outcome_name = "messaging.message.id", "eventcore.entry.id", "eventcore.outcome"
 _ids = frozenset((message_id_name, entry_id_name))
@@ -30,6 +29,11 @@ class Template:
     name: str
     kind: SpanKind
     attributes: Mapping[str, str | int]
+
+    @property
+    def remote(self) -> bool:
+        """Whether their parents are in other processes: only what is consumed was begun elsewhere."""
+        return self.kind is SpanKind.CONSUMER
 
 
 def everything(template: Template, message_id: str, entry_id: str) -> dict[str, str | int]:
@@ -49,29 +53,26 @@ class Event(NamedTuple):
 class QuickSpan(Span):
     """A span below a sampled parent, whose `traceparent` must be valid; of an event, and an entry, if they have ids."""
 
-    # What few spans have, or only at their end.
-    attributes: Mapping[str, AttributeValue] = {}
+    # What spans have only at their end.
     outcome: str | None = None
+    ended = 0
+    # What few spans have at all; those are `unusual`.
+    attributes: Mapping[str, AttributeValue] = {}
     name: str | None = None
     status: Status | None = None
     events: Sequence[Event] = ()
     links: Sequence[SpanContext] = ()
-    ended = 0
+    state: str | None = None
+    unusual = False
 
-    def __init__(
-        self,
-        template: Template,
-        parent: str,
-        state: str | None,
-        *,
-        remote: bool,
-        message_id: str = "",
-        entry_id: str = "",
-    ) -> None:
-        self.template, self.message_id, self.entry_id = template, message_id, entry_id
-        self.parent, self.state, self.parent_is_remote = parent, state, remote
+    def __init__(self, template: Template, parent: str, message_id: str = "", entry_id: str = "") -> None:
+        self.template, self.parent, self.message_id, self.entry_id = template, parent, message_id, entry_id
         self.id = (random.getrandbits(64) or 1).to_bytes(8, "big")
         self.started = time.time_ns()
+
+    def belongs(self, state: str | None, links: Sequence[SpanContext]) -> None:
+        """Note the `tracestate` of its parent, and what it is linked to."""
+        self.state, self.links, self.unusual = state, links, True
 
     @property
     def traceparent(self) -> str:
@@ -92,7 +93,7 @@ class QuickSpan(Span):
         """End it, once."""
         if not self.ended and sink is not None:
             self.ended = end_time or time.time_ns()
-            sink(self)
+            sink([self])
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
         """Note something about it."""
@@ -100,7 +101,7 @@ class QuickSpan(Span):
             return
         if key in self.template.attributes or key in _ids:
             self._have_nothing_in_common()
-        self.attributes = {**self.attributes, key: value}
+        self.attributes, self.unusual = {**self.attributes, key: value}, True
 
     def _have_nothing_in_common(self) -> None:
         self.attributes = {**everything(self.template, self.message_id, self.entry_id), **self.attributes}
@@ -115,6 +116,7 @@ class QuickSpan(Span):
         """Note what has happened."""
         if not self.ended:
             self.events = (*self.events, Event(name, dict(attributes or {}), timestamp or time.time_ns()))
+            self.unusual = True
 
     def record_exception(
         self,
@@ -128,8 +130,9 @@ class QuickSpan(Span):
 
     def update_name(self, name: str) -> None:
         """Call it something else."""
-        self.name = name
+        self.name, self.unusual = name, True
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Say how it went."""
         self.status = status if isinstance(status, Status) else Status(status, description)
+        self.unusual = True

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 import traceback
-from collections.abc import Mapping, MutableMapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from opentelemetry import context, propagate, trace
 from opentelemetry.baggage import get_all
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.trace import (
+    INVALID_SPAN,
     Link,
     NonRecordingSpan,
     Span,
@@ -23,6 +25,7 @@ from opentelemetry.trace import (
     TraceState,
 )
 
+from . import quick
 from .logs import without_secrets
 from .quick import QuickSpan, outcome_name
 
@@ -31,69 +34,58 @@ _baggage = W3CBaggagePropagator()
 _as_it_came = context.create_key("eventcore-baggage")
 _tracer = trace.get_tracer("eventcore")
 _nothing = context.Context()
+# Under which a context has its span, found out once: to ask for such a context takes longer than to make it.
+[_span_key] = trace.set_span_in_context(INVALID_SPAN, _nothing)
 
+RecordedSpan = Span
+"""A span that is recorded until it ends; nothing may follow that. One that is forgotten is not exported."""
 chosen_trace_id: ContextVar[int | None] = ContextVar("chosen_trace_id", default=None)
 """The trace id that the next root span shall get, where somebody outside has chosen one (`X-Correlation-ID`)."""
 
 
-class RecordedSpan:
-    """A span that is recorded until `end` is called; nothing may follow that. One that is forgotten is not exported."""
-
-    __slots__ = ("span",)
-
-    def __init__(self, span: Span) -> None:
-        self.span = span
-
-    @property
-    def traceparent(self) -> str:
-        """What others continue."""
-        span = self.span
-        return span.traceparent if isinstance(span, QuickSpan) else traceparent_of(span.get_span_context())
-
-    def note(self, name: str, value: str | int) -> None:
-        """Note something about it."""
-        self.span.set_attribute(name, value)
-
-    def end(self, outcome: str | None = None, error: BaseException | None = None) -> None:
-        """End the span: how, where there are several ways, and because of what, where it is a failure."""
-        span = self.span
-        if isinstance(span, QuickSpan):
-            span.outcome = outcome
-        elif outcome is not None:
-            span.set_attribute(outcome_name, outcome)
+def end_spans(spans: Iterable[RecordedSpan], error: BaseException | None = None, *, outcome: str | None = None) -> None:
+    """End spans alike: how, where there are several ways, and because of what, where that is a failure."""
+    now = time.time_ns()
+    quick_ones: list[QuickSpan] = []
+    for span in spans:
         if error is not None:
-            self.fail(error)
-        span.end()
-
-    def fail(self, error: BaseException) -> None:
-        """Note what went wrong, before the end."""
-        said, lines = without_secrets(str(error)), "".join(traceback.format_exception(error))
-        self.span.record_exception(error, {"exception.message": said, "exception.stacktrace": without_secrets(lines)})
-        self.span.set_attribute("error.type", type(error).__qualname__)
-        self.span.set_status(StatusCode.ERROR, said)
-
-
-class _Current:
-    """Within a `with`, a context is the current one. Plain, for it is made for every event."""
-
-    __slots__ = ("_around", "_token")
-    _token: Token[context.Context]
-
-    def __init__(self, around: context.Context) -> None:
-        self._around = around
-
-    def __enter__(self) -> None:
-        self._token = context.attach(self._around)
-
-    def __exit__(self, *_: object) -> None:
-        context.detach(self._token)
+            fail(span, error)
+        if not isinstance(span, QuickSpan):
+            if outcome is not None:
+                span.set_attribute(outcome_name, outcome)
+            span.end(now)
+        elif not span.ended:
+            span.outcome, span.ended = outcome, now
+            quick_ones.append(span)
+    if quick_ones and quick.sink is not None:
+        quick.sink(quick_ones)
 
 
-def current(span: RecordedSpan | SpanContext, baggage: str | None = None) -> AbstractContextManager[None]:
+def fail(span: RecordedSpan, error: BaseException) -> None:
+    """Note what went wrong, before the end of a span."""
+    said, lines = without_secrets(str(error)), "".join(traceback.format_exception(error))
+    span.record_exception(error, {"exception.message": said, "exception.stacktrace": without_secrets(lines)})
+    span.set_attribute("error.type", type(error).__qualname__)
+    span.set_status(StatusCode.ERROR, said)
+
+
+@contextmanager
+def current(span: RecordedSpan | SpanContext, baggage: str | None = None) -> Iterator[None]:
     """Let what happens within, and what is sent to others, be part of a span (recorded here or not), with baggage."""
-    around = with_baggage(baggage) if baggage else _nothing
-    within = span.span if isinstance(span, RecordedSpan) else NonRecordingSpan(span)
-    return _Current(trace.set_span_in_context(within, around))
+    token = enter(span, baggage)
+    try:
+        yield
+    finally:
+        leave(token)
+
+
+def enter(span: RecordedSpan | SpanContext, baggage: str | None = None) -> Token[context.Context]:
+    """The same for hot paths, until `leave` is called with what this returns."""
+    around = {_span_key: NonRecordingSpan(span) if isinstance(span, SpanContext) else span}
+    return context.attach(context.Context({**with_baggage(baggage), **around} if baggage else around))
+
+
+leave = context.detach
 
 
 def with_baggage(baggage: str | None) -> context.Context:
@@ -138,7 +130,7 @@ def start_span(
     """Begin a span under a parent, or a trace of its own; `None` where the sampler doesn't want it."""
     around = _nothing if parent is None else trace.set_span_in_context(NonRecordingSpan(parent), _nothing)
     span = _tracer.start_span(name, around, kind, attributes, [Link(each) for each in links])
-    return RecordedSpan(span) if span.is_recording() else None
+    return span if span.is_recording() else None
 
 
 def is_valid(traceparent: str) -> bool:
@@ -153,6 +145,18 @@ def context_of(traceparent: str, tracestate: str | None = None, *, remote: bool 
     return SpanContext(int(trace_id, 16), int(span_id, 16), remote, TraceFlags(int(flags, 16)), state)
 
 
-def traceparent_of(span: SpanContext) -> str:
-    """The `traceparent` of a span context."""
-    return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
+def links_to(traceparent: bytes) -> list[SpanContext]:
+    """A link to the span of a `traceparent` as it stands in an entry; none if that is not valid."""
+    text = traceparent.decode("ascii", "replace")
+    return [context_of(text)] if is_valid(text) else []
+
+
+def traceparent_of(span: Span | SpanContext) -> str:
+    """The `traceparent` of a span: what others continue."""
+    if isinstance(span, SpanContext):
+        about = span
+    elif isinstance(span, QuickSpan):
+        return span.traceparent
+    else:
+        about = span.get_span_context()
+    return f"00-{about.trace_id:032x}-{about.span_id:016x}-{about.trace_flags:02x}"
