@@ -15,6 +15,7 @@ from .errors import Conflict, EventcoreError, StreamFull
 from .pipe import Command, Pipe, Reply
 from .script import Call, Script, run_all
 from .sending import end_spans, measure
+from .telemetry import RecordedSpan
 from .telemetry.measurements import commit_duration
 from .transaction import Found, Transaction
 
@@ -166,16 +167,18 @@ def _measure(
             seconds, settling.group if settling else None, _outcomes.get(kind, "failed"), count=count
         )
     sent: list[str] = []
+    spans: list[RecordedSpan] = []
     for piece, answer in zip(work, answers, strict=False):
         if not piece.streams or isinstance(answer, Duplicate | GuardsFailed):  # then nothing was sent
             continue
         error = answer if isinstance(answer, Exception) else None
         if error is None:
             sent += piece.streams
+            spans += piece.spans
         else:
             measure(piece.streams, repeat(error), seconds)
-        if piece.spans:
             end_spans(piece.spans, error)
+    end_spans(spans)
     measure(sent, repeat(None), seconds)
 
 
