@@ -86,6 +86,11 @@ async def test_a_batch_has_a_span_that_is_linked_to_those_of_its_events(store: S
     assert batch.attributes == {"messaging.batch.message_count": 2}
 
 
+async def test_a_batch_of_one_is_an_event_sent_alone(store: Store, ended: list[QuickSpan]) -> None:
+    await store.publish_all([TeaBrewed()], origin=SAMPLED)
+    assert [span.template.name for span in ended] == ["send tea_stream"]
+
+
 async def test_what_is_not_sampled_has_no_span_and_keeps_its_context(store: Store, ended: list[QuickSpan]) -> None:
     await store.publish(TeaBrewed(), origin=UNSAMPLED)
     await store.commit(Transaction(then=[publish(TeaBrewed())]), origin=UNSAMPLED)

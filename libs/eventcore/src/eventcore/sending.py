@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine, Iterable, Sequence
-from itertools import repeat
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -12,58 +12,76 @@ from . import telemetry
 from .envelope import Origin, encode, new_id
 from .errors import EventcoreError
 from .event import Event
-from .pipe import Command, Pipe, Reply
+from .pipe import Command, Pipe
 from .telemetry.measurements import publish_duration
 
 
-def send(
-    pipe: Pipe, events: Sequence[Event], origin: Origin, *, prefix: str, event_id: str | None = None
-) -> Coroutine[None, None, list[Reply]]:
-    """Append events to their streams, in one write; the replies. Raises as `Pipe.pipeline` does."""
+async def send(pipe: Pipe, event: Event, origin: Origin, *, prefix: str, event_id: str | None = None) -> str:
+    """Append one event to its stream; its entry id. Raises as `Pipe.execute` does."""
+    span: telemetry.RecordedSpan | None = None
     if telemetry.records(origin.traceparent):
-        return _send_traced(pipe, events, origin, prefix, event_id)
-    return _append(pipe, [(event.stream, encode(event, origin, event_id)) for event in events], prefix)
-
-
-async def _append(pipe: Pipe, entries: Sequence[tuple[str, bytes]], prefix: str) -> list[Reply]:
-    """Append envelopes to streams. All that go in one write take equally long."""
+        event_id = event_id or new_id()
+        origin, span = traced(event, origin, event_id)
+    command: Command = ("XADD", prefix + event.stream, "*", "event", encode(event, origin, event_id))
     began = time.perf_counter()
-    streams = [stream for stream, _ in entries]
-    commands: list[Command] = [("XADD", prefix + stream, "*", "event", envelope) for stream, envelope in entries]
+    try:
+        [reply] = await pipe.pipeline([command])
+    except EventcoreError as error:
+        reply = error
+    seconds = time.perf_counter() - began
+    failure = reply if isinstance(reply, Exception) else None
+    publish_duration.record(seconds, event.stream, None if failure is None else type(failure).__qualname__)
+    if span is not None:
+        end_spans([span], failure)
+    if failure is not None:
+        raise failure
+    entry_id: bytes = reply
+    return entry_id.decode()
+
+
+async def send_all(pipe: Pipe, events: Sequence[Event], origin: Origin, *, prefix: str) -> list[str]:
+    """Append events in order, in one write; their entry ids. Raises the first error, after all were sent."""
+    if len(events) == 1:
+        return [await send(pipe, events[0], origin, prefix=prefix)]
+    batch: telemetry.RecordedSpan | None = None
+    if telemetry.records(origin.traceparent):
+        envelopes, batch = _created(events, origin)
+    else:
+        envelopes = [encode(event, origin) for event in events]
+    streams = [event.stream for event in events]
+    commands: list[Command] = [
+        ("XADD", prefix + stream, "*", "event", envelope) for stream, envelope in zip(streams, envelopes, strict=True)
+    ]
+    began = time.perf_counter()
     try:
         replies = await pipe.pipeline(commands)
     except EventcoreError as error:
-        measure(streams, repeat(error), time.perf_counter() - began)
-        raise
+        replies = [error] * len(events)
     measure(streams, replies, time.perf_counter() - began)
-    return replies
+    failure = next((reply for reply in replies if isinstance(reply, Exception)), None)
+    if batch is not None:
+        end_spans([batch], failure)
+    if failure is not None:
+        raise failure
+    return [reply.decode() for reply in replies]
 
 
-async def _send_traced(
-    pipe: Pipe, events: Sequence[Event], origin: Origin, prefix: str, event_id: str | None
-) -> list[Reply]:
-    """The same, with a span for an event sent alone; with one for the creation of each of many, and one for all."""
-    alone = len(events) == 1
-    entries: list[tuple[str, bytes]] = []
+def _created(events: Sequence[Event], origin: Origin) -> tuple[list[bytes], telemetry.RecordedSpan | None]:
+    """The envelopes of events, each with a span for its creation; and the span of sending all, linked to those."""
+    envelopes: list[bytes] = []
     spans: list[telemetry.RecordedSpan] = []
     for event in events:
-        chosen = event_id or new_id()
-        carried, span = traced(event, origin, chosen, batched=not alone)
-        entries.append((event.stream, encode(event, carried, chosen)))
+        event_id = new_id()
+        carried, span = traced(event, origin, event_id, batched=True)
+        envelopes.append(encode(event, carried, event_id))
         if span is not None:
             spans.append(span)
-    if spans and not alone:
-        streams = sorted({event.stream for event in events})
-        batch = telemetry.batch_span(origin.traceparent, origin.tracestate, streams=streams, events=spans)
-        end_spans(spans)
-        spans = [] if batch is None else [batch]
-    try:
-        replies = await _append(pipe, entries, prefix)
-    except EventcoreError as error:
-        end_spans(spans, error)
-        raise
-    end_spans(spans, next((reply for reply in replies if isinstance(reply, Exception)), None))
-    return replies
+    if not spans:
+        return envelopes, None
+    streams = sorted({event.stream for event in events})
+    batch = telemetry.batch_span(origin.traceparent, origin.tracestate, streams=streams, events=spans)
+    end_spans(spans)
+    return envelopes, batch
 
 
 end_spans = telemetry.end_spans
@@ -80,9 +98,6 @@ def traced(
 
 def measure(streams: Sequence[str], answers: Iterable[object], seconds: float) -> None:
     """Note how long it took until the server had events (or had not), given the stream and the answer of each."""
-    counts: dict[tuple[str, str | None], int] = {}
-    for stream, answer in zip(streams, answers, strict=False):
-        key = (stream, type(answer).__qualname__ if isinstance(answer, Exception) else None)
-        counts[key] = counts.get(key, 0) + 1
-    for (stream, error), count in counts.items():
+    errors = (type(each).__qualname__ if isinstance(each, Exception) else None for each in answers)
+    for (stream, error), count in Counter(zip(streams, errors, strict=False)).items():
         publish_duration.record(seconds, stream, error, count=count)

@@ -16,8 +16,8 @@ from .envelope import Origin
 from .errors import GuardFailed, OutcomeUnknown, SettingsError, StreamFull, Unavailable
 from .event import Event
 from .gathering import GatheringCommitter
-from .pipe import Pipe, Reply, ServerError
-from .sending import send
+from .pipe import Pipe, ServerError
+from .sending import send, send_all
 from .settings import Settings
 from .streams import longest_block
 from .transaction import Transaction
@@ -155,19 +155,16 @@ class Store:
 
     async def publish(self, event: Event, *, origin: Origin | None = None, event_id: str | None = None) -> str:
         """Append one event to its stream; its entry id. Many callers at once share one write to the server."""
-        return _entry_ids(await self._send([event], origin, event_id))[0]
+        self._check_room(event.stream)
+        origin = origin or self._origin(self.source)
+        return await send(self.commands, event, origin, prefix=self.settings.key_prefix, event_id=event_id)
 
     async def publish_all(self, events: Sequence[Event], *, origin: Origin | None = None) -> list[str]:
         """Append events in order, in one write; their entry ids. Raises the first error, after all were sent."""
-        return _entry_ids(await self._send(events, origin))
-
-    def _send(
-        self, events: Sequence[Event], origin: Origin | None, event_id: str | None = None
-    ) -> Awaitable[list[Reply]]:
         for event in events:
             self._check_room(event.stream)
         origin = origin or self._origin(self.source)
-        return send(self.commands, events, origin, prefix=self.settings.key_prefix, event_id=event_id)
+        return await send_all(self.commands, events, origin, prefix=self.settings.key_prefix)
 
     def _check_room(self, stream: str) -> None:
         self.published_streams.add(stream)
@@ -182,10 +179,3 @@ class Store:
             timeout=longest_block + timedelta(seconds=5),
             on_connect=[("CLIENT", "ID")],
         )
-
-
-def _entry_ids(replies: Sequence[Reply]) -> list[str]:
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise reply
-    return [reply.decode() for reply in replies]

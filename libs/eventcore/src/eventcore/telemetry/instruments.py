@@ -117,5 +117,5 @@ class Durations(Instrument):
             cell = self.cells[key] = Cell(len(self.bounds) + 1)
         cell.counts[bisect_left(self.bounds, seconds)] += count
         cell.total += seconds * count
-        cell.lowest = min(cell.lowest, seconds)
-        cell.highest = max(cell.highest, seconds)
+        if not cell.lowest <= seconds <= cell.highest:
+            cell.lowest, cell.highest = min(cell.lowest, seconds), max(cell.highest, seconds)
