@@ -24,6 +24,7 @@ from eventcore import (
     Transaction,
     Unavailable,
     publish,
+    telemetry,
 )
 from eventcore.testing import run_until_idle, running, until, until_idle
 from eventcore.testing.fixtures import Connect
@@ -62,6 +63,24 @@ async def test_a_failed_attempt_is_followed_by_another(store: Store) -> None:
     await run_until_idle(store, Consumer(store, router_for(handler)))
     assert len(handler.calls) == 3
     assert await letters(store) == []
+
+
+async def test_what_is_logged_of_an_entry_that_nobody_can_read_does_not_name_the_one_before(store: Store) -> None:
+    said: list[tuple[str, dict[str, str]]] = []
+
+    class Listening(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append((record.getMessage(), telemetry.logs.ids()))
+
+    await publish_orders(store, 1)
+    unread = (await store.redis.xadd(STREAM, {"event": b"{"})).decode()
+    log, listening = logging.getLogger("eventcore"), Listening()
+    log.addHandler(listening)
+    try:
+        await run_until_idle(store, Consumer(store, router_for(lambda order: None)))
+    finally:
+        log.removeHandler(listening)
+    assert [ids for message, ids in said if message.startswith("dead-lettered")] == [{"entryId": unread}]
 
 
 async def test_when_attempts_are_spent_there_is_a_letter_that_explains_itself(store: Store) -> None:

@@ -123,6 +123,7 @@ class Processor:
         try:
             return self._decide(delivery)
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
+            telemetry.handled.set(delivery)  # what is logged now is about this one, whoever was handled before it
             if telemetry.tracing and delivery.span is None and delivery.metadata is not None:
                 self._begin_span(delivery, delivery.metadata)
             return self._failed(delivery, error)
