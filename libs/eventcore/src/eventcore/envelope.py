@@ -119,8 +119,9 @@ class Origin(Struct, frozen=True, gc=False):
     @classmethod
     def new(cls, source: str, trace_id: str | None = None) -> Origin:
         """Start a story: a fresh (or the given) trace id, not sampled."""
-        trace_id = trace_id or _random_hex(16)
-        return cls(source, trace_id, f"00-{trace_id}-{_random_hex(8)}-00")
+        made = _random_hex(16 + 8)
+        trace_id = trace_id or made[:32]
+        return cls(source, trace_id, f"00-{trace_id}-{made[32:]}-00")
 
     @classmethod
     def caused_by(cls, metadata: Metadata, source: str) -> Origin:
