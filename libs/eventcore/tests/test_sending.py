@@ -24,6 +24,10 @@ class TeaBrewed(Event, type="tea.brewed", stream=STREAM):
     kind: str = "green"
 
 
+class CoffeeBrewed(Event, type="coffee.brewed", stream="coffee_stream"):
+    pass
+
+
 @pytest.fixture
 def permanent_keys() -> tuple[str, ...]:
     return ("mark",)
@@ -111,6 +115,15 @@ async def test_a_send_that_fails_says_why(store: Store, ended: list[QuickSpan], 
     sends = [span for span in ended if span.template.name == "send tea_stream"]
     assert [span.attributes["error.type"] for span in sends] == ["Conflict"] * 3
     assert measured(publish_duration, STREAM, "Conflict") == 4
+
+
+async def test_of_a_batch_each_event_is_measured_as_it_went(store: Store, measured: Any) -> None:
+    await store.redis.set(STREAM, "no stream")
+    with pytest.raises(Conflict):
+        await store.publish_all([TeaBrewed(), CoffeeBrewed(), TeaBrewed()])
+    await store.redis.delete(STREAM)
+    assert measured(publish_duration, STREAM, "Conflict") == 2
+    assert measured(publish_duration, CoffeeBrewed.stream, None) == 1
 
 
 async def test_a_guard_that_fails_has_sent_nothing(store: Store, ended: list[QuickSpan], measured: Any) -> None:

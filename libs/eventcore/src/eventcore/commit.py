@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
-from itertools import repeat
 
 from msgspec import Struct
 
@@ -176,10 +175,10 @@ def _measure(
             sent += piece.streams
             spans += piece.spans
         else:
-            measure(piece.streams, repeat(error), seconds)
+            measure(piece.streams, seconds, error)
             end_spans(piece.spans, error)
     end_spans(spans)
-    measure(sent, repeat(None), seconds)
+    measure(sent, seconds)
 
 
 def _answer(reply: Reply, transaction: Transaction) -> Answer:

@@ -57,8 +57,13 @@ async def send_all(pipe: Pipe, events: Sequence[Event], origin: Origin, *, prefi
         replies = await pipe.pipeline(commands)
     except EventcoreError as error:
         replies = [error] * len(events)
-    measure(streams, replies, time.perf_counter() - began)
+    seconds = time.perf_counter() - began
     failure = next((reply for reply in replies if isinstance(reply, Exception)), None)
+    if failure is None:
+        measure(streams, seconds)
+    else:
+        for stream, reply in zip(streams, replies, strict=True):
+            measure([stream], seconds, reply if isinstance(reply, Exception) else None)
     if batch is not None:
         end_spans([batch], failure)
     if failure is not None:
@@ -96,8 +101,8 @@ def traced(
     return (origin, None) if span is None else (replace(origin, traceparent=telemetry.traceparent_of(span)), span)
 
 
-def measure(streams: Sequence[str], answers: Iterable[object], seconds: float) -> None:
-    """Note how long it took until the server had events (or had not), given the stream and the answer of each."""
-    errors = (type(each).__qualname__ if isinstance(each, Exception) else None for each in answers)
-    for (stream, error), count in Counter(zip(streams, errors, strict=False)).items():
+def measure(streams: Iterable[str], seconds: float, failure: Exception | None = None) -> None:
+    """Note how long it took until the server had an event in each of these streams, or why it had not."""
+    error = None if failure is None else type(failure).__qualname__
+    for stream, count in Counter(streams).items():
         publish_duration.record(seconds, stream, error, count=count)
