@@ -224,6 +224,14 @@ async def test_a_full_stream_takes_nothing_more_and_nothing_is_half_done(store: 
     assert await picture(store.redis) == before
 
 
+async def test_of_those_that_share_a_call_no_more_pass_than_there_is_room_for(store: Store) -> None:
+    store.committer._cap = 2
+    work = [Work(Transaction(then=[publish(Shipped(order_id=str(n)))]), ORIGIN) for n in range(5)]
+    answers = await store.committer.commit_all(work)
+    assert [type(answer) for answer in answers] == [Committed] * 2 + [StreamFull] * 3
+    assert await store.redis.xlen("shipments_stream") == 2
+
+
 async def test_a_stream_at_its_cap_still_takes_what_is_no_event(store: Store) -> None:
     store.committer._cap = 1
     letter = Transaction(then=[Append("a_stream", (("a", "b"),))])
