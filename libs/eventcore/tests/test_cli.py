@@ -509,3 +509,30 @@ def test_a_pipe_that_is_closed_early_is_no_accident(any_server: Server, form: li
         assert running.stdout.readline()
         running.stdout.close()
         assert running.stderr.read() == ""
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_full_disk_is_not_blamed_on_redis(any_server: Server, form: list[str]) -> None:
+    with client(any_server) as connected:
+        append(connected)
+    full = redirected(any_server, ">/dev/full", "tail", STREAM, *form)
+    assert (full.status, full.stderr) == (1, "eventcore: can't write to standard output: No space left on device\n")
+
+
+def test_a_closed_stream_is_no_accident(any_server: Server) -> None:
+    with client(any_server) as connected:
+        append(connected)
+    assert redirected(any_server, ">&-", "tail", STREAM) == Result(0, "", "")
+    assert redirected(any_server, "2>&-", "tail", STREAM, "--json").json["stream"] == STREAM
+    assert redirected(any_server, "2>&-", "tail", "nowhere") == Result(1, "", "")
+    asked = redirected(any_server, "<&-", "publish", STREAM, "order.created", "-")
+    assert (asked.status, "not JSON" in asked.stderr) == (2, True)
+
+
+def redirected(server: Server, how: str, *arguments: str) -> Result:
+    """Run the tool as a program by a shell that leads its streams elsewhere."""
+    command = ["/bin/sh", "-c", f'exec "$@" {how}', "sh", sys.executable, "-m", "eventcore", *arguments]
+    done = subprocess.run(
+        command, env=environment(server), capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    return Result(done.returncode, done.stdout, done.stderr)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.text import Text
+
+from .complaints import Failure
 
 # Nothing is cut off that goes into a pipe.
 _endless_width = 10_000
@@ -38,18 +42,20 @@ class Output:
 
     def show(self, renderable: RenderableType) -> None:
         """Print for people."""
-        if self.is_terminal:
-            self.console.print(renderable)
-        elif isinstance(renderable, Text):
-            print(renderable.plain)  # many times as fast
-        else:
+        if isinstance(renderable, Text) and not self.is_terminal:
+            _write(renderable.plain)  # many times as fast
+            return
+        with _writing():
+            if self.is_terminal:
+                self.console.print(renderable)
+                return
             with self.console.capture() as captured:
                 self.console.print(renderable)
-            print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+        _write("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
     def say(self, message: str) -> None:
         """Print one plain sentence, however long."""
-        print(clean(message))
+        _write(clean(message))
 
     def line(self, text: Text) -> None:
         """Print one line, cut at the terminal's edge."""
@@ -58,20 +64,25 @@ class Output:
 
     def document(self, document: Any) -> None:
         """Print a JSON document."""
-        print(_dumps(document, indent=2))
+        _write(_dumps(document, indent=2))
 
     def json_line(self, document: Any) -> None:
         """Print a JSON document on a line of its own, at once."""
-        print(_dumps(document), flush=True)
+        _write(_dumps(document), flush=True)
 
     async def document_of(self, head: dict[str, Any], name: str, items: AsyncIterator[dict[str, Any]]) -> None:
         """Print a JSON document whose last member is a list of any length, item by item."""
-        print(f"{_dumps(head, indent=2)[:-2]},\n  {_dumps(name)}: [", end="")
+        _write(f"{_dumps(head, indent=2)[:-2]},\n  {_dumps(name)}: [", end="")
         separator = ""
         async for item in items:
-            print(separator + "\n    " + _dumps(item, indent=2).replace("\n", "\n    "), end="")
+            _write(separator + "\n    " + _dumps(item, indent=2).replace("\n", "\n    "), end="")
             separator = ","
-        print("\n  ]\n}" if separator else "]\n}")
+        _write("\n  ]\n}" if separator else "]\n}")
+
+    def flush(self) -> None:
+        """Let go of what is still to be written."""
+        with _writing():
+            sys.stdout.flush()
 
     def note(self, message: str) -> None:
         """Say something beside the result."""
@@ -80,6 +91,23 @@ class Output:
     def complain(self, message: str) -> None:
         """Say on one line what went wrong."""
         self.note(f"eventcore: {' '.join(message.split())}")
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """What standard output refuses is no fault of Redis's. That nobody reads on (`| head`) is no fault at all."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+        raise Failure(f"can't write to standard output: {error.strerror}") from error
+
+
+@_writing()
+def _write(text: str, end: str = "\n", *, flush: bool = False) -> None:
+    print(text, end=end, flush=flush)
 
 
 def _dumps(document: Any, indent: int | None = None) -> str:

@@ -96,6 +96,7 @@ async def _use(tool: Tool, function: Command, arguments: dict[str, Any]) -> None
         await function(tool, **arguments)
     finally:
         await tool.close()
+        tool.output.flush()
 
 
 def settings_for(redis_url: str | None, prefix: str | None) -> Settings:
