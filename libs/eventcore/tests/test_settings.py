@@ -55,6 +55,8 @@ def test_variables_are_read(environment: Environment) -> None:
         ("REDIS_PASSWORD_FILE", "/no/such/file"),
         ("REDIS_PASSWORD_FILE", "/"),
         ("REDIS_CA_FILE", "/no/such/file"),
+        ("REDIS_CA_FILE", "/dev/null"),
+        ("REDIS_CA_FILE", "/"),
         ("REDIS_SENTINELS", "sentinel"),
         ("REDIS_SENTINELS", "sentinel:"),
         ("REDIS_SENTINELS", "a:1,,b:2"),
@@ -103,8 +105,9 @@ def test_all_wrong_values_are_named_at_once(environment: Environment) -> None:
         load(Settings)
 
 
-def test_no_complaint_shows_a_password(environment: Environment) -> None:
-    environment(REDIS_URL="redis://:hush@localhost:99999/0")
+@pytest.mark.parametrize("url", ["redis://:hush@localhost:99999/0", "redis://user:hush/hush@localhost"])
+def test_no_complaint_shows_a_password(url: str, environment: Environment) -> None:
+    environment(REDIS_URL=url)
     with pytest.raises(SettingsError) as raised:
         load(Settings)
     assert "hush" not in str(raised.value)

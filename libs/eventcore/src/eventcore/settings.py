@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -21,12 +22,19 @@ def _redis_url(url: SecretStr) -> SecretStr:
         raise ValueError("must start with redis:// or rediss://")
     if not parts.hostname:
         raise ValueError("names no host")
+    try:
+        _ = parts.port
+    except ValueError:  # whose words show what may be the beginning of a password
+        raise ValueError("names no port from 0 to 65535 (in a password, '/' is %2F, and '@' %40)") from None
     if parts.path.strip("/") and not parts.path.strip("/").isdigit():
         raise ValueError("must end with a database number, as in redis://host:6379/0")
     if parts.query or parts.fragment:
         raise ValueError("takes no options after '?' or '#'")
-    _ = parts.port  # raises ValueError for a port out of range
     return url
+
+
+def _on_a_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()  # None, where it is closed
 
 
 class Settings(BaseSettings):
@@ -51,7 +59,7 @@ class Settings(BaseSettings):
         default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}", max_length=253, pattern=r"^[^\s]+$"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["json", "console"] = Field(default_factory=lambda: "console" if sys.stderr.isatty() else "json")
+    log_format: Literal["json", "console"] = Field(default_factory=lambda: "console" if _on_a_terminal() else "json")
 
     consumer_batch: int = Field(256, ge=1, le=10_000)
     """Entries asked for in one read."""
@@ -85,12 +93,24 @@ class Settings(BaseSettings):
     def _split_sentinels(cls, value: Any) -> Any:
         return tuple(_host_and_port(part) for part in value.split(",")) if isinstance(value, str) else value
 
-    @field_validator("redis_ca_file", "redis_password_file", "redis_sentinel_password_file")
+    @field_validator("redis_password_file", "redis_sentinel_password_file")
     @classmethod
     def _readable(cls, path: Path | None) -> Path | None:
         if path is not None:
             try:
                 path.read_text(encoding="utf-8")
+            except OSError as error:
+                raise ValueError(f"{path} can't be read: {error.strerror}") from error
+        return path
+
+    @field_validator("redis_ca_file")
+    @classmethod
+    def _holds_certificates(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+            except ssl.SSLError as error:
+                raise ValueError(f"{path} holds no certificate in PEM format") from error
             except OSError as error:
                 raise ValueError(f"{path} can't be read: {error.strerror}") from error
         return path
