@@ -13,19 +13,15 @@ local function before(a, b)
   local b_time, b_number = parts(b)
   return a_time < b_time or (a_time == b_time and a_number < b_number)
 end
-local function pairs_of(flat)
-  local map = {}
-  for i = 1, #flat, 2 do map[flat[i]] = flat[i + 1] end
-  return map
-end
 
 local length = redis.call('XLEN', KEYS[1])
 if length == 0 then return {0, 0, '', ''} end
 
 -- The oldest entry that some group has not finished with; what stands before it is finished by all.
+redis.setresp(3) -- in which XINFO answers maps
 local unfinished, holder
 for _, row in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
-  local group = pairs_of(row)
+  local group = row.map
   local id = group['last-delivered-id']
   if group['pending'] > 0 then
     local oldest = redis.call('XPENDING', KEYS[1], group['name'])[2]
