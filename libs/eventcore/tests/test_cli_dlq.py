@@ -147,6 +147,16 @@ def test_showing_a_letter_whose_event_is_no_json(redis_server: Server, connected
     assert (broken["event"], without["event"], without["fields"]) == ("{broken", None, '{"a": "b"}')
 
 
+@pytest.mark.parametrize("event", ["[" * 100_000, '{"a":NaN}', '{"a":1e999}'], ids=["deep", "no number", "infinite"])
+def test_showing_a_letter_whose_event_is_json_only_to_some(
+    redis_server: Server, connected: redis.Redis, event: str
+) -> None:
+    connected.xadd("orders_dlq", {"event": event, "reason": "undecodable"})
+    assert event in run(redis_server, "dlq", "show", STREAM).stdout
+    [letter] = run(redis_server, "dlq", "show", STREAM, "--json").json["letters"]
+    assert letter["event"] == event
+
+
 def test_a_redriven_event_goes_to_the_group_that_failed_it_and_to_no_other(
     redis_server: Server, connected: redis.Redis
 ) -> None:

@@ -79,8 +79,11 @@ def test_an_event_without_a_correlation_id_has_its_trace_id(redis_server: Server
     [
         ({"event": "{"}, "event: not JSON", None),
         ({"event": '{"type":"a.b"}'}, "data: missing", {"type": "a.b"}),
+        ({"event": '{"type":"a.b","data":NaN}'}, "event: not JSON", None),
+        ({"event": "[" * 100_000 + "]" * 100_000}, "event: not JSON", None),
         ({"other": "\udcff"}, "event: the entry has no such field", None),
     ],
+    ids=["broken", "misshapen", "no number", "deep", "no event"],
 )
 def test_what_cannot_be_decoded_is_shown_as_such(
     redis_server: Server, fields: dict[str, str], error: str, event: Any
@@ -94,6 +97,14 @@ def test_what_cannot_be_decoded_is_shown_as_such(
     assert document["error"].startswith(error)
     assert (document["type"], document["event"]) == (None, event)
     assert document["fields"] == {name: value.replace("\udcff", "�") for name, value in fields.items()}
+
+
+def test_a_number_out_of_range_leaves_the_document_json(redis_server: Server) -> None:
+    with client(redis_server) as connected:
+        event = json.dumps(append(connected, far="far")[1]).replace('"far"}', "1e999}")
+        connected.xadd(STREAM, {"event": event})
+    document = run(redis_server, "tail", STREAM, "-n", "1", "--json").json
+    assert (document["type"], document["event"], document["fields"]) == ("order.created", None, {"event": event})
 
 
 def test_entry_ids_that_are_no_times_are_shown(redis_server: Server) -> None:

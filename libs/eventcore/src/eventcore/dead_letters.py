@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from .delivery import Delivery, Reason
 from .envelope import timestamp
+from .plain_json import parse_to_show
 from .script import Script
 from .streams import dead_letter_stream, retry_stream
 from .telemetry import traceparent_of
@@ -82,8 +83,8 @@ class Letter:
     def as_json(self) -> dict[str, Any]:
         """For programs; the event is parsed where it can be."""
         try:
-            event: Any = json.loads(self.event) if self.event is not None else None
-        except (ValueError, RecursionError):
+            event: Any = parse_to_show(self.event) if self.event is not None else None
+        except ValueError:
             event = None if self.event is None else self.event.decode("utf-8", "replace")
         return {"id": self.id, **self.facts, "event": event}
 

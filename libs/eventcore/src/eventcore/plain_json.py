@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -19,6 +20,20 @@ def parse(raw: bytes) -> Any:
     if not _is_whole(content, raw) and (name := _doubled(json.loads(raw, object_pairs_hook=_members))) is not None:
         raise DoubledName(f"{name[:200]}: stands twice in one object")
     return content
+
+
+def parse_to_show(raw: bytes) -> Any:
+    """What `raw` says to less strict readers, as far as it can be written as JSON again. Else raises `ValueError`."""
+    try:
+        return json.loads(raw, parse_float=_finite, parse_constant=_finite)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _finite(number: str) -> float:
+    if not math.isfinite(value := float(number)):
+        raise ValueError(f"{number} is no number in JSON, or one out of range")
+    return value
 
 
 def _is_whole(content: Any, raw: bytes) -> bool:

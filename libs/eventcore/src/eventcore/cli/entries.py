@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +14,7 @@ from eventcore.envelope import Envelope, decode, timestamp
 from eventcore.errors import Undecodable
 from eventcore.inspection.ids import text, time_of
 from eventcore.inspection.replies import Fields, Row, entries, newest_entries
+from eventcore.plain_json import parse_to_show
 
 page_size = 500
 
@@ -78,7 +78,8 @@ class Entry:
 
     def as_json(self) -> dict[str, Any]:
         """For programs: `event` as it stands in the entry; of an undecodable one, all `fields` as text, and `error`."""
-        envelope = self.envelope
+        envelope, event = self.envelope, self.event
+        told = envelope is not None and event is not None
         return {
             "stream": self.stream,
             "id": self.id,
@@ -87,16 +88,16 @@ class Entry:
             "key": self.key,
             "eventId": envelope.metadata.event_id if envelope else None,
             "correlationId": self.correlation_id,
-            "event": self.event,
+            "event": event,
             "error": self.error,
-            "fields": None if envelope else {text(name): text(value) for name, value in self.fields.items()},
+            "fields": None if told else {text(name): text(value) for name, value in self.fields.items()},
         }
 
 
 def parsed(raw: bytes | None) -> Any:
     """JSON, or `None` for what is none."""
     try:
-        return None if raw is None else json.loads(raw)
+        return None if raw is None else parse_to_show(raw)
     except ValueError:
         return None
 
