@@ -53,6 +53,24 @@ def test_an_empty_server_has_no_streams_and_no_problems(redis_server: Server) ->
     assert "no streams yet" in run(redis_server, "status").stdout
 
 
+@pytest.mark.parametrize("key", [STREAM, "orders_dlq", BEATS, RETRIES, f"{RETRIES}:{GROUP}:beats"])
+def test_what_stands_in_the_place_of_something_else_is_named_and_the_other_streams_are_shown(
+    redis_server: Server, key: str
+) -> None:
+    with client(redis_server) as connected:
+        append(connected, "other_stream")
+        append_letter(connected)
+        for stream in (STREAM, RETRIES):
+            connected.xgroup_create(stream, GROUP, "0", mkstream=True)
+        connected.set(key, "a string")
+    document = status(redis_server)
+    assert [stream["stream"] for stream in document["streams"]] == ["other_stream"]
+    [problem] = [each for each in document["problems"] if each["kind"] == "wrong_type"]
+    assert (problem["stream"], problem["severity"]) == (STREAM, "critical")
+    assert f"{key} is a string, not a " in problem["message"]
+    assert f"! {STREAM}: {key} is a string, not a " in run(redis_server, "status").stdout
+
+
 def test_the_document_has_a_fixed_shape(redis_server: Server) -> None:
     with client(redis_server) as connected:
         at = now(connected)

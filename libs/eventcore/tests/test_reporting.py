@@ -118,6 +118,15 @@ async def test_the_stream_itself_and_its_dead_letters_are_shown(store: Store, re
     assert reporter.shown(measurements.dead_letter_length) == {(STREAM,): 1}
 
 
+async def test_a_stream_that_is_none_hides_no_other(store: Store) -> None:
+    reporter = Reporter(store, [STREAM, "other_stream"])
+    await fill(store, 7)
+    await store.redis.set("other_stream", "a string")
+    await reporter.look()
+    assert reporter.shown(measurements.stream_length) == {(STREAM,): 7}
+    await store.redis.delete("other_stream")
+
+
 async def test_redriven_events_are_shown_as_a_stream_of_their_group(store: Store, reporter: Reporter) -> None:
     await group(store)
     retries = f"{STREAM}:{GROUP}:retry"

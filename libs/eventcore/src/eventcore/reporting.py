@@ -14,7 +14,7 @@ from functools import cache, partial
 from redis.exceptions import RedisError
 
 from .errors import EventcoreError
-from .inspection import GroupState, Inspector, Progress, ServerState, StreamState
+from .inspection import GroupState, Inspector, Progress, ServerState, StreamState, WrongType
 from .pipe import Argument
 from .script import Call, Script, run_all
 from .store import Store
@@ -77,9 +77,16 @@ class Reporter:
         """Look once at the streams that are ours to report. Raises what Redis raises, redis-py's errors too."""
         began = time.monotonic()
         ours = set(await self._lease(lease))
-        streams = [await self._inspector.stream(name) for name in sorted(ours - {_server})]
+        streams = [state for name in sorted(ours - {_server}) if (state := await self._look_at(name)) is not None]
         server = await self._inspector.server() if _server in ours else None
         self._shown, self._looked_at = shown(streams, server), began
+
+    async def _look_at(self, stream: str) -> StreamState | None:
+        try:
+            return await self._inspector.stream(stream)
+        except WrongType as error:  # no reason to be silent about the others
+            log.debug("not reporting: %s", error)
+            return None
 
     def shown(self, gauges: Gauges) -> dict[Key, float]:
         """What one metric shows of what was seen; nothing any more once the lease may be somebody else's."""

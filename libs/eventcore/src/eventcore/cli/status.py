@@ -14,7 +14,7 @@ from redis.exceptions import AuthenticationError
 from rich.live import Live
 
 from eventcore.envelope import timestamp
-from eventcore.inspection import ServerState, StreamState
+from eventcore.inspection import ServerState, StreamState, WrongType
 
 from .complaints import explain, out_of_reach
 from .options import Json
@@ -120,9 +120,15 @@ class _Eye:
             self._found = await self._tool.inspector.streams()
             self._searched = time.monotonic()
         server = await self._tool.inspector.server()
-        states = [await self._tool.inspector.stream(name) for name in self._fixed or self._found]
+        states, misplaced = [], []
+        for name in self._fixed or self._found:
+            try:
+                states.append(await self._tool.inspector.stream(name))
+            except WrongType as error:
+                misplaced.append(Problem("wrong_type", name, None, str(error)))
         self.trends.observe(states)
-        return Look(server, states, problems(server, states, self.trends, cap=self._tool.settings.stream_cap))
+        others = problems(server, states, self.trends, cap=self._tool.settings.stream_cap)
+        return Look(server, states, [*misplaced, *others])
 
 
 def _document(tool: Tool, eye: _Eye, look: Look) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def screen(
         lines.append(Text(clean(" · ".join(_about(server))), "dim"))
     if trouble:
         lines.append(Text(f"{clean(trouble)}; this is how it was before", "bold white on red"))
-    if not states:
+    if not states and all(problem.stream is None for problem in problems):
         lines.append(Text("no streams yet"))
     elif not problems:
         lines.append(Text.assemble(("✓", "bold green"), (" no problems", "green")))

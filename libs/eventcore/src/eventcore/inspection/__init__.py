@@ -1,6 +1,6 @@
 """The state of streams and groups as it stands in Redis: lengths, lag, who holds what, dead letters. Only reads."""
 
-from .inspector import Inspector, counted_lag, counted_letters, verified_lag
+from .inspector import Inspector, WrongType, counted_lag, counted_letters, verified_lag
 from .server import ServerState
 from .state import (
     ConsumerState,
@@ -22,6 +22,7 @@ __all__ = [
     "Progress",
     "ServerState",
     "StreamState",
+    "WrongType",
     "counted_lag",
     "counted_letters",
     "verified_lag",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,6 +29,10 @@ counted_lag = 10_000
 # So many of a stream's newest dead letters are told apart by group.
 counted_letters = 1_000
 _page = 500
+
+
+class WrongType(ResponseError):
+    """A key of a stream holds something else than it should; the message says which and what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,28 @@ class Inspector:
         return main_streams([text(key).removeprefix(self._prefix) async for key in found])
 
     async def stream(self, name: str) -> StreamState:
-        """One stream with its groups and dead letters; one that isn't there (any more) is empty."""
+        """One stream with its groups and dead letters; one that isn't there (any more) is empty. Raises `WrongType`."""
+        try:
+            return await self._stream(name)
+        except ResponseError as error:
+            if "WRONGTYPE" in str(error) and (misplaced := await self._misplaced(name)):
+                raise WrongType(misplaced) from error
+            raise
+
+    async def _misplaced(self, name: str) -> str | None:
+        """What stands where the stream, its dead letters, a retry stream or heartbeats should."""
+        wanted = {name: "stream", dead_letter_stream(name): "stream"}
+        with suppress(ResponseError):
+            for group in await self._groups(name):
+                retries = retry_stream(name, group)
+                wanted |= {beats_key(name, group): "zset", retries: "stream", beats_key(retries, group): "zset"}
+        for key, kind in wanted.items():
+            found = text(await self._redis.type(self._prefix + key))
+            if found not in (kind, "none"):
+                return f"{key} is a {found}, not a {kind}"
+        return None
+
+    async def _stream(self, name: str) -> StreamState:
         now = await self._now()
         facts = await self._facts(name)
         letters = await self._dead_letters(dead_letter_stream(name), now)
