@@ -59,7 +59,6 @@ def test_what_stands_in_the_place_of_something_else_is_named_and_the_other_strea
 ) -> None:
     with client(redis_server) as connected:
         append(connected, "other_stream")
-        append_letter(connected)
         for stream in (STREAM, RETRIES):
             connected.xgroup_create(stream, GROUP, "0", mkstream=True)
         connected.set(key, "a string")

@@ -368,6 +368,12 @@ def test_a_dead_letter_stream_belongs_to_the_stream_that_is_there() -> None:
     assert main_streams(["payments", "other"]) == []
 
 
+def test_a_retry_stream_belongs_to_the_stream_that_is_there_or_was() -> None:
+    assert main_streams(["payments", "payments:some-group:retry"]) == ["payments"]
+    assert main_streams(["payments_stream:some-group:retry"]) == ["payments_stream"]
+    assert main_streams(["payments:some-group:retry"]) == []
+
+
 def test_a_pattern_matches_its_prefix_literally() -> None:
     assert scan_pattern("{shop}:") == "{shop}:*"
     assert scan_pattern("[a]") == r"\[a\]*"

@@ -8,13 +8,14 @@ from collections.abc import Iterable
 def main_streams(names: Iterable[str]) -> list[str]:
     """The main streams among (and behind) the given ones, sorted: all that are called `…_stream` or have retry streams.
 
-    A dead-letter stream stands for its main stream even where that is gone.
+    Dead letters and retry streams stand for their main stream even where that is gone, or no stream any more.
     """
     present = set(names)
     streams = {name for name in present if name.endswith("_stream")}
     for retries in {name for name in present if name.endswith(":retry")}:
         parts = retries.split(":")
-        streams |= present & {":".join(parts[:length]) for length in range(1, len(parts) - 1)}
+        behind = {":".join(parts[:length]) for length in range(1, len(parts) - 1)}
+        streams |= present & behind or {name for name in behind if name.endswith("_stream")}
     for letters in {name for name in present if name.endswith("_dlq")} - streams:
         base = letters.removesuffix("_dlq")
         streams.add(base if base in present else f"{base}_stream")
