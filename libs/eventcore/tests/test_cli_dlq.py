@@ -12,7 +12,7 @@ from eventcore.cli import entries, letters, letters_view
 from eventcore.dead_letters import DeadLetters
 from eventcore.testing import Server
 
-from .test_cli import GROUP, STREAM, append, append_letter, client, one_line, run
+from .tool import GROUP, STREAM, append, append_letter, client, one_line, run
 
 RETRIES = f"{STREAM}:{GROUP}:retry"
 OTHER = "billing-group"

@@ -11,7 +11,7 @@ from eventcore.envelope import decode
 from eventcore.testing import Server
 from eventcore.testing.fixtures import StartServer
 
-from .test_cli import STREAM, client, one_line, run
+from .tool import STREAM, client, one_line, run
 
 CORRELATION = "4bf92f3577b34da6a3ce929d0e0e4736"
 

@@ -6,26 +6,16 @@ import json
 import re
 import signal
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from eventcore.testing import Kind, Server, available_kinds
+from eventcore.testing import Server
 
-from .test_cli import GROUP, SECONDS, STREAM, append, append_letter, client, one_line, program, run
+from .tool import GROUP, SECONDS, STREAM, append, append_letter, client, one_line, program, run
 
 RETRIES = f"{STREAM}:{GROUP}:retry"
 BEATS = f"{STREAM}:{GROUP}:beats"
-
-
-@pytest.fixture
-def any_server(running_servers: Callable[[Kind], Server]) -> Server:
-    """A server of one kind, empty: for what does not depend on the kind, and takes a process."""
-    server = running_servers(available_kinds()[0])
-    with client(server) as connected:
-        connected.flushall()
-    return server
 
 
 @pytest.fixture(autouse=True)

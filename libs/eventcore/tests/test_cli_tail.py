@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from eventcore.cli import entries
-from eventcore.testing import Kind, Server, available_kinds
+from eventcore.testing import Server
 
-from .test_cli import STREAM, append, append_letter, client, one_line, program, run
+from .tool import STREAM, append, append_letter, client, one_line, program, run
 
 CORRELATION = "4bf92f3577b34da6a3ce929d0e0e4736"
-
-
-@pytest.fixture
-def any_server(running_servers: Callable[[Kind], Server]) -> Server:
-    """A server of one kind, empty: for what does not depend on the kind, and takes a process."""
-    server = running_servers(available_kinds()[0])
-    with client(server) as connected:
-        connected.flushall()
-    return server
 
 
 def keys(server: Server, *arguments: str) -> list[str]:

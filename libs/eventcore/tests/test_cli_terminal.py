@@ -11,26 +11,17 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 import pytest
 
-from eventcore.testing import Kind, Server, available_kinds
+from eventcore.testing import Server
 
-from .test_cli import GROUP, SECONDS, STREAM, append, append_letter, client, environment, fill
+from .tool import GROUP, SECONDS, STREAM, append, append_letter, client, environment, fill
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7][0-9;]*m")
-
-
-@pytest.fixture
-def any_server(running_servers: Callable[[Kind], Server]) -> Server:
-    """A server of one kind, empty: for what does not depend on the kind, and takes a process."""
-    server = running_servers(available_kinds()[0])
-    with client(server) as connected:
-        connected.flushall()
-    return server
 
 
 class Terminal:

@@ -11,7 +11,7 @@ import redis
 from eventcore.cli import entries, following
 from eventcore.testing import Server
 
-from .test_cli import GROUP, STREAM, append, append_letter, client, one_line, run
+from .tool import GROUP, STREAM, append, append_letter, client, one_line, run
 
 CORRELATION = "4bf92f3577b34da6a3ce929d0e0e4736"
 OTHER = "4bf92f3577b34da6ffffffffffffffff"
