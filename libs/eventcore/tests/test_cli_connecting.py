@@ -14,15 +14,7 @@ import pytest
 from eventcore.testing import Server, ServerError, TlsFiles
 from eventcore.testing.fixtures import StartServer
 
-from .tool import (
-    STREAM,
-    append,
-    append_letter,
-    client,
-    one_line,
-    run,
-    run_program,
-)
+from .tool import STREAM, append, append_letter, client, one_line, run, run_program
 
 
 def test_redis_out_of_reach_is_one_line_and_status_1() -> None:
