@@ -19,6 +19,12 @@ ROOT = Path(__file__).parents[2]
 # The mutation check points this at a changed copy.
 CHART = Path(os.environ.get("CHART_UNDER_TEST", ROOT / "deploy/helm/ecommerce"))
 SERVICES = ("order", "inventory", "notification")
+# Of each service: its port, what it consumes, and as which group.
+PROGRAMS = {
+    "order": (8001, "inventory_stream", "order-group"),
+    "inventory": (8002, "orders_stream", "inventory-group"),
+    "notification": (8003, "inventory_stream", "notification-group"),
+}
 CASES = (*sorted(path.stem.removesuffix("-values") for path in CHART.glob("ci/*-values.yaml")), "production")
 
 Manifest = dict[str, Any]

@@ -1,0 +1,111 @@
+"""Network policies: who may talk to whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.deploy import rendering
+from tests.deploy.rendering import PROGRAMS, SERVICES, of_kind, only, render, rendered
+
+
+def rules(case: str, name: str) -> Any:
+    return only(rendered(case), "NetworkPolicy", name)["spec"]
+
+
+def components(peers: Any) -> set[str]:
+    return {
+        each["podSelector"]["matchLabels"]["app.kubernetes.io/component"]
+        for each in peers
+        if each.get("podSelector", {}).get("matchLabels", {}).get("app.kubernetes.io/instance") == "shop"
+    }
+
+
+def test_redis_hears_the_services_and_nobody_else_and_calls_nobody() -> None:
+    spec = rules("default", "shop-redis")
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert spec["egress"] == []
+    [rule] = spec["ingress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 6379}]
+    assert components(rule["from"]) == set(SERVICES)
+    assert len(rule["from"]) == 3
+    for peer in rule["from"]:
+        assert set(peer) == {"podSelector"}
+        assert set(peer["podSelector"]["matchLabels"]) == {
+            "app.kubernetes.io/name",
+            "app.kubernetes.io/instance",
+            "app.kubernetes.io/component",
+        }
+
+
+def test_redis_hears_keda_only_with_keda_and_others_only_when_named() -> None:
+    [rule] = rules("keda", "shop-redis")["ingress"]
+    assert {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "keda"}},
+        "podSelector": {"matchLabels": {"app": "keda-operator"}},
+    } in rule["from"]
+    assert len(rule["from"]) == 4
+    [rule] = only(rendering.render(rendering.case("order-only"), name="order"), "NetworkPolicy", "order-redis")["spec"][
+        "ingress"
+    ]
+    assert len(rule["from"]) == 2
+    assert rule["from"][0]["podSelector"]["matchExpressions"][0]["values"] == ["inventory", "notification"]
+
+
+def test_redis_alone_hears_nobody_rather_than_everybody() -> None:
+    alone = only(render({"defaults": {"enabled": False}}), "NetworkPolicy", "shop-redis")["spec"]
+    assert alone["ingress"] == []
+    assert "Ingress" in alone["policyTypes"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_services_hear_their_namespace_and_call_dns_and_redis(name: str) -> None:
+    spec = rules("default", f"shop-{name}")
+    port = PROGRAMS[name][0]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert spec["ingress"] == [{"from": [{"podSelector": {}}], "ports": [{"protocol": "TCP", "port": port}]}]
+    dns, to_redis = spec["egress"]
+    assert dns == {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]}
+    assert components(to_redis["to"]) == {"redis"}
+    assert to_redis["ports"] == [{"protocol": "TCP", "port": 6379}]
+
+
+def test_services_hear_controllers_and_prometheus_when_told() -> None:
+    [rule] = rules("hpa", "shop-order")["ingress"]
+    assert rule["from"][1:] == [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress-nginx"}}}
+    ]
+    [rule] = rules("monitoring", "shop-order")["ingress"]
+    assert rule["from"][1:] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+
+
+def test_services_call_the_collector_and_what_is_named() -> None:
+    collector = rules("monitoring", "shop-order")["egress"][2]
+    assert collector["ports"] == [{"protocol": "TCP", "port": 4318}]
+    assert collector["to"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "observability"}}}]
+    assert rules("production", "shop-order")["egress"][2] == {"ports": [{"protocol": "TCP", "port": 4317}]}
+    mail = rules("notification-only", "shop-notification")["egress"][2]
+    assert mail == {"ports": [{"protocol": "TCP", "port": 587}]}
+
+
+def test_services_call_another_redis_where_it_is() -> None:
+    there = {"ports": [{"protocol": "TCP", "port": 6380}], "to": [{"ipBlock": {"cidr": "10.20.0.0/16"}}]}
+    assert rules("external-tls", "shop-order")["egress"][1] == there
+    assert rules("keda-tls", "shop-order")["egress"][1] == {"ports": [{"protocol": "TCP", "port": 6379}]}
+    assert rules("sentinel", "shop-order")["egress"][1] == {}, "Sentinels say which port; so any"
+
+
+def test_the_test_calls_the_services_and_is_called_by_nobody() -> None:
+    spec = rules("default", "shop-test")
+    assert spec["ingress"] == []
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    dns, *calls = spec["egress"]
+    assert len(dns["ports"]) == 2
+    assert [(components(each["to"]), each["ports"][0]["port"]) for each in calls] == [
+        ({"inventory"}, 8002),
+        ({"notification"}, 8003),
+        ({"order"}, 8001),
+    ]
+    assert not of_kind(rendered("everything"), "NetworkPolicy")
+    assert "shop-test" not in str(rendered("production-storage"))
