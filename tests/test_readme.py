@@ -8,9 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -44,7 +44,7 @@ def test_the_whole_service_runs_handles_an_event_and_stops_cleanly(server: Serve
     with subprocess.Popen([sys.executable, program], env=environment) as process:
         try:
             until(lambda: client.hget("loyalty:points", "VINET") == b"12", process)
-            until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), process)
+            until(lambda: is_ready(port), process)
         finally:
             process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
@@ -71,12 +71,13 @@ def test_links_lead_somewhere(link: str) -> None:
     assert (ROOT / link).exists()
 
 
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=1) as response:  # noqa: S310 - our own http address
-            return bool(response.status == 200)
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
+def is_ready(port: int) -> bool:
+    with closing(HTTPConnection("127.0.0.1", port, timeout=1)) as connection:
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
 
 
 def until(holds: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 20) -> None:

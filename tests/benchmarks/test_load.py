@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from benchmarks import load
+from eventcore.testing import until
 
 COUNT = 200
 
@@ -60,8 +61,7 @@ async def test_no_more_are_sent_than_are_allowed() -> None:
         client = load.Client(load.order_requests(10))
         await client.connect(port)
         client.allow(3)
-        while client.answered < 3:  # noqa: ASYNC110 - the client tells nobody
-            await asyncio.sleep(0.001)
+        await until(lambda: client.answered == 3)
         assert (client.sent, len(received)) == (3, 3)
         client.allow(10)
         await client.wait()

@@ -11,6 +11,7 @@ import pytest
 from demo.options import Options
 from demo.ports import choose_ports
 from demo.system import System, SystemFailure, environment_for
+from eventcore.testing import until
 
 pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(180)]
 
@@ -79,9 +80,7 @@ async def test_what_dies_is_started_again_where_it_shall_stay_up(system: System)
     dead = next(service for service in system.services if service.kind == "inventory")
     dead.child.kill()
     system.server.kill()
-    async with asyncio.timeout(60):
-        while len(said) < 2 or refuses(dead.port) or not system.server.running:  # noqa: ASYNC110 - nobody tells us
-            await asyncio.sleep(0.05)
+    await until(lambda: len(said) == 2 and not refuses(dead.port) and system.server.running, timeout=60)
     assert {line.partition(" has ")[0].partition(" was ")[0] for line in said} == {
         "the embedded server",
         "the inventory service",

@@ -6,10 +6,9 @@ import json
 import re
 import socket
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPConnection
 from typing import Any
 
 import pytest
@@ -42,20 +41,21 @@ class Shop:
         self.seen: Seen = {}
         self.metrics: set[str] = set()
 
-    def url(self, service: str, path: str) -> str:
-        return f"http://127.0.0.1:{self._ports[service]}{path}"
+    def ask(self, method: str, service: str, path: str, body: str | None = None) -> str:
+        """The body of the answer. Raises `OSError` where there is none, or one that says no."""
+        with closing(HTTPConnection("127.0.0.1", self._ports[service], timeout=SECONDS)) as connection:
+            connection.request(method, path, body, {"content-type": "application/json"})
+            response = connection.getresponse()
+            if response.status >= 400:
+                raise OSError(f"{method} {path}: {response.status}")
+            return response.read().decode()
 
     def send(self, method: str, service: str, path: str, body: Any) -> Any:
-        data, kind = json.dumps(body).encode(), {"content-type": "application/json"}
-        request = urllib.request.Request(self.url(service, path), data, kind, method=method)  # noqa: S310 - our own
-        with urllib.request.urlopen(request, timeout=SECONDS) as response:  # noqa: S310 - our own
-            return json.load(response)
+        return json.loads(self.ask(method, service, path, json.dumps(body)))
 
     def scrape(self) -> None:
         for service in SERVICES:
-            with urllib.request.urlopen(self.url(service, "/metrics"), timeout=SECONDS) as response:  # noqa: S310
-                text = response.read().decode()
-            for family in text_string_to_metric_families(text):
+            for family in text_string_to_metric_families(self.ask("GET", service, "/metrics")):
                 for sample in family.samples:
                     self.metrics.add(sample.name)
                     for label, value in sample.labels.items():
@@ -81,10 +81,10 @@ class Shop:
 
     def is_ready(self, service: str) -> bool:
         try:
-            with urllib.request.urlopen(self.url(service, "/readyz"), timeout=SECONDS) as response:  # noqa: S310
-                return bool(response.status == 200)
+            self.ask("GET", service, "/readyz")
         except OSError:
             return False
+        return True
 
 
 def wait_for(condition: Any) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class Mailbox:
     def __init__(self) -> None:
         self.mails: list[Envelope] = []
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  # aiosmtpd's
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         self.mails.append(envelope)
         return "250 OK"
 
@@ -108,8 +109,7 @@ async def shop(directory: Path, collector: Received, *, channels: bool, **teleme
     mailbox, hooks = Mailbox(), Hooks()
     hooks.open.set()
     loop = asyncio.get_running_loop()
-    accept: Callable[[], SMTP] = lambda: SMTP(mailbox, loop=loop, hostname="localhost")  # noqa: E731 - a protocol factory
-    smtp = await loop.create_server(accept, "127.0.0.1", 0)
+    smtp = await loop.create_server(partial(SMTP, mailbox, loop=loop, hostname="localhost"), "127.0.0.1", 0)
     app = web.Application()
     app.router.add_post("/hooks/{secret}", hooks.take)
     with Server(kind=available_kinds()[0], directory=directory / "redis") as server:

@@ -71,10 +71,11 @@ def terminal(
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
     inherited = {name: value for name, value in environment(server).items() if name not in ("COLUMNS", "LINES")}
     command = [sys.executable, "-m", "eventcore", *arguments]
-    streams = {"stdin": slave, "stdout": slave, "stderr": slave}
     settings = {**inherited, "TERM": "xterm-256color", **env}
     try:
-        with subprocess.Popen(command, env=settings, start_new_session=True, **streams) as process:  # type: ignore[call-overload]
+        with subprocess.Popen(
+            command, env=settings, start_new_session=True, stdin=slave, stdout=slave, stderr=slave
+        ) as process:
             os.close(slave)
             try:
                 yield Terminal(process, master)

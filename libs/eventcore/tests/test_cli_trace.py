@@ -39,8 +39,8 @@ def tell_a_story(connected: redis.Redis) -> None:
     connected.xreadgroup(GROUP, "pod-1", {STREAM: ">"})
     connected.xack(STREAM, GROUP, "1000-0", "1001-0")
     connected.xreadgroup("order-group", "pod-2", {"inventory_stream": ">"}, count=1)
-    event = connected.xrange(STREAM, "1000-0", "1000-0")[0][1][b"event"].decode()  # type: ignore[index, union-attr]
-    append_letter(connected, "2000-0", event=event, entryId="1000-0", correlationId=CORRELATION)
+    kept: Any = connected.xrange(STREAM, "1000-0", "1000-0")
+    append_letter(connected, "2000-0", event=kept[0][1][b"event"].decode(), entryId="1000-0", correlationId=CORRELATION)
 
 
 def trace(server: Server, *arguments: str) -> Any:

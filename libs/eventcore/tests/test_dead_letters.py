@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -37,8 +38,8 @@ def letters(store: Store) -> DeadLetters:
     return DeadLetters(store.redis, STREAM)
 
 
-async def listed(letters: DeadLetters, **chosen: object) -> list[Letter]:
-    return [each async for each in letters.list(**chosen)]  # type: ignore[arg-type]
+async def listed(letters: DeadLetters, **chosen: Any) -> list[Letter]:
+    return [each async for each in letters.list(**chosen)]
 
 
 async def test_letters_are_listed_from_the_oldest_on_over_all_pages(store: Store, letters: DeadLetters) -> None:

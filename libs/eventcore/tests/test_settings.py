@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from eventcore import Settings, SettingsError, load
 
@@ -111,7 +112,7 @@ def test_no_complaint_shows_a_password(url: str, environment: Environment) -> No
     with pytest.raises(SettingsError) as raised:
         load(Settings)
     assert "hush" not in str(raised.value)
-    assert "hush" not in repr(Settings(redis_url="redis://:hush@localhost/0"))  # type: ignore[arg-type]
+    assert "hush" not in repr(Settings(redis_url=SecretStr("redis://:hush@localhost/0")))
 
 
 @pytest.mark.parametrize("given", ["REDIS_SENTINELS", "REDIS_SENTINEL_MASTER"])

@@ -39,21 +39,18 @@ class Receiver:
         self.connections: list[Connection] = []
         self.mails: list[Envelope] = []
 
-    # aiosmtpd finds its hooks by these names.
-    async def handle_MAIL(  # noqa: N802
+    async def handle_MAIL(
         self, server: smtp.SMTP, _: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         envelope.mail_from = address
         envelope.mail_options.extend(options)
         return await self.answer("MAIL", server)
 
-    async def handle_RCPT(  # noqa: N802
-        self, server: smtp.SMTP, _: Session, envelope: Envelope, address: str, __: list[str]
-    ) -> str:
+    async def handle_RCPT(self, server: smtp.SMTP, _: Session, envelope: Envelope, address: str, __: list[str]) -> str:
         envelope.rcpt_tos.append(address)
         return await self.answer("RCPT", server)
 
-    async def handle_DATA(self, server: smtp.SMTP, _: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, server: smtp.SMTP, _: Session, envelope: Envelope) -> str:
         self.mails.append(envelope)
         return await self.answer("DATA", server)
 
@@ -71,7 +68,7 @@ class Connection(smtp.SMTP):
     over: asyncio.Event
     said_goodbye = False
 
-    async def smtp_QUIT(self, arg: str | None) -> None:  # noqa: N802  # aiosmtpd's name
+    async def smtp_QUIT(self, arg: str | None) -> None:
         self.said_goodbye = True
         if "QUIT" in self.event_handler.hooks:
             await self.event_handler.hooks["QUIT"](self)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from eventcore.testing import until
 from tests.e2e.asking import services
 from tests.e2e.kind.hand import no_such_process
 from tests.e2e.kind.settings import release
@@ -134,10 +135,11 @@ class Api:
                 self.cluster.start_agent()
 
     async def _rolled_out(self, service: str) -> None:
-        pods = self.cluster.of
-        wanted = self.cluster.replicas
-        while len(pods(service)) < wanted[service] or not all(pod.ready for pod in pods(service)):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+        def all_ready() -> bool:
+            pods = self.cluster.of(service)
+            return len(pods) >= self.cluster.replicas[service] and all(pod.ready for pod in pods)
+
+        await until(all_ready, timeout=300, what=f"{service} is rolled out")
 
     async def _exec(self, what: Sequence[str]) -> str:
         match what:

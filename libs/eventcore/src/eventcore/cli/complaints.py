@@ -7,19 +7,12 @@ import os
 import re
 from collections.abc import Callable, Sequence
 
+from redis import exceptions as redis_errors
 from redis.asyncio.sentinel import MasterNotFoundError
-from redis.exceptions import (
-    AuthenticationError,
-    BusyLoadingError,
-    ConnectionError,  # noqa: A004 - redis-py's own
-    NoPermissionError,
-    RedisError,
-    TimeoutError,  # noqa: A004 - redis-py's own
-)
 
 from eventcore.errors import EventcoreError
 
-out_of_reach = (ConnectionError, TimeoutError, OSError)
+out_of_reach = (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError)
 
 
 class Failure(Exception):
@@ -63,12 +56,12 @@ def _reason(error: Exception) -> str:
 
 # The first that fits: redis-py's subclasses come before their bases.
 _kinds: Sequence[tuple[type[Exception], Callable[[Exception], str]]] = (
-    (AuthenticationError, _login),
+    (redis_errors.AuthenticationError, _login),
     (MasterNotFoundError, _no_master),
-    (NoPermissionError, lambda error: f"does not allow this: {error}"),
-    (BusyLoadingError, lambda _: "is loading its data: try again shortly"),
-    (TimeoutError, lambda _: "does not answer"),
-    (ConnectionError, lambda error: f"is out of reach: {_reason(error)}"),
+    (redis_errors.NoPermissionError, lambda error: f"does not allow this: {error}"),
+    (redis_errors.BusyLoadingError, lambda _: "is loading its data: try again shortly"),
+    (redis_errors.TimeoutError, lambda _: "does not answer"),
+    (redis_errors.ConnectionError, lambda error: f"is out of reach: {_reason(error)}"),
     (OSError, lambda error: f"is out of reach: {_reason(error)}"),
-    (RedisError, lambda error: f"refused: {error}"),
+    (redis_errors.RedisError, lambda error: f"refused: {error}"),
 )
