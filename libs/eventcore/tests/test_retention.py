@@ -144,6 +144,15 @@ async def test_at_the_hard_cap_new_events_are_refused_and_old_ones_stay(connect:
     assert await length(store) == 10
 
 
+async def test_what_is_finished_does_not_fill_a_stream(connect: Connect) -> None:
+    store = await connect(stream_cap=MANY)
+    await store.publish_all([Ordered(order_id=str(number)) for number in range(MANY)])
+    await read(store, "g", MANY)
+    await Retention(store, [STREAM]).trim()
+    assert MANY / 2 <= await length(store) <= MANY / 2 + 100
+    await store.commit(Transaction(then=[publish(Ordered(order_id="welcome"))]))
+
+
 async def test_room_made_is_noticed(connect: Connect) -> None:
     store = await connect(stream_cap=10)
     await store.publish_all([Ordered(order_id=str(number)) for number in range(10)])

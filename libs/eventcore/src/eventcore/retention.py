@@ -70,7 +70,9 @@ class Retention:
     async def trim(self) -> int:
         """Trim once; how many entries went. Raises what Redis raises."""
         await notice_losses(self._store.commands, self._streams, self._settings.key_prefix)
-        limits = [int(self._settings.stream_keep_seconds * 1000), self._settings.stream_keep_entries]
+        # What is finished must not fill a stream: then new events would be refused for as long as it is kept.
+        keep = min(self._settings.stream_keep_entries, self._settings.stream_cap // 2)
+        limits = [int(self._settings.stream_keep_seconds * 1000), keep]
         calls = [Call(_script("trim"), [self._store.key(stream)], limits) for stream in self._streams]
         oldest_letter = f"{max(0, int((time.time() - self._settings.dlq_keep_seconds) * 1000))}-0"
         letters: list[Command] = [

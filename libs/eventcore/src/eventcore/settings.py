@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     stream_keep_seconds: float = Field(86_400, ge=0)
     """How long entries stay that every group has finished with."""
     stream_keep_entries: int = Field(200_000, ge=0)
-    """How many of those stay at most."""
+    """How many of those stay at most; half of `stream_cap`, where that is less."""
     dlq_keep_seconds: float = Field(30 * 86_400, ge=0)
     dlq_keep_entries: int = Field(100_000, ge=1)
     drop_groups_idle_seconds: float | None = Field(None, gt=0)
