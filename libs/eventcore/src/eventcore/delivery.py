@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+
+from msgspec import Struct
 
 from .envelope import Metadata, Origin
 from .errors import Reject, Retry, Unavailable, Undecodable, UnsupportedVersion
@@ -30,12 +31,13 @@ class CrashLoop(Exception):
     """The delivery's earlier attempts all began and none ever reported back: it kills its process."""
 
 
-@dataclass(slots=True, eq=False)
-class Delivery:
+class Delivery(Struct, eq=False, gc=False):
     """An entry handed to this consumer, and what has become of it so far.
 
     `attempt` counts from 1. `recovered` means that it was taken over, so its earlier attempts may have ended in a
     crash. `type`, `metadata` and `event` are what could be read of it. `refused` says why its commit has to wait.
+
+    Nothing that it holds gets to know it, so that it is in no cycle and the collector need not know of it.
     """
 
     stream: str
@@ -78,16 +80,14 @@ class Delivery:
         return entry_time(self.entry_id)
 
 
-@dataclass(frozen=True, slots=True)
-class TryAgain:
+class TryAgain(Struct, frozen=True, gc=False):
     """Leave the delivery pending and try it again after a while; `counts` says whether an attempt was spent."""
 
     after: timedelta
     counts: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
+class DeadLetter(Struct, frozen=True, gc=False):
     """Give up: append a letter to the dead-letter stream and acknowledge, in one script."""
 
     reason: Reason

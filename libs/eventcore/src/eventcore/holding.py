@@ -67,13 +67,14 @@ class Holding:
         """Take entries in hand, in order; those that are held already, or gone from the stream, are left out."""
         taken: list[Delivery] = []
         now = time.monotonic()
-        for stream, entry_id, attempt, fields in entries:
+        for each in entries:
+            stream, entry_id, fields = each.stream, each.entry_id, each.fields
             key = (stream, entry_id)
             if fields is None:
                 log.error("entry %s of %s was trimmed before it was handled: it is lost", entry_id, stream)
                 trimmed_unread.add(stream, self.group)
             elif key not in self._held:
-                delivery = self._held[key] = Delivery(stream, entry_id, attempt, fields, now, recovered)
+                delivery = self._held[key] = Delivery(stream, entry_id, each.attempt, fields, now, recovered)
                 taken.append(delivery)
         return taken
 

@@ -27,10 +27,11 @@ class Lanes(Generic[T]):
 
     def leave(self, key: str) -> T | None:
         """Say that whoever had the lane is done; the next one, who has it from now on."""
-        if waiting := self._behind.get(key):
-            return waiting.popleft()
-        self._behind.pop(key, None)
-        return None
+        waiting = self._behind.pop(key, None)
+        if not waiting:
+            return None
+        self._behind[key] = waiting
+        return waiting.popleft()
 
     def __len__(self) -> int:
         return len(self._behind)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, cast
 
+from msgspec import Struct
 from msgspec.structs import replace
 from opentelemetry.trace import SpanContext
 
@@ -39,8 +40,7 @@ _most_decisions = 8
 _reconnecting = RetryPolicy(base=timedelta(milliseconds=100), ceiling=timedelta(seconds=5))
 
 
-@dataclass(slots=True)
-class _Decided:
+class _Decided(Struct, gc=False):
     """A delivery with the transaction decided for it."""
 
     delivery: Delivery
@@ -49,8 +49,7 @@ class _Decided:
     decisions: int = 1
 
 
-@dataclass(slots=True)
-class _Undecided:
+class _Undecided(Struct, frozen=True, gc=False):
     """A delivery whose handler has to be awaited, for so many seconds at most."""
 
     delivery: Delivery
@@ -130,18 +129,17 @@ class Processor:
 
     def _decide(self, delivery: Delivery) -> _Decided | _Undecided | None:
         """Decide at once, or say how to find out (`async` handlers); `None` if the delivery has to wait in its lane."""
-        event = delivery.event
-        if event is None:
-            event = self._open(delivery)
-            if event is None:
-                return _Decided(delivery, _nothing, "ignored")
+        if delivery.event is None:
+            self._open(delivery)
+        event, metadata = delivery.event, delivery.metadata
+        if event is None or metadata is None:  # there is no handler for it
+            return _Decided(delivery, _nothing, "ignored")
         handler = self.router.handlers[delivery.type]
         if delivery.lane is None and self._must_wait(delivery, event):
             return None
         if delivery.recovered and delivery.attempt > max(handler.most_attempts, suspect_from):
             # Where fewer attempts are allowed, a few deaths of the process are still nobody's fault in particular.
             raise CrashLoop(f"{delivery.attempt - 1} attempts began and none of them reported back")
-        metadata = cast("Metadata", delivery.metadata)  # it comes with the event
         if telemetry.tracing:
             self._begin_span(delivery, metadata)
         if handler.is_async:
@@ -156,17 +154,16 @@ class Processor:
         finally:
             telemetry.leave(token)
 
-    def _open(self, delivery: Delivery) -> Event | None:
-        """The event, as the class that its handler takes; `None` if there is no handler for it."""
+    def _open(self, delivery: Delivery) -> None:
+        """Find out what is in the delivery: the event as the class that its handler takes, if there is one for it."""
         opened = self._opener.open(delivery.fields)
         if opened is not None:
             delivery.type, delivery.metadata, delivery.event = opened.type, opened.metadata, opened.event
-            return opened.event
+            return
         envelope = decode(delivery.fields)
         delivery.type, delivery.metadata = envelope.type, envelope.metadata
         handler = self.router.handlers.get(envelope.type)
         delivery.event = None if handler is None else envelope.open(handler.event)
-        return delivery.event
 
     def _must_wait(self, delivery: Delivery, event: Event) -> bool:
         """Whether somebody is ahead in the lane that the delivery enters now, where it has one."""
@@ -233,10 +230,10 @@ class Processor:
         A lost reply is no reason to decide again: fenced work can be sent until it is answered.
         """
         full: list[_Decided] = []
-        bare: dict[str, list[_Decided]] = {}
+        bare: defaultdict[str, list[_Decided]] = defaultdict(list)
         for each in decided:
             if each.transaction.is_empty:
-                bare.setdefault(each.delivery.stream, []).append(each)
+                bare[each.delivery.stream].append(each)
             else:
                 full.append(each)
         acknowledgements = [
@@ -313,22 +310,28 @@ class Processor:
 
     def _finish(self, done: Sequence[_Decided]) -> list[Delivery]:
         """Measure and let go of what is done; the deliveries that were waiting behind it in their lanes."""
-        self._measure((each.delivery, each.outcome) for each in done)
-        deliveries = [each.delivery for each in done]
         if telemetry.tracing:
             _end_spans(done)
+        deliveries: list[Delivery] = []
+        followers: list[Delivery] = []
         for each in done:
+            delivery = each.delivery
+            deliveries.append(delivery)
             if each.outcome != "duplicate":
                 for tally in each.transaction.counts:
                     tally.add()
-        followers = [follower for each in deliveries if (follower := self.next_in_lane(each)) is not None]
+            if (follower := self.next_in_lane(delivery)) is not None:
+                followers.append(follower)
+        self._measure(done)
         self.on_done(deliveries)
         return followers
 
-    def _measure(self, ended: Iterable[tuple[Delivery, str]]) -> None:
+    def _measure(self, ended: Sequence[_Decided]) -> None:
         """Note how long attempts took; those that were handed out together and ended alike are noted together."""
         now = time.monotonic()
-        alike = Counter((each.stream, each.type, outcome, each.received_at) for each, outcome in ended)
+        alike = Counter(
+            [(each.delivery.stream, each.delivery.type, each.outcome, each.delivery.received_at) for each in ended]
+        )
         for (stream, event_type, outcome, received_at), count in alike.items():
             # Any type may stand in an entry; only those that we know become labels.
             known = event_type if event_type in self.router.handlers else "unknown"
@@ -366,7 +369,7 @@ class Processor:
             append = letter(delivery, error, verdict.reason, self.router.group, self.consumer, self.dead_letter_cap)
             return _Decided(delivery, Transaction(then=[append]), outcome="dead_lettered")
         log.warning("attempt failed, next in %.1f s: %r", verdict.after.total_seconds(), error, extra=facts)
-        self._measure([(delivery, "failed")])
+        self._measure([_Decided(delivery, _nothing, "failed")])
         if delivery.span is not None:
             telemetry.end_spans([delivery.span], error, outcome="failed")
             delivery.span = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from .delivery import Key
 from .errors import Unavailable
@@ -24,7 +25,7 @@ def _script(name: str) -> Script:
     return Script.named(name, allow_oom=True)
 
 
-class Entry(NamedTuple):
+class Entry(Struct, frozen=True, gc=False):
     """An entry handed to us: the `attempt`-th time that this group tries it. `fields` is `None` if it was trimmed."""
 
     stream: str
@@ -33,8 +34,7 @@ class Entry(NamedTuple):
     fields: Mapping[bytes, bytes] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(Struct, frozen=True, gc=False):
     """An entry that we hold without having its content; `attempt` tries have begun so far."""
 
     stream: str
@@ -108,8 +108,9 @@ class GroupMember:
                 raise NoGroup(str(error)) from error
             raise
         return [
-            Entry(self._names[name], entry_id.decode(), 1, pairs(fields) if fields else None)
+            Entry(stream, entry_id.decode(), 1, pairs(fields) if fields else None)
             for name, entries in reply or ()
+            for stream in (self._names[name],)
             for entry_id, fields in entries
         ]
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import ClassVar, Literal
 
+from msgspec import Struct
+
 Value = str | int | None
 Key = tuple[Value, ...]
 Reading = Mapping[Key, float]
@@ -61,8 +63,7 @@ class Counts(Instrument):
         return Tally(self, key)
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(Struct, frozen=True, gc=False):
     """One more of something, for whoever finds out that it has really happened: see `Transaction.counts`."""
 
     counts: Counts
