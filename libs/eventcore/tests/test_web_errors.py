@@ -15,7 +15,7 @@ import pytest_asyncio
 from aiohttp import ClientResponse, web
 from redis import exceptions as redis_errors
 
-from eventcore import OutcomeUnknown, Settings, StreamFull, Unavailable
+from eventcore import Conflict, OutcomeUnknown, Settings, StreamFull, Unavailable
 from eventcore.testing import Server, until
 from eventcore.testing.fixtures import StartServer
 from eventcore.web import Api, Problem, create_service
@@ -256,6 +256,7 @@ class TestUnavailable:
             (Unavailable("no"), "1"),
             (Unavailable("not yet", retry_after=timedelta(seconds=2.1)), "3"),
             (OutcomeUnknown("lost"), "1"),
+            (Conflict("orders_stream holds a string"), "1"),
             (StreamFull("full", retry_after=timedelta(seconds=5)), "5"),
             (redis_errors.ConnectionError("refused"), "1"),
             (redis_errors.TimeoutError("late"), "1"),

@@ -263,13 +263,24 @@ class TestOneLine:
         assert status == 2
         assert line.startswith("OTEL_EXPORTER_OTLP_PROTOCOL: there is no 'smoke' here")
 
+    async def test_an_address_of_a_collector_that_is_none(self, tmp_path: Path, server: Server) -> None:
+        status, line = await self.one_line(tmp_path, REDIS_URL=server.url, OTEL_EXPORTER_OTLP_ENDPOINT="collector")
+        assert status == 2
+        assert line.startswith("OTEL_EXPORTER_OTLP_ENDPOINT: not an address that begins with http:// or https://")
+
+    async def test_a_database_that_the_server_has_not(self, tmp_path: Path, server: Server) -> None:
+        status, line = await self.one_line(tmp_path, REDIS_URL=f"redis://127.0.0.1:{server.port}/99")
+        assert status == 2
+        assert line.startswith(f"REDIS_URL: Redis at 127.0.0.1:{server.port} says: ")
+        assert "DB index is out of range" in line
+
     @pytest.mark.parametrize("credentials", ["", ":wrong@", "somebody:wrong@"])
     async def test_a_wrong_password(self, tmp_path: Path, credentials: str) -> None:
         with Server(kind=available_kinds()[0], password="right") as server:
             url = f"redis://{credentials}127.0.0.1:{server.port}/0"
             status, line = await self.one_line(tmp_path, REDIS_URL=url)
         assert status == 2
-        assert line.startswith(f"Redis at 127.0.0.1:{server.port} refuses our credentials: ")
+        assert line.startswith(f"REDIS_URL, REDIS_PASSWORD: Redis at 127.0.0.1:{server.port} refuses our credentials: ")
         assert ":wrong" not in line
 
     async def test_a_server_that_may_evict_streams(self, tmp_path: Path) -> None:
@@ -298,7 +309,9 @@ async def test_a_server_that_comes_later_and_refuses_the_password_ends_it_too(tm
         with server:
             status, lines = await running.end()
     assert status == 2
-    assert lines[-1].startswith(f"Redis at 127.0.0.1:{server.port} refuses our credentials: ")
+    assert lines[-1].startswith(
+        f"REDIS_URL, REDIS_PASSWORD: Redis at 127.0.0.1:{server.port} refuses our credentials: "
+    )
     assert not any("Traceback" in line for line in lines)
 
 

@@ -71,7 +71,7 @@ def configure(name: str, settings: Settings) -> Callable[[], None]:
     Metrics can always be scraped. Traces and metrics are exported only where an OTLP endpoint (or another exporter) is
     configured; without one nothing is sent and nothing is logged. Logs go to standard error anyway: they are exported
     only where that is asked for, by `OTEL_LOGS_EXPORTER=otlp` or an endpoint of their own. To be called once in a
-    process, after `configure_logging`. Raises `SettingsError` for an exporter or a protocol that nobody knows.
+    process, after `configure_logging`. Raises `SettingsError` for an exporter, a protocol or an address that is none.
     """
     if _disabled():
         return lambda: None
@@ -292,9 +292,18 @@ def _exporter(signal: str, name: str, variable: str) -> Any:
     if place is None:
         known = ", ".join(each for kind, each in _exporters if kind == signal)
         raise SettingsError(f"{variable}: there is no {name!r} here; known are {known}")
+    if name == "http/protobuf":
+        _check_address(signal)
     module, _, attribute = place.partition(":")
     make = getattr(import_module(module), attribute)
     return make(session=_session()) if (signal, name) == ("traces", "http/protobuf") else make()
+
+
+def _check_address(signal: str) -> None:
+    """Only gRPC takes a host and a port alone; over HTTP every export would fail, long after the start."""
+    address, variable = _endpoint_and_variable(signal)
+    if address and not (address.startswith(("http://", "https://")) and urlsplit(address).hostname):
+        raise SettingsError(f"{variable}: not an address that begins with http:// or https://: {address!r}")
 
 
 def _session() -> Any:
@@ -315,7 +324,11 @@ def _session() -> Any:
 
 
 def _endpoint(signal: str) -> str:
-    return _first_set(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")[0]
+    return _endpoint_and_variable(signal)[0]
+
+
+def _endpoint_and_variable(signal: str) -> tuple[str, str]:
+    return _first_set(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
 def _protocol(signal: str) -> tuple[str, str]:

@@ -92,6 +92,8 @@ def with_baggage(baggage: str | None) -> context.Context:
     """A context with the baggage of a W3C header, as far as it is valid, and nothing else."""
     if not baggage:
         return _nothing
+    if not baggage.isascii():  # W3C has it percent-encoded, and the API fails over what is no text at all
+        return _nothing
     around = _baggage.extract({"baggage": baggage}, _nothing)
     return context.set_value(_as_it_came, (baggage, get_all(around)), around) if get_all(around) else around
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from redis import exceptions as redis_errors
 
-from eventcore.errors import Unavailable
+from eventcore.errors import SettingsError, Unavailable
 from eventcore.pipe import WrongPassword
 from eventcore.store import Store
 
@@ -28,6 +28,11 @@ async def greet(store: Store) -> bool:
             await store.redis.ping()
     except redis_errors.AuthenticationError as error:
         raise _wrong_password(store, error) from error
+    except redis_errors.ResponseError as error:
+        if "DB index" not in str(error):  # the answer to SELECT; all else (LOADING, for one) may pass
+            await store.__aenter__()
+            return False
+        raise SettingsError(f"REDIS_URL: Redis at {store.settings.redis_address} says: {error}") from error
     except (redis_errors.RedisError, OSError, TimeoutError):
         await store.__aenter__()
         return False
@@ -57,4 +62,6 @@ async def wait_for_server(store: Store) -> None:
 
 def _wrong_password(store: Store, error: Exception) -> WrongPassword:
     reason = str(error).removeprefix("Redis refuses our credentials: ")
-    return WrongPassword(f"Redis at {store.settings.redis_address} refuses our credentials: {reason}")
+    return WrongPassword(
+        f"REDIS_URL, REDIS_PASSWORD: Redis at {store.settings.redis_address} refuses our credentials: {reason}"
+    )

@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from redis import exceptions as redis_errors
 
-from eventcore.errors import OutcomeUnknown, StreamFull, Unavailable
+from eventcore.errors import Conflict, OutcomeUnknown, StreamFull, Unavailable
 from eventcore.pipe import WrongPassword
 
 from .correlation import correlation_id
@@ -116,6 +116,9 @@ def _problem(error: Exception, request: web.Request) -> Problem:
     if problem := unavailable(error):
         _complain(request, error)
         return problem
+    if isinstance(error, ConnectionResetError):
+        log.debug("whoever asked for %s %s has hung up", request.method, request.path)
+        return Problem(400, detail="The connection was lost before the body had arrived.")
     log.error("could not answer %s %s", request.method, request.path, exc_info=error)
     return Problem(500, detail="Something is wrong here; it is in the log under this answer's correlation id.")
 
@@ -127,6 +130,8 @@ def unavailable(error: Exception) -> Problem | None:
             detail = "The connection to the store was lost: this took effect as a whole, or not at all."
         case StreamFull():
             detail = f"{error}; nothing was written."
+        case Conflict():  # the request is fine, and stays fine: what stands in its way is for an operator to clear
+            detail = "The store holds something else where this belongs; nothing was written."
         case Unavailable() | WrongPassword():
             detail = "The store is out of reach or refuses work for now; nothing was written."
         case redis_errors.RedisError() if isinstance(error, _not_now_errors) or str(error).startswith(_not_now_codes):
