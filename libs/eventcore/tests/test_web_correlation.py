@@ -110,7 +110,6 @@ async def test_baggage_travels_with_the_events_of_a_request(store: Store, settin
     async with serving(create_service(settings, name="notes", api=notes_api())) as client:
         await client.post("/notes", json=body, headers=[("baggage", "tier=gold"), ("baggage", "user=a%20b;p=1")])
         await client.post("/notes", json=body, headers={"baggage": "no baggage at all, " * 1000})
-        await client.post("/notes", json=body, headers={"baggage": "tier=\udcff"})  # a byte that is no text
         await client.post("/notes", json=body)
     first, *others = await published(store)
     assert first["baggage"] == "tier=gold,user=a%20b;p=1", "as it came"

@@ -247,6 +247,14 @@ async def test_what_is_no_unicode_can_still_be_complained_about(client: Client) 
     assert answer.startswith(b"HTTP/1.1 415 ")
 
 
+async def test_baggage_that_is_no_text_is_left_out(client: Client) -> None:
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    writer.write(b"GET /nothing HTTP/1.1\r\nHost: x\r\nbaggage: a=b,\xff=c\r\nConnection: close\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 404 ")
+
+
 class TestUnavailable:
     """What will pass is answered 503 with `Retry-After`."""
 
