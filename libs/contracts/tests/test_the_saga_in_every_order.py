@@ -14,23 +14,15 @@ from inventory_service.domain.reservation import release, reservation, reserve
 from inventory_service.domain.stock import available, put, reserved
 from libs.contracts.tests.memory import Memory, interleaved
 from order_service.domain import progress
-from order_service.domain.order import Order, order
+from order_service.domain.order import NewOrder, order
 from order_service.domain.placing import place
 from order_service.domain.progress import NotCancellable, UnknownOrder
-from order_service.domain.status import Status
 
 AT, KEEP = "2026-11-23T10:00:00.000Z", timedelta(days=30)
 
 
-def an_order(order_id: str, tea: int) -> Order:
-    return Order(
-        id=order_id,
-        status=Status.PROCESSING,
-        items=(Line(product_id="tea", quantity=tea),),
-        correlation_id="4bf92f3577b34da6a3ce929d0e0e4736",
-        created_at=AT,
-        updated_at=AT,
-    )
+def an_order(order_id: str, tea: int) -> NewOrder:
+    return NewOrder(order_id, (Line(product_id="tea", quantity=tea),), "4bf92f3577b34da6a3ce929d0e0e4736", AT)
 
 
 def consume(event: Event, deliveries: int) -> Iterator[Transaction]:

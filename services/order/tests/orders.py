@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from contracts import InventoryRejected, InventoryReleased, InventoryReserved, Line, Reason, Shortage
-from order_service.domain.order import Order
-from order_service.domain.status import Status
+from order_service.domain.order import NewOrder
 
 TEA = (Line(product_id="tea", quantity=2),)
 SHORT = Shortage(product_id="tea", requested=2, available=1)
@@ -17,15 +16,6 @@ REJECTED = InventoryRejected(order_id="1", reason=Reason.OUT_OF_STOCK, shortages
 NEVER_TRIED = InventoryRejected(order_id="1", reason=Reason.ORDER_CANCELLED)
 
 
-def an_order(order_id: str = "1") -> Order:
-    """An order that was just placed."""
-    return Order(
-        id=order_id,
-        status=Status.PROCESSING,
-        items=TEA,
-        customer_id="VINET",
-        email="vinet@example.com",
-        correlation_id=TRACE,
-        created_at=PLACED_AT,
-        updated_at=PLACED_AT,
-    )
+def an_order(order_id: str = "1") -> NewOrder:
+    """An order that is placed now."""
+    return NewOrder(order_id, TEA, TRACE, PLACED_AT, customer_id="VINET", email="vinet@example.com")

@@ -15,7 +15,7 @@ from order_service.domain.order import Order, index, order
 from order_service.domain.placing import place
 from order_service.domain.progress import NotCancellable, UnknownOrder, cancel, close, confirm, reject
 from order_service.domain.status import Status, may_follow
-from services.order.tests.orders import NEVER_TRIED, REJECTED, RELEASED, RESERVED, SHORT, an_order
+from services.order.tests.orders import NEVER_TRIED, PLACED_AT, REJECTED, RELEASED, RESERVED, SHORT, an_order
 
 KEEP = timedelta(days=30)
 LATER = "2026-11-23T10:00:01.000Z"
@@ -97,7 +97,7 @@ def test_every_step_says_when_and_keeps_the_order_a_while_longer() -> None:
     memory.ttls.clear()
     memory.commit(decide(RESERVED))
     assert the_order(memory).updated_at == LATER
-    assert the_order(memory).created_at == an_order().created_at
+    assert the_order(memory).created_at == PLACED_AT
     assert memory.ttls == {order("1").key: KEEP}
 
 

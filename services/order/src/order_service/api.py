@@ -11,7 +11,7 @@ from contracts import Line
 from eventcore import Value, new_id, timestamp
 from eventcore.web import Answer, Api, FieldError, Page, Problem, correlation_id
 
-from .domain.order import Order
+from .domain.order import NewOrder, Order
 from .domain.placing import KeyReused, Once, fingerprint
 from .domain.progress import NotCancellable, UnknownOrder
 from .domain.status import Status
@@ -125,18 +125,8 @@ async def cancel_order(request: web.Request, id: str) -> Accepted:
     return Accepted(id=id, status=Status.CANCELLED)
 
 
-def _new_order(body: PlaceOrder, correlation_id: str) -> Order:
-    now = timestamp()
-    return Order(
-        id=new_id(),
-        status=Status.PROCESSING,
-        items=tuple(body.items),
-        customer_id=body.customer_id,
-        email=body.email,
-        correlation_id=correlation_id,
-        created_at=now,
-        updated_at=now,
-    )
+def _new_order(body: PlaceOrder, correlation_id: str) -> NewOrder:
+    return NewOrder(new_id(), tuple(body.items), correlation_id, timestamp(), body.customer_id, body.email)
 
 
 def _unknown(order_id: str) -> Problem:

@@ -12,7 +12,7 @@ from typing import Any
 from eventcore import GuardFailed, Store, timestamp
 
 from .domain import progress
-from .domain.order import Order, index, order
+from .domain.order import NewOrder, Order, index, order
 from .domain.placing import Once, place, placed_before
 from .domain.status import Status
 
@@ -30,7 +30,7 @@ class Orders:
     store: Store
     keep: timedelta
 
-    async def place(self, new: Order, once: Once | None) -> str:
+    async def place(self, new: NewOrder, once: Once | None) -> str:
         """Have this order and its event, unless the same was asked `once` before; the id of the order.
 
         Raises `KeyReused` where something else was asked with that key.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import NamedTuple
 
 from pydantic import Field
 from pydantic_core import from_json, to_json
@@ -36,23 +37,33 @@ class Order(Value):
         values = {name: from_json(value) if name in _structured else value for name, value in fields.items()}
         return cls.model_validate({**values, "id": order_id})
 
-    def fields(self) -> dict[str, str]:
-        """The fields of its hash; values that are no text are JSON."""
-        values = {name: getattr(self, attribute) for attribute, name in _kept.items()}
-        return {
-            name: to_json(value).decode() if name in _structured else value
-            for name, value in values.items()
-            if value is not None
-        }
+
+_structured = frozenset({"items", "shortages"})
+
+
+class NewOrder(NamedTuple):
+    """An order that is placed at this time. All of it was checked where it came from."""
+
+    id: str
+    items: tuple[Line, ...]
+    correlation_id: str
+    at: str
+    customer_id: str | None = None
+    email: str | None = None
 
     def keep(self, ttl: timedelta) -> list[Write]:
         """Writes: have this order, for so long."""
-        place = order(self.id)
-        return [*place.set(self.fields()), place.expire(ttl), index(self.status).add(self.id)]
-
-
-_kept = {attribute: str(field.alias) for attribute, field in Order.model_fields.items() if attribute != "id"}
-_structured = frozenset({"items", "shortages"})
+        place, status = order(self.id), Status.PROCESSING
+        fields = {
+            "status": status,
+            "items": to_json(self.items).decode(),
+            "customerId": self.customer_id,
+            "email": self.email,
+            "correlationId": self.correlation_id,
+            "createdAt": self.at,
+            "updatedAt": self.at,
+        }
+        return [*place.set(fields), place.expire(ttl), index(status).add(self.id)]
 
 
 def order(order_id: str) -> Hash:

@@ -11,7 +11,7 @@ from contracts import OrderCreated
 from eventcore import Guard, Text, Transaction, Value, Write, publish
 
 from .measures import accepted
-from .order import Order, order
+from .order import NewOrder, order
 
 
 class KeyReused(Exception):
@@ -39,7 +39,7 @@ class Once:
         return Text(f"idempotency:{digest(self.key)}")
 
 
-def place(new: Order, once: Once | None, *, keep: timedelta) -> Transaction:
+def place(new: NewOrder, once: Once | None, *, keep: timedelta) -> Transaction:
     """Have this order and publish it; with `once`, unless that was done before.
 
     There is no `otherwise`: what is found then is for `placed_before`, so that this may be committed twice.
@@ -54,7 +54,7 @@ def place(new: Order, once: Once | None, *, keep: timedelta) -> Transaction:
     return Transaction(when, then, counts=[accepted()])
 
 
-def placed_before(found: Mapping[object, str | None], new: Order, once: Once | None) -> str:
+def placed_before(found: Mapping[object, str | None], new: NewOrder, once: Once | None) -> str:
     """The id of the order that was placed already: by this very request, whose answer was lost, or by an equal one.
 
     Raises `KeyReused` where it was a request for something else.
