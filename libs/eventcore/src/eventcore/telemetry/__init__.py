@@ -8,6 +8,7 @@ from .instruments import Counts, Durations, Gauges, Instrument, Tally, catalogue
 from .logs import handled
 from .messaging import batch_span, begin, begin_trace, processing, sending
 from .spans import (
+    PassingSpan,
     RecordedSpan,
     chosen_trace_id,
     context_of,
@@ -30,6 +31,7 @@ __all__ = [
     "Durations",
     "Gauges",
     "Instrument",
+    "PassingSpan",
     "RecordedSpan",
     "Tally",
     "batch_span",

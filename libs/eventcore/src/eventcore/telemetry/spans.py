@@ -69,6 +69,20 @@ def fail(span: RecordedSpan, error: BaseException) -> None:
     span.set_status(StatusCode.ERROR, said)
 
 
+class PassingSpan(NonRecordingSpan):
+    """A span that is not recorded here, but given on as it came: by a valid `traceparent` of version 00."""
+
+    def __init__(self, traceparent: str, state: str | None = None, *, is_remote: bool = False) -> None:
+        self.traceparent, self.state, self.is_remote = traceparent, state or None, is_remote
+
+    def get_span_context(self) -> SpanContext:
+        """Made only where somebody asks: most requests end without."""
+        return context_of(self.traceparent, self.state, remote=self.is_remote)
+
+    def __repr__(self) -> str:
+        return f"PassingSpan({self.traceparent})"
+
+
 @contextmanager
 def current(span: RecordedSpan | SpanContext, baggage: str | None = None) -> Iterator[None]:
     """Let what happens within, and what is sent to others, be part of a span (recorded here or not), with baggage."""

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
+from .attending import unobserved
 from .correlation import header as correlation_header
-from .correlation import unobserved
 from .endpoint import Endpoint, body_limit
 from .parameters import all_parameters, can_fail
 from .problems import media_type as problem_type

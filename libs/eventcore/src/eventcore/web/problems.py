@@ -12,13 +12,10 @@ from http import HTTPStatus
 from typing import Any, TypedDict
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 from redis import exceptions as redis_errors
 
 from eventcore.errors import Conflict, OutcomeUnknown, StreamFull, Unavailable
 from eventcore.pipe import WrongPassword
-
-from .correlation import correlation_id
 
 log = logging.getLogger(__name__)
 
@@ -94,25 +91,15 @@ def title_of(status: int) -> str:
         return "Error"
 
 
-@web.middleware
-async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever is raised into a problem; what nobody expected goes into the log, with its traceback."""
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        problem = _refused(error, request)
-    except Exception as error:  # noqa: BLE001 - the one place where the errors of requests end
-        problem = _problem(error, request)
-    return problem.response(correlation_id(request))
-
-
-def _problem(error: Exception, request: web.Request) -> Problem:
-    if isinstance(error, Problem):
-        return error
-    if isinstance(error, web.RequestPayloadError):
-        return Problem(400, detail=f"The body did not arrive whole: {error}")
+def problem_of(error: Exception, request: web.Request) -> Problem:
+    """What is answered where this is raised; what nobody expected goes into the log, with its traceback."""
+    match error:
+        case Problem():
+            return error
+        case web.HTTPException():
+            return _refused(error, request)
+        case web.RequestPayloadError():
+            return Problem(400, detail=f"The body did not arrive whole: {error}")
     if problem := unavailable(error):
         _complain(request, error)
         return problem

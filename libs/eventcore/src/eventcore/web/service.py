@@ -24,11 +24,11 @@ from eventcore.telemetry.blocking import LoopWatch
 from eventcore.telemetry.configure import start_metrics
 
 from .api import Api
-from .correlation import correlate, current_origin, tell
+from .attending import attend
+from .correlation import current_origin, tell
 from .endpoint import body_limit
 from .greeting import greet, wait_for_server
 from .probes import add_probes
-from .problems import answer_problems
 
 log = logging.getLogger(__name__)
 
@@ -120,9 +120,9 @@ def create_service(
     service = Service(name, store, consumers, tuple(publishes), description)
     api = api or Api()
     largest = max((endpoint.max_body for endpoint in api.endpoints), default=body_limit)
-    app = web.Application(middlewares=[correlate, answer_problems], client_max_size=largest)
+    app = web.Application(middlewares=[attend], client_max_size=largest)
     app[STORE], app[SERVICE] = store, service
-    app.on_response_prepare.append(_complete)
+    app.on_response_prepare.append(_completing(service))
     api.add_to(app)
     add_probes(app, service, api, description)
     app.cleanup_ctx.extend([_watch_loop(service, api), _open_store, *resources, _run_service])
@@ -166,10 +166,14 @@ async def _run_service(app: web.Application) -> AsyncIterator[None]:
     await app[SERVICE].drain()
 
 
-async def _complete(request: web.Request, response: web.StreamResponse) -> None:
-    """Signal `on_response_prepare`: what every answer says, whoever has made it."""
-    tell(request, response)
-    # Clients with lasting connections are sent elsewhere before they are cut off.
-    if request.app[SERVICE].draining:
-        response.headers["Connection"] = "close"
-        response.force_close()
+def _completing(service: Service) -> Callable[[web.Request, web.StreamResponse], Coroutine[Any, Any, None]]:
+    """A signal `on_response_prepare`: what every answer says, whoever has made it."""
+
+    async def complete(request: web.Request, response: web.StreamResponse) -> None:
+        tell(request, response)
+        # Clients with lasting connections are sent elsewhere before they are cut off.
+        if service.draining:
+            response.headers["Connection"] = "close"
+            response.force_close()
+
+    return complete

@@ -1,0 +1,123 @@
+"""Attending to requests: each is part of its trace, measured, and answered whatever happens."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from multidict import istr
+from opentelemetry import context, trace
+from opentelemetry.trace import Span, SpanKind, StatusCode
+
+from eventcore import telemetry
+from eventcore.telemetry import PassingSpan
+from eventcore.telemetry.measurements import request_duration
+
+from .correlation import incoming, note
+from .problems import problem_of
+
+# What asks about the service itself is neither traced nor measured.
+unobserved = frozenset({"/livez", "/readyz", "/metrics", "/openapi.json", "/docs"})
+
+_baggage_header = istr("baggage")
+_methods = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
+_tracer = trace.get_tracer("eventcore")
+
+
+@web.middleware
+async def attend(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Handle a request as part of its trace, and measure it; answer with a problem what is raised.
+
+    One middleware does it all, because all requests go through each.
+    """
+    began = time.perf_counter()
+    caller = incoming(request.headers)
+    trace_id = note(request, caller)
+    span: Span | None = None
+    if request.path not in unobserved:
+        span = _start_span(request, caller) if telemetry.tracing else caller
+        baggage = ",".join(request.headers.getall(_baggage_header, ()))
+        # Attached for good: each request is a task, which has a context of its own.
+        context.attach(trace.set_span_in_context(span, telemetry.with_baggage(baggage)))
+    status = 500
+    try:
+        response = await handler(request)
+        status = response.status
+    except (web.HTTPSuccessful, web.HTTPRedirection) as answer:
+        status = answer.status
+        raise
+    except Exception as error:  # noqa: BLE001 - the one place where the errors of requests end
+        response = problem_of(error, request).response(trace_id)
+        status = response.status
+    finally:
+        if span is not None:
+            _finish(request, span, status, time.perf_counter() - began)
+    return response
+
+
+def _start_span(request: web.Request, caller: PassingSpan) -> Span:
+    """A SERVER span, as OpenTelemetry's conventions for HTTP have it; with a parent only where the caller is one."""
+    parent, said = context.Context(), caller.get_span_context()
+    if said.is_remote:
+        parent = trace.set_span_in_context(caller, parent)
+    token = telemetry.chosen_trace_id.set(said.trace_id)
+    try:
+        return _tracer.start_span(_name(request), parent, SpanKind.SERVER, _attributes(request))
+    finally:
+        telemetry.chosen_trace_id.reset(token)
+
+
+def _finish(request: web.Request, span: Span, status: int, seconds: float) -> None:
+    error = str(status) if status >= 500 else None
+    request_duration.record(seconds, _method(request), request.scheme, _route(request), status, error)
+    if span.is_recording():
+        span.set_attributes(_outcome(status))
+        if status >= 500:
+            span.set_status(StatusCode.ERROR)
+        span.end()
+
+
+def _labels(method: str, scheme: str, route: str | None) -> dict[str, str | int]:
+    labels: dict[str, str | int] = {"http.request.method": method, "url.scheme": scheme}
+    return labels | {"http.route": route} if route else labels
+
+
+def _outcome(status: int) -> dict[str, str | int]:
+    outcome: dict[str, str | int] = {"http.response.status_code": status}
+    return outcome | {"error.type": str(status)} if status >= 500 else outcome
+
+
+def _attributes(request: web.Request) -> dict[str, Any]:
+    host, _, port = request.host.rpartition(":") if request.host[-1:] != "]" else (request.host, "", "")
+    attributes: dict[str, Any] = {
+        **_labels(_method(request), request.scheme, _route(request)),
+        "url.path": request.raw_path.partition("?")[0],
+        "server.address": host or request.host,
+        "network.protocol.version": f"{request.version.major}.{request.version.minor}",
+    }
+    optional = {
+        "http.request.method_original": request.method if _method(request) == "_OTHER" else None,
+        "server.port": int(port) if host and port.isdecimal() else None,
+        "url.query": request.raw_path.partition("?")[2] or None,
+        "client.address": request.remote,
+        "user_agent.original": request.headers.get("User-Agent"),
+    }
+    return attributes | {name: value for name, value in optional.items() if value is not None}
+
+
+def _name(request: web.Request) -> str:
+    method, route = _method(request), _route(request)
+    name = "HTTP" if method == "_OTHER" else method
+    return f"{name} {route}" if route else name
+
+
+def _method(request: web.Request) -> str:
+    return request.method if request.method in _methods else "_OTHER"
+
+
+def _route(request: web.Request) -> str | None:
+    """The path as it was declared: `/orders/{id}`, not `/orders/17`."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else None
