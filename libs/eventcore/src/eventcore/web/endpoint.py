@@ -118,14 +118,15 @@ class Endpoint:
         """Read a request, call the handler, write its answer."""
         arguments: dict[str, Any] = {}
         if self.path_parameters is not None:
-            path = self.path_parameters.read(request.match_info)
+            match = request.match_info
+            path = self.path_parameters.read(lambda name, default: [match[name]])
             arguments |= {name: getattr(path, name) for name in self.taken}
             if self.takes_path:
                 arguments["path"] = path
         if self.query is not None:
-            arguments["query"] = self.query.read(request.query)
+            arguments["query"] = self.query.read(request.query.getall)
         if self.headers is not None:
-            arguments["headers"] = self.headers.read(request.headers)
+            arguments["headers"] = self.headers.read(request.headers.getall)
         if self.body is not None:
             arguments["body"] = await read_body(request, self.body, self.max_body)
         answer = await self.function(request, **arguments)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, get_args, get_origin
 
 from aiohttp import web
-from multidict import MultiMapping
+from aiohttp.hdrs import CONTENT_TYPE
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
@@ -30,19 +30,30 @@ async def read_body(request: web.Request, adapter: TypeAdapter[Any], limit: int)
     Raises `Problem`: 415 for another media type, 413 above `limit` bytes (chunked bodies too), 400 for what is not
     JSON (or has two members of one name), 422 for JSON that breaks a rule.
     """
-    if request.headers.get("Content-Type") != media_type:
+    if request.headers.get(CONTENT_TYPE) != media_type:
         _check_media_type(request)
-    raw = await _bytes(request, limit)
+    content = request.content
+    # Whole, as it is when all of it came along with the headers.
+    raw = content.read_nowait() if content.is_eof() else await _received(request, limit)
+    if len(raw) > limit:
+        raise _too_large(limit)
     try:
-        content = parse(raw)
+        said = parse(raw)
     except ValueError as error:
         raise Problem(400, detail=f"The body is not JSON: {error}") from None
-    if _fraction_or_exponent.search(raw):
-        raw = to_json(_whole_numbers(content))
     try:
-        return adapter.validator.validate_json(raw, strict=True, by_alias=True, by_name=False)
+        try:
+            return _validated(adapter, raw)
+        except ValidationError:
+            if not _fraction_or_exponent.search(raw):
+                raise
+            return _validated(adapter, to_json(_whole_numbers(said)))
     except ValidationError as error:
         raise broken_rules(error, root="body") from None
+
+
+def _validated(adapter: TypeAdapter[Any], raw: bytes) -> Any:
+    return adapter.validator.validate_json(raw, strict=True, by_alias=True, by_name=False)
 
 
 def _check_media_type(request: web.Request) -> None:
@@ -54,20 +65,20 @@ def _check_media_type(request: web.Request) -> None:
         raise Problem(415, detail=detail, headers={"Accept": media_type})
 
 
-async def _bytes(request: web.Request, limit: int) -> bytes:
-    if request.content.is_eof():  # as it is when all of it came along with the headers
-        whole = request.content.read_nowait()
-        if len(whole) <= limit:
-            return whole
-    elif (request.content_length or 0) <= limit:
-        body = bytearray()
-        async for chunk in request.content.iter_any():
-            body += chunk
-            if len(body) > limit:
-                break
-        else:
-            return bytes(body)
-    raise Problem(413, detail=f"The body is larger than {limit} bytes.")
+async def _received(request: web.Request, limit: int) -> bytes:
+    """The body, once all of it has come, or as much of it as shows that it is too large."""
+    if (request.content_length or 0) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > limit:
+            break
+    return bytes(body)
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(413, detail=f"The body is larger than {limit} bytes.")
 
 
 def _whole_numbers(content: Any) -> Any:
@@ -101,12 +112,15 @@ class Parameters:
             elif int in kinds and not {str, float} & kinds:
                 self._integers.add(alias)
 
-    def read(self, values: Mapping[str, str]) -> BaseModel:
-        """A model of the parameters; those it doesn't know are ignored. Raises `Problem` 422 naming what is wrong."""
+    def read(self, values_of: Callable[[str, list[str]], list[str]]) -> BaseModel:
+        """A model of the parameters, given what is found under a name (or else the default, which is nothing).
+
+        Parameters that the model doesn't know are ignored. Raises `Problem` 422 naming what is wrong.
+        """
         found: dict[str, Any] = {}
         errors: list[FieldError] = []
         for name in self._names:
-            given = values.getall(name, []) if isinstance(values, MultiMapping) else [values[name]]
+            given = values_of(name, [])
             if name in self._lists:
                 found[name] = given
             elif len(given) > 1:
