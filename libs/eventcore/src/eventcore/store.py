@@ -117,7 +117,12 @@ class Store:
         origin = origin or self._origin(self.source)
         for _ in range(_most_decisions):
             work = Work(transaction, origin)
-            answer = await self._answer(work, resend)
+            try:
+                answer = await self._answer(work)
+            except OutcomeUnknown:
+                if not resend:
+                    raise
+                answer = await self._answer_again(work)
             if isinstance(answer, Committed):
                 self.published_streams.update(work.streams)
                 for tally in transaction.counts:
@@ -132,23 +137,19 @@ class Store:
             transaction = decision
         raise GuardFailed(f"guards failed after each of {_most_decisions} decisions", {})
 
-    async def _answer(self, work: Work, resend: bool) -> Answer:
+    def _answer(self, work: Work) -> Awaitable[Answer]:
+        return self._gathering.commit(work) if self._durable is None else self._durable.commit(work)
+
+    async def _answer_again(self, work: Work) -> Answer:
+        """The answer to work that was sent before, whose answer was lost."""
         try:
-            return await self._answer_once(work)
-        except OutcomeUnknown:
-            if not resend:
-                raise
-        try:
-            answer = await self._answer_once(work)
+            answer = await self._answer(work)
         except Unavailable as error:
             answer = error
         if isinstance(answer, Unavailable) and not isinstance(answer, StreamFull):
             # The second was not written; nobody can tell about the first. (A full stream is told of after the guards.)
             raise OutcomeUnknown(str(answer), retry_after=answer.retry_after) from answer
         return answer
-
-    def _answer_once(self, work: Work) -> Awaitable[Answer]:
-        return self._gathering.commit(work) if self._durable is None else self._durable.commit(work)
 
     async def _commit_all(self, work: Sequence[Work]) -> list[Answer]:
         return await self.committer.commit_all(work)
