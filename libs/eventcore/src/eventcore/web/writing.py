@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
 from functools import cache
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
+from msgspec.json import Encoder
 from pydantic import BaseModel
 from pydantic_core import to_json
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-def written(model: BaseModel | Mapping[str, Any]) -> bytes:
+Content: TypeAlias = "BaseModel | DataclassInstance | Mapping[str, Any]"
+
+_encoded = Encoder().encode
+
+
+def written(model: Content) -> bytes:
     """JSON for a model, or for plain data as it is.
 
-    A field that is `None` is left out, unless the model requires it: then `null` says something (`nextCursor`).
+    A field of a model that is `None` is left out, unless it is required: then `null` says something (`nextCursor`).
     """
     if not isinstance(model, BaseModel):
-        return to_json(model, by_alias=True)
+        return _encoded(model) if is_dataclass(model) else to_json(model, by_alias=True)
     text = model.__pydantic_serializer__.to_json(model, by_alias=True, exclude_none=True)
     nulls = [f'"{alias}":null' for name, alias in _nullable(type(model)).items() if getattr(model, name) is None]
     if not nulls:
