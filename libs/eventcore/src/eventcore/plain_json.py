@@ -6,7 +6,10 @@ import json
 import math
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from msgspec.json import Encoder
+from pydantic_core import from_json
+
+_encoded = Encoder().encode
 
 
 class DoubledName(ValueError):
@@ -41,7 +44,7 @@ def _is_whole(content: Any, raw: bytes) -> bool:
 
     Its colon would be gone with it. Only escapes could make up for one, and most programs write none.
     """
-    written = to_json(content)
+    written = _encoded(content)
     return written == raw or (b"\\" not in raw and written.count(b":") == raw.count(b":"))
 
 
