@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import NamedTuple
 
-from pydantic import Field
-from pydantic_core import from_json, to_json
+from pydantic import Field, TypeAdapter
+from pydantic_core import from_json
 
 from contracts import Line, Reason, Shortage
 from eventcore import Hash, SortedSet, Value, Write
@@ -39,6 +39,7 @@ class Order(Value):
 
 
 _structured = frozenset({"items", "shortages"})
+_lines_to_json = TypeAdapter(tuple[Line, ...]).serializer.to_json
 
 
 class NewOrder(NamedTuple):
@@ -56,7 +57,7 @@ class NewOrder(NamedTuple):
         place, status = order(self.id), Status.PROCESSING
         fields = {
             "status": status,
-            "items": to_json(self.items).decode(),
+            "items": _lines_to_json(self.items, by_alias=True).decode(),
             "customerId": self.customer_id,
             "email": self.email,
             "correlationId": self.correlation_id,
