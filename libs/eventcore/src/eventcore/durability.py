@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from .commit import Answer, Committed, Committer, GuardsFailed, Work
 from .errors import EventcoreError, OutcomeUnknown, SettingsError
-from .gathering import Waiting, answer_all
+from .gathering import answer_all
 from .pipe import Command, Pipe, ServerError
 
 # How long a commit may take to become durable; `appendfsync everysec` needs a second.
@@ -37,7 +37,8 @@ class DurableCommitter:
         to_replicas = durability is Durability.REPLICA
         self._enough = replicas if to_replicas else 1
         self._wait: Command = ("WAIT", replicas) if to_replicas else ("WAITAOF", 1, 0)
-        self._queue: list[Waiting] = []
+        self._work: list[Work] = []
+        self._waiting: list[asyncio.Future[Answer]] = []  # for the answer to each
         self._flushing: asyncio.Task[None] | None = None
 
     async def check_server(self) -> None:
@@ -53,16 +54,18 @@ class DurableCommitter:
         `Unavailable` with a commit that ran but did not become durable in time: repeating it is safe where its guards
         make it so.
         """
-        waiting = Waiting.on(work)
-        self._queue.append(waiting)
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._work.append(work)
+        self._waiting.append(answer)
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush(), name="durable-commits")
-        return await waiting.answer
+        return await answer
 
     async def _flush(self) -> None:
-        while self._queue:
-            batch, self._queue = self._queue, []
-            answer_all(batch, await self._answers([each.work for each in batch]))
+        while self._work:
+            work, self._work = self._work, []
+            waiting, self._waiting = self._waiting, []
+            answer_all(waiting, await self._answers(work))
 
     async def _answers(self, work: list[Work]) -> list[Answer]:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import NamedTuple
 
 from .commit import Answer, Work
 
@@ -12,23 +11,11 @@ from .commit import Answer, Work
 most_at_once = 24
 
 
-class Waiting(NamedTuple):
-    """Work that somebody waits for, unless they have given up."""
-
-    work: Work
-    answer: asyncio.Future[Answer]
-
-    @classmethod
-    def on(cls, work: Work) -> Waiting:
-        """Begin to wait."""
-        return cls(work, asyncio.get_running_loop().create_future())
-
-
-def answer_all(waiting: Iterable[Waiting], answers: Iterable[Answer]) -> None:
-    """Tell everybody who still waits."""
+def answer_all(waiting: Iterable[asyncio.Future[Answer]], answers: Iterable[Answer]) -> None:
+    """Tell everybody who still waits, and has not given up."""
     for each, answer in zip(waiting, answers, strict=True):
-        if not each.answer.done():
-            each.answer.set_result(answer)
+        if not each.done():
+            each.set_result(answer)
 
 
 class GatheringCommitter:
@@ -39,29 +26,32 @@ class GatheringCommitter:
 
     def __init__(self, commit_all: Callable[[list[Work]], Awaitable[list[Answer]]]) -> None:
         self._commit_all = commit_all
-        self._queue: list[Waiting] = []
+        self._work: list[Work] = []
+        self._waiting: list[asyncio.Future[Answer]] = []  # for the answer to each
         self._flushing: asyncio.Task[None] | None = None
 
     def commit(self, work: Work) -> asyncio.Future[Answer]:
         """The answer; raises as `commit_all` does."""
-        if not self._queue:
+        if not self._work:
             self._begin()
-        waiting = Waiting.on(work)
-        self._queue.append(waiting)
-        return waiting.answer
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._work.append(work)
+        self._waiting.append(answer)
+        return answer
 
     def _begin(self) -> None:
         self._flushing = asyncio.create_task(self._flush(), name="commits")
 
     async def _flush(self) -> None:
-        batch, self._queue = self._queue[:most_at_once], self._queue[most_at_once:]
-        if self._queue:
+        work, self._work = self._work[:most_at_once], self._work[most_at_once:]
+        waiting, self._waiting = self._waiting[:most_at_once], self._waiting[most_at_once:]
+        if self._work:
             self._begin()
         try:
-            answers = await self._commit_all([each.work for each in batch])
+            answers = await self._commit_all(work)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-            for each in batch:
-                if not each.answer.done():
-                    each.answer.set_exception(error)
+            for each in waiting:
+                if not each.done():
+                    each.set_exception(error)
         else:
-            answer_all(batch, answers)
+            answer_all(waiting, answers)

@@ -134,9 +134,9 @@ class Endpoint:
         if self.body is not None:
             arguments["body"] = await read_body(request, self.body, self.max_body)
         answer = await self.function(request, **arguments)
-        if isinstance(answer, web.StreamResponse):
-            return answer
-        return self._write(answer if isinstance(answer, Answer) else Answer(answer))
+        if isinstance(answer, Answer):
+            return self._write(answer)
+        return answer if isinstance(answer, web.StreamResponse) else self._write(Answer(answer))
 
     def _write(self, answer: Answer) -> web.Response:
         status = next(iter(self.answers)) if answer.status is None else answer.status
