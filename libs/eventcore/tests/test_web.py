@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Any
 
 import pytest
@@ -18,6 +20,12 @@ from eventcore.web import STORE, Answer, Api, Page, Problem, create_service
 Client = TestClient[web.Request, web.Application]
 NOWHERE = Settings(redis_url=SecretStr("redis://127.0.0.1:1/0"))
 """Nobody listens there."""
+
+
+class Kind(StrEnum):
+    """What there is."""
+
+    NOTE = "note"
 
 
 class NotePut(Event, type="note.put", stream="notes_stream"):
@@ -185,6 +193,31 @@ async def test_optional_fields_are_left_out_and_the_next_cursor_never() -> None:
         cursor = (await first.json())["nextCursor"]
         second = await client.get("/notes", params={"limit": "1", "cursor": cursor})
         assert (await second.json())["notes"] == [{"noteId": "1"}]
+
+
+async def test_a_dataclass_is_an_answer_and_documented() -> None:
+    @dataclass(slots=True)
+    class Counted:
+        """How many there are."""
+
+        kind: Kind
+        count: int
+        unit: str | None = None
+
+    api = Api()
+
+    @api.get("/count", answers={200: Counted})
+    async def count(request: web.Request) -> Counted:
+        return Counted(Kind.NOTE, 2)
+
+    async with serving(create_service(NOWHERE, name="notes", api=api)) as client:
+        answer = await client.get("/count")
+        assert (await answer.text(), answer.content_type) == (
+            '{"kind":"note","count":2,"unit":null}',
+            "application/json",
+        )
+        schemas = (await (await client.get("/openapi.json")).json())["components"]["schemas"]
+    assert schemas["Counted"]["required"] == ["kind", "count"]
 
 
 async def test_a_list_can_be_given_one_by_one_in_the_query() -> None:

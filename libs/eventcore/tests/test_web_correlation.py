@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
+from opentelemetry import trace
 
 from eventcore import Settings, Store
-from eventcore.web import Api, correlation_id, create_service, current_origin
+from eventcore.telemetry.measurements import request_duration
+from eventcore.web import Api, Problem, correlation_id, create_service, current_origin
 from eventcore.web.correlation import incoming
 
 from .test_web import NOWHERE, notes_api, serving
@@ -135,6 +137,61 @@ async def test_requests_at_the_same_time_keep_their_traces_apart() -> None:
         answers = [await (await client.get("/who")).json() for _ in range(5)]
     assert all(answer["request"] == answer["event"] for answer in answers)
     assert len({answer["request"] for answer in answers}) == 5
+
+
+async def test_a_handler_finds_its_callers_span_to_be_the_current_one() -> None:
+    api = Api()
+
+    @api.get("/span", answers={200: dict})
+    async def span(request: web.Request) -> dict[str, Any]:
+        found = trace.get_current_span().get_span_context()
+        assert repr(trace.get_current_span()).endswith(f"-{found.span_id:016x}-{found.trace_flags:02x})")
+        return {
+            "ids": f"{found.trace_id:032x}-{found.span_id:016x}",
+            "sampled": found.trace_flags.sampled,
+            "state": found.trace_state.to_header(),
+            "remote": found.is_remote,
+        }
+
+    async with serving(create_service(NOWHERE, name="notes", api=api)) as client:
+        given = await (await client.get("/span", headers={"traceparent": PARENT, "tracestate": "a=1"})).json()
+        made_up = await client.get("/span")
+        assert given == {"ids": f"{TRACE}-{SPAN}", "sampled": True, "state": "a=1", "remote": True}
+        found = await made_up.json()
+    assert found["ids"].startswith(made_up.headers["X-Correlation-ID"])
+    assert (found["sampled"], found["state"], found["remote"]) == (False, "", False)
+
+
+async def test_what_a_handler_does_and_raises_is_measured_with_its_status() -> None:
+    api = Api()
+
+    @api.get("/measured/{how}", answers={200: dict}, errors=(409,))
+    async def measured(request: web.Request, how: str) -> dict[str, str]:
+        match how:
+            case "moved":
+                raise web.HTTPFound("/elsewhere")
+            case "refused":
+                raise Problem(409)
+            case "broken":
+                raise ZeroDivisionError
+        return {}
+
+    expected = {"fine": 200, "moved": 302, "refused": 409, "broken": 500}
+    before = {how: measured_with(status) for how, status in expected.items()}
+    async with serving(create_service(NOWHERE, name="notes", api=api)) as client:
+        for how, status in expected.items():
+            answer = await client.get(f"/measured/{how}", allow_redirects=False)
+            assert answer.status == status
+            assert NEW.fullmatch(answer.headers["X-Correlation-ID"])
+    after = {how: measured_with(status) - before[how] for how, status in expected.items()}
+    assert after == dict.fromkeys(expected, 1)
+
+
+def measured_with(status: int) -> int:
+    """How many requests of `/measured/{how}` were measured with this status."""
+    error = str(status) if status >= 500 else None
+    cell = request_duration.cells.get(("GET", "http", "/measured/{how}", status, error))
+    return 0 if cell is None else sum(cell.counts)
 
 
 def test_outside_of_a_request_each_event_begins_a_trace() -> None:

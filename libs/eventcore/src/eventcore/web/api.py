@@ -33,8 +33,8 @@ class Api:
     the statuses of the `Problem`s that it raises; those that follow from the above (400, 413, 415, 422, 500, 503) need
     no naming. `max_body` is in bytes. The docstring's first line is the summary, the rest the description.
 
-    A handler returns an `Answer`, or just its model. Unknown fields of bodies and unknown parameters are ignored.
-    What doesn't fit together raises `TypeError` while the module is imported.
+    A handler returns an `Answer`, or just its model or dataclass. Unknown fields of bodies and unknown parameters are
+    ignored. What doesn't fit together raises `TypeError` while the module is imported.
     """
 
     def __init__(self) -> None:
