@@ -39,7 +39,12 @@ class Value(BaseModel):
     """A value inside an event or a request: immutable, camelCase on the wire. Unknown fields are ignored."""
 
     model_config = ConfigDict(
-        frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore", allow_inf_nan=False
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        cache_strings="keys",  # most values are seen only once: to look for them among those seen before is lost time
     )
 
 
