@@ -8,18 +8,20 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import pytest_asyncio
 from aiohttp import ClientResponse, web
+from pydantic import BaseModel, Field
 from redis import exceptions as redis_errors
 
-from eventcore import Conflict, OutcomeUnknown, Settings, StreamFull, Unavailable
+from eventcore import Conflict, OutcomeUnknown, Settings, StreamFull, Unavailable, Value
 from eventcore.testing import Server, until
 from eventcore.testing.fixtures import StartServer
 from eventcore.web import Api, Problem, create_service
 from eventcore.web.problems import unavailable
+from eventcore.web.reading import Parameters
 
 from .test_web import NOWHERE, Client, notes_api, serving
 
@@ -117,6 +119,31 @@ async def test_a_whole_number_may_be_written_with_a_fraction(client: Client) -> 
     assert (
         await client.post("/notes", data=b'{"lines":[{"text":"a","lineNumber":101.0}]}', headers=JSON)
     ).status == 422
+
+
+def test_where_nothing_is_given_requests_share_what_nobody_can_change() -> None:
+    class Shared(Value):
+        limit: int = 7
+
+    class Mutable(BaseModel):
+        limit: int = 7
+
+    class MadeAnew(Value):
+        tags: Annotated[list[str], Field(default_factory=list)]
+
+    class Needed(Value):
+        limit: int
+
+    def read_twice(model: type[BaseModel]) -> list[BaseModel]:
+        parameters = Parameters(model)
+        return [parameters.read(lambda name, default: default) for _ in range(2)]
+
+    for model in (Shared, Mutable, MadeAnew):
+        first, second = read_twice(model)
+        assert first == second == model()
+        assert (first is second) == (model is Shared)
+    with pytest.raises(Problem, match="limit: Field required"):
+        read_twice(Needed)
 
 
 async def test_unknown_fields_and_parameters_are_ignored(client: Client) -> None:

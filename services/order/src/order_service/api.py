@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from aiohttp import web
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from contracts import Line
 from eventcore import Value, new_id, timestamp
@@ -39,7 +39,7 @@ class PlaceOrder(Value):
     email: Email | None = None
 
 
-class PlacingHeaders(BaseModel):
+class PlacingHeaders(Value):
     """Headers of a request for an order."""
 
     idempotency_key: str | None = Field(

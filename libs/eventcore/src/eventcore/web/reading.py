@@ -103,6 +103,7 @@ class Parameters:
         self._names: list[str] = []
         self._lists: set[str] = set()
         self._integers: set[str] = set()
+        self._nothing = _nothing(model)
         for name, field in model.model_fields.items():
             alias = field.validation_alias if isinstance(field.validation_alias, str) else field.alias or name
             kinds = {field.annotation, *get_args(field.annotation)}
@@ -132,11 +133,24 @@ class Parameters:
                 found[name] = given[0]
         if errors:
             raise problem_naming(errors)
+        if not found and self._nothing is not None:
+            return self._nothing
         try:
             read: BaseModel = self._validator.validate_python(found, by_alias=True, by_name=False)
             return read
         except ValidationError as error:
             raise broken_rules(error, root="parameters") from None
+
+
+def _nothing(model: type[BaseModel]) -> BaseModel | None:
+    """What is read where nothing is given, as far as that is right and all such requests can share it."""
+    made_anew = any(field.default_factory for field in model.model_fields.values())
+    if made_anew or not model.model_config.get("frozen"):
+        return None
+    try:
+        return model()
+    except ValidationError:
+        return None
 
 
 def broken_rules(error: ValidationError, *, root: str) -> Problem:
