@@ -22,7 +22,6 @@ from .spans import (
     leave,
     links_to,
     traceparent_of,
-    with_baggage,
 )
 from .timing import log_event_duration
 
@@ -58,7 +57,6 @@ __all__ = [
     "traceparent_of",
     "tracing",
     "unsampled_too",
-    "with_baggage",
 ]
 
 tracing = False

@@ -39,8 +39,8 @@ async def attend(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.path not in unobserved:
         span = _start_span(request, caller) if telemetry.tracing else caller
         baggage = ",".join(request.headers.getall(_baggage_header, ()))
-        # Attached for good: each request is a task, which has a context of its own.
-        context.attach(trace.set_span_in_context(span, telemetry.with_baggage(baggage)))
+        # Never left: each request is a task, which has a context of its own.
+        telemetry.enter(span, baggage)
     status = 500
     try:
         response = await handler(request)
