@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from eventcore import Event, Field, Found, GuardFailed, Text, Transaction, Write
-from eventcore.transaction import AddMember, AddToField, Expire, Publish, RemoveMember, SetField, SetText
+from eventcore import Event, Field, Found, GuardFailed, Hash, Text, Transaction, Write
+from eventcore.transaction import AddMember, AddToField, Expire, Publish, RemoveMember, SetFields, SetText
 
 
 @dataclass
@@ -62,8 +62,8 @@ class Memory:
 
     def _write(self, write: Write) -> None:
         match write:
-            case SetField(place, value):
-                self.hashes.setdefault(place.key, {})[place.name] = value
+            case SetFields(key, fields):
+                self.hashes.setdefault(key, {}).update(fields)
             case AddToField(place, amount):
                 self.hashes.setdefault(place.key, {})[place.name] = str(self.number(place) + amount)
             case SetText(text, value, ttl):
@@ -114,3 +114,9 @@ def interleaved(
                     others.append(again)
             reactions = [new for event in after.published[len(memory.published) :] for new in react(event)]
             waiting.append((after, [*others, *reactions]))
+
+
+def fields_put(transaction: Transaction, place: Hash) -> dict[str, str]:
+    """The fields of a hash that a transaction puts, and what it puts there."""
+    puts = [write for write in transaction.then if isinstance(write, SetFields) and write.key == place.key]
+    return {name: value for put in puts for name, value in put.fields}

@@ -23,7 +23,7 @@ from eventcore import (
 )
 from eventcore.commit import Committed, Committer, Duplicate, Fence, GuardsFailed, Work
 from eventcore.script import Script
-from eventcore.transaction import Guard, SetField, SetText
+from eventcore.transaction import Guard, SetFields, SetText
 
 from .committing import ORIGIN, commit, delivered, picture
 from .samples import GROUP, STREAM, Ordered, Shipped, pending
@@ -126,8 +126,8 @@ async def test_bytes_that_are_no_text_are_found_all_the_same(held: Store) -> Non
 
 async def test_every_kind_of_write_is_made(held: Store) -> None:
     await held.redis.zadd("index", {"old": 1})
-    writes = [
-        *THING.set({"status": "open", "lines": 2}),
+    writes: list[Write] = [
+        THING.set({"status": "open", "lines": 2}),
         THING["count"].add(-2),
         THING["fresh"].add(7),
         THING.expire(HOUR),
@@ -270,7 +270,7 @@ async def test_values_that_are_no_text_stand_as_redis_writes_them(held: Store) -
     part: Any = 0.5
     raw: Any = b"\xff\x00"
     fields = {"whole": whole, "part": part, "raw": raw}
-    await commit(held, Transaction(then=[SetField(THING[name], value) for name, value in fields.items()]))
+    await commit(held, Transaction(then=[SetFields("thing", tuple(fields.items()))]))
     values = await held.redis.hmget("thing", *fields)
     assert values == [b"9007199254740993", b"0.5", raw]
 
@@ -278,7 +278,7 @@ async def test_values_that_are_no_text_stand_as_redis_writes_them(held: Store) -
 @pytest.mark.parametrize("value", [None, True, ["x"]], ids=str)
 async def test_values_that_redis_could_not_take_are_refused_before_anything_is_written(value: Any, held: Store) -> None:
     before = await picture(held.redis)
-    for write in (SetField(THING["x"], value), SetField(THING[value], "x"), SetText(NOTE, value, None)):
+    for write in (SetFields("thing", (("x", value),)), SetFields("thing", ((value, "x"),)), SetText(NOTE, value, None)):
         assert isinstance(await commit(held, Transaction(then=[INDEX.add("x"), write])), TypeError)
     assert await picture(held.redis) == before
 

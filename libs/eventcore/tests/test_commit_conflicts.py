@@ -26,7 +26,7 @@ from eventcore import (
 )
 from eventcore.commit import Committed, GuardsFailed, Work
 from eventcore.errors import StreamFull
-from eventcore.transaction import AddMember, Guard, SetField, SetText
+from eventcore.transaction import AddMember, Guard, SetFields, SetText
 
 from .committing import ORIGIN, commit, delivered, picture
 from .samples import Shipped, pending
@@ -172,7 +172,7 @@ async def test_writes_whose_order_would_matter_but_is_not_kept_are_refused(write
         Append("a_stream", (("a", "b"),), max_length=-1),
         Append("a_stream", tuple((str(n), "x") for n in range(5000))),
         SetText(Text("a-string"), None, None),  # type: ignore[arg-type]
-        SetField(Hash("a-hash")["count"], "\ud800"),
+        SetFields("a-hash", (("count", "\ud800"),)),
         "not a write",
     ],
     ids=str,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from eventcore import Append, Conflict, Hash, SortedSet, Store, Text, Transaction, Write, delete
 from eventcore.commit import Committed, Duplicate, GuardsFailed
-from eventcore.transaction import AddMember, AddToField, Delete, Expire, Guard, RemoveMember, SetField, SetText
+from eventcore.transaction import AddMember, AddToField, Delete, Expire, Field, Guard, RemoveMember, SetFields, SetText
 
 from .committing import commit, delivered
 from .samples import STREAM, pending
@@ -69,7 +69,7 @@ class Model:
             return Conflict
         if not all(self.holds(guard) for guard in transaction.when):
             return GuardsFailed
-        in_hashes = [write for write in transaction.then if isinstance(write, SetField | AddToField)]
+        in_hashes = [write for write in transaction.then if isinstance(write, SetFields | AddToField)]
         for write in [*in_hashes, *(write for write in transaction.then if write not in in_hashes)]:
             self.write(write)
         return Committed
@@ -94,8 +94,8 @@ class Model:
 
     def write(self, write: Write) -> None:
         match write:
-            case SetField(place, value):
-                self.put(place.key, "hash", {})[place.name] = value
+            case SetFields(key, fields):
+                self.put(key, "hash", {}).update(fields)
             case AddToField(place, amount):
                 self.put(place.key, "hash", {})[place.name] = str(int(self.value(place) or 0) + amount)
             case SetText(text, value, ttl):
@@ -126,7 +126,9 @@ def kind_of(each: Write | Guard) -> tuple[str, str | None]:
     match each:
         case Guard(place):
             return place.key, "string" if isinstance(place, Text) else "hash"
-        case SetField(place) | AddToField(place):
+        case SetFields(key):
+            return key, "hash"
+        case AddToField(place):
             return place.key, "hash"
         case SetText(text):
             return text.key, "string"
@@ -143,7 +145,7 @@ def kind_of(each: Write | Guard) -> tuple[str, str | None]:
 def refused(then: Sequence[Write]) -> bool:
     """Whether the order of writes would matter."""
     added = {write.field for write in then if isinstance(write, AddToField)}
-    put = {write.field for write in then if isinstance(write, SetField)}
+    put = {Field(each.key, name) for each in then if isinstance(each, SetFields) for name, _ in each.fields}
     deleted = {write.key for write in then if isinstance(write, Delete)}
     return bool(added & put or {place.key for place in added | put} & deleted)
 

@@ -9,7 +9,17 @@ from weakref import ref
 import pytest
 
 from eventcore import Append, Field, Found, Hash, SortedSet, Text, Transaction, Write, delete, publish
-from eventcore.transaction import AddMember, AddToField, Delete, Expire, Guard, Publish, RemoveMember, SetField, SetText
+from eventcore.transaction import (
+    AddMember,
+    AddToField,
+    Delete,
+    Expire,
+    Guard,
+    Publish,
+    RemoveMember,
+    SetFields,
+    SetText,
+)
 
 from .samples import Shipped
 
@@ -27,7 +37,7 @@ def test_guards_and_writes_read_like_what_they_mean() -> None:
     assert LOCK.absent() == Guard(LOCK, "absent")
     assert LOCK.present() == Guard(LOCK, "present")
     assert STOCK.add(-3) == AddToField(STOCK, -3)
-    assert STOCK.set(5) == SetField(STOCK, "5")
+    assert STOCK.set(5) == SetFields(STOCK.key, ((STOCK.name, "5"),))
     assert LOCK.set("me", ttl=hour) == SetText(LOCK, "me", hour)
     assert LOCK.set("me") == SetText(LOCK, "me", None)
     assert Hash("stock:11").expire(hour) == Expire("stock:11", hour)
@@ -38,10 +48,8 @@ def test_guards_and_writes_read_like_what_they_mean() -> None:
 
 
 def test_a_hash_writes_its_fields_but_not_those_that_are_none() -> None:
-    assert Hash("order:7").set({"status": "open", "lines": 2, "email": None}) == [
-        SetField(Field("order:7", "status"), "open"),
-        SetField(Field("order:7", "lines"), "2"),
-    ]
+    written = Hash("order:7").set({"status": "open", "lines": 2, "email": None})
+    assert written == SetFields("order:7", (("status", "open"), ("lines", "2")))
 
 
 def test_a_guard_names_its_place_in_words() -> None:

@@ -24,7 +24,7 @@ from .transaction import (
     Guard,
     Publish,
     RemoveMember,
-    SetField,
+    SetFields,
     SetText,
     Transaction,
     Write,
@@ -201,12 +201,13 @@ class _Plan:
         if not -largest_integer <= amount <= largest_integer:
             raise Conflict(f"{write.field}: {amount} can't be added: it is beyond the range of 2**53")
 
-    def set_field(self, write: SetField) -> None:
-        name, value = write.field.name, write.value
-        if name.__class__ is str and value.__class__ is str:  # as nearly always: a look costs less than a call
-            self._hash(write.field.key).values += (name, value)
-        else:
-            self._hash(write.field.key).values += (_text(name), _text(value))
+    def set_fields(self, write: SetFields) -> None:
+        values = self._hash(write.key).values
+        for name, value in write.fields:
+            if name.__class__ is str and value.__class__ is str:  # as nearly always: a look costs less than a call
+                values += (name, value)
+            else:
+                values += (_text(name), _text(value))
 
     def set_text(self, write: SetText) -> None:
         if write.text.key not in self._kinds:  # no guard looks at it: the script shall see what it is, all the same
@@ -280,7 +281,7 @@ class _Plan:
 # By type and not by `match`: this is the hot path of every commit.
 _planned: dict[type[Write], Callable[[_Plan, Any], None]] = {
     AddToField: _Plan.add_to_field,
-    SetField: _Plan.set_field,
+    SetFields: _Plan.set_fields,
     SetText: _Plan.set_text,
     AddMember: _Plan.add_member,
     RemoveMember: _Plan.remove_member,

@@ -38,11 +38,11 @@ class Guard(_Value, frozen=True):
         return f"{self.place} {self.operator.replace('_', ' ')} {self.operand}".rstrip()
 
 
-class SetField(_Value, frozen=True):
-    """Put `value` into a field."""
+class SetFields(_Value, frozen=True):
+    """Put values into fields of one hash: a name and a value each."""
 
-    field: Field
-    value: str
+    key: str
+    fields: tuple[tuple[str, str], ...]
 
 
 class AddToField(_Value, frozen=True):
@@ -103,7 +103,7 @@ class Append(_Value, frozen=True):
     max_length: int | None = None
 
 
-Write = SetField | AddToField | SetText | AddMember | RemoveMember | Expire | Delete | Publish | Append
+Write = SetFields | AddToField | SetText | AddMember | RemoveMember | Expire | Delete | Publish | Append
 
 
 class Field(_Value, frozen=True):
@@ -128,9 +128,9 @@ class Field(_Value, frozen=True):
         """Guard: is there, whatever it holds."""
         return Guard(self, "present")
 
-    def set(self, value: str | int) -> SetField:
+    def set(self, value: str | int) -> SetFields:
         """Write: this value."""
-        return SetField(self, str(value))
+        return SetFields(self.key, ((self.name, str(value)),))
 
     def add(self, amount: int) -> AddToField:
         """Write: this much more (or less)."""
@@ -149,10 +149,9 @@ class Hash(_Value, frozen=True):
         """One of its fields."""
         return Field(self.key, name)
 
-    def set(self, values: Mapping[str, str | int | None]) -> list[Write]:
-        """Writes: these fields; those that are `None` are left alone."""
-        # In one go: a hash of many fields takes most of the time that it takes to make a transaction.
-        return [SetField(Field(self.key, name), str(value)) for name, value in values.items() if value is not None]
+    def set(self, values: Mapping[str, str | int | None]) -> SetFields:
+        """Write: these fields; those that are `None` are left alone."""
+        return SetFields(self.key, tuple([(name, str(value)) for name, value in values.items() if value is not None]))
 
     def expire(self, ttl: timedelta) -> Expire:
         """Write: vanish `ttl` from now."""

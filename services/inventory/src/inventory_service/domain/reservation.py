@@ -50,7 +50,7 @@ class Reservation(Value):
         """Writes: this order with this status, for so long."""
         place = reservation(self.order_id)
         order = self.model_dump_json(by_alias=True, exclude_none=True)
-        return [*place.set({"status": status, "order": order}), place.expire(ttl)]
+        return [place.set({"status": status, "order": order}), place.expire(ttl)]
 
 
 def reservation(order_id: str) -> Hash:

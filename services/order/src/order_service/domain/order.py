@@ -64,7 +64,7 @@ class NewOrder(NamedTuple):
             "createdAt": self.at,
             "updatedAt": self.at,
         }
-        return [*place.set(fields), place.expire(ttl), index(status).add(self.id)]
+        return [place.set(fields), place.expire(ttl), index(status).add(self.id)]
 
 
 def order(order_id: str) -> Hash:

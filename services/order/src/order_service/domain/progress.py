@@ -51,7 +51,7 @@ class Step:
         return Transaction(
             when=[place["status"].equals(current)],
             then=[
-                *place.set({"status": self.to, "updatedAt": self.at, **self.facts}),
+                place.set({"status": self.to, "updatedAt": self.at, **self.facts}),
                 place.expire(self.keep),
                 index(current).remove(self.order_id),
                 index(self.to).add(self.order_id),
