@@ -220,14 +220,16 @@ class _Plan:
         score = float(write.score)
         if isnan(score):
             raise ValueError(f"{write.key}: the score of {write.member} is not a number")
-        self._expect("sorted set", write.key)
-        self._sets += (self._number(write.key),)
-        self._write("ZADD", self._number(write.key), repr(score), _text(write.member))
+        self._write("ZADD", self._set(write.key), repr(score), _text(write.member))
 
     def remove_member(self, write: RemoveMember) -> None:
-        self._expect("sorted set", write.key)
-        self._sets += (self._number(write.key),)
-        self._write("ZREM", self._number(write.key), _text(write.member))
+        self._write("ZREM", self._set(write.key), _text(write.member))
+
+    def _set(self, key: str) -> int:
+        self._expect("sorted set", key)
+        number = self._number(key)
+        self._sets += (number,)
+        return number
 
     def expire(self, write: Expire) -> None:
         self._write("PEXPIRE", self._number(write.key), milliseconds(write.ttl))
@@ -294,7 +296,10 @@ _planned: dict[type[Write], Callable[[_Plan, Any], None]] = {
 
 def milliseconds(time: timedelta) -> str:
     """As Redis counts time; at least one, because it takes 0 for an error or for "now"."""
-    return str(max(1, int(time.total_seconds() * 1000)))
+    return str(max(1, time // _millisecond))
+
+
+_millisecond = timedelta(milliseconds=1)
 
 
 def guards_in_script_order(guards: Sequence[Guard]) -> list[Guard]:
