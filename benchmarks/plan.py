@@ -96,7 +96,8 @@ def _saga(options: argparse.Namespace) -> Iterator[Cell]:
 
 
 def _scaling(events: int) -> Iterator[Cell]:
-    for work, count, computes in ((two_processes, events, False), (computing, events // 4, True)):
+    # As many as take both about a second: what a process needs to join, and to find that nothing is left, is no work.
+    for work, count, computes in ((two_processes, events * 5, False), (computing, events // 4, True)):
         for number, who in ((1, "1 process"), (2, "2 processes")):
             measure = partial(processes.measure, how_many=number, count=count, computing=computes)
             yield Cell(work, who, measure, "anywhere")
