@@ -275,6 +275,23 @@ async def test_values_that_are_no_text_stand_as_redis_writes_them(held: Store) -
     assert values == [b"9007199254740993", b"0.5", raw]
 
 
+async def test_fields_and_operands_that_are_no_text_are_those_that_redis_knows(held: Store) -> None:
+    class Name(str):
+        __slots__ = ()
+
+    whole: Any = 1234567890123456789
+    five: Any = 5
+    writes: list[Write] = [THING[whole].add(1), THING[Name("named")].set(Name("so")), NOTE.set(Name("by name"))]
+    guards = [THING["count"].equals(five), THING[Name("count")].equals(Name("5")), THING[whole].absent()]
+    assert isinstance(await commit(held, Transaction(guards, writes)), Committed)
+    assert await held.redis.hmget("thing", str(whole), "named") == [b"1", b"so"]
+    assert await held.redis.get("note") == b"by name"
+
+
+async def test_nothing_to_put_into_a_hash_is_no_write(held: Store) -> None:
+    assert isinstance(await commit(held, Transaction(then=[Hash("note").set({"x": None}), INDEX.add("x")])), Committed)
+
+
 @pytest.mark.parametrize("value", [None, True, ["x"]], ids=str)
 async def test_values_that_redis_could_not_take_are_refused_before_anything_is_written(value: Any, held: Store) -> None:
     before = await picture(held.redis)

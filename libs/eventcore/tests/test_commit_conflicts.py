@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from eventcore import (
     Append,
@@ -26,10 +27,12 @@ from eventcore import (
 )
 from eventcore.commit import Committed, GuardsFailed, Work
 from eventcore.errors import StreamFull
+from eventcore.pipe import ServerError
+from eventcore.testing.fixtures import Connect
 from eventcore.transaction import AddMember, Guard, SetFields, SetText
 
 from .committing import ORIGIN, commit, delivered, picture
-from .samples import Shipped, pending
+from .samples import STREAM, Shipped, pending
 
 GOOD = Hash("good")["count"].add(1)
 LARGEST = 2**53 - 1
@@ -210,6 +213,45 @@ async def test_what_a_neighbour_made_of_a_key_is_seen(store: Store) -> None:
     assert [type(answer) for answer in answers] == [GuardsFailed, Committed, Conflict]
 
 
+async def test_a_guard_that_can_not_be_sent_does_no_harm_to_neighbours(store: Store) -> None:
+    when: Any = datetime(2026, 11, 26, tzinfo=UTC)
+    odd = Transaction(when=[Hash("a-hash")["x"].equals(when)], then=[GOOD])
+    good = Transaction(then=[GOOD])
+    answers = await store.committer.commit_all([Work(each, ORIGIN) for each in (good, odd, good)])
+    assert [type(answer) for answer in answers] == [Committed, TypeError, Committed]
+    assert await store.redis.hget("good", "count") == b"2"
+
+
+@pytest.fixture
+async def limited(store: Store, connect: Connect) -> AsyncIterator[Store]:
+    """A store whose user may touch some keys only, and not look into what is pending."""
+    rights = ["+@all", "-xpending", "~good", "~a-hash", f"~{STREAM}*"]
+    await store.redis.execute_command("ACL", "SETUSER", "limited", "reset", "on", ">secret", *rights)
+    yield await connect(
+        redis_url=SecretStr(store.settings.redis_url.get_secret_value().replace("//", "//limited:secret@"))
+    )
+    await store.redis.execute_command("ACL", "DELUSER", "limited")
+
+
+async def test_a_key_that_is_forbidden_is_forbidden_to_those_alone_who_name_it(store: Store, limited: Store) -> None:
+    fences = await delivered(store, 3)
+    forbidden = Transaction(then=[GOOD, Hash("other")["x"].set(1)])
+    allowed = Transaction(then=[GOOD])
+    wanted = zip([allowed, forbidden, allowed], fences, strict=True)
+    work = [Work(transaction, ORIGIN, fence) for transaction, fence in wanted]
+    answers = await limited.committer.commit_all(work)
+    assert [type(answer) for answer in answers] == [Committed, ServerError, Committed]
+    assert await store.redis.hget("good", "count") == b"2"
+    assert await pending(store) == 1
+
+
+async def test_whoever_may_not_look_what_is_pending_does_not_take_it_for_done(store: Store, limited: Store) -> None:
+    [fence] = await delivered(store)
+    failing = Transaction(when=[Hash("a-hash")["x"].present()], then=[GOOD])
+    assert isinstance(await commit(limited, failing, fence), ServerError)
+    assert await pending(store) == 1
+
+
 async def test_a_full_stream_takes_nothing_more_and_nothing_is_half_done(store: Store) -> None:
     store.committer._cap = 2
     [fence] = await delivered(store)
@@ -230,6 +272,14 @@ async def test_of_those_that_share_a_call_no_more_pass_than_there_is_room_for(st
     answers = await store.committer.commit_all(work)
     assert [type(answer) for answer in answers] == [Committed] * 2 + [StreamFull] * 3
     assert await store.redis.xlen("shipments_stream") == 2
+
+
+async def test_what_was_trimmed_makes_room_within_a_call(store: Store) -> None:
+    store.committer._cap = 3
+    note = Transaction(then=[Append("shipments_stream", (("a", "b"),), max_length=0)])
+    ship = Transaction(then=[publish(Shipped(order_id="7"))])
+    answers = await store.committer.commit_all([Work(each, ORIGIN) for each in [note] * 200 + [ship]])
+    assert {type(answer) for answer in answers} == {Committed}
 
 
 async def test_a_stream_at_its_cap_still_takes_what_is_no_event(store: Store) -> None:

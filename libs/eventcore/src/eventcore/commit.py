@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from .compiling import Fence, Keys, Work, compile_transaction, guards_in_script_order
 from .errors import Conflict, EventcoreError, StreamFull
-from .pipe import Command, Pipe, Reply
+from .pipe import Command, Pipe, Reply, ServerError
 from .script import Call, Script, run_all
 from .sending import end_spans, measure
 from .telemetry import RecordedSpan
@@ -110,6 +110,10 @@ class Committer:
         for batch, answer in zip(batches, answers, strict=False):
             for place, reply in batch.replies(answer):
                 replies[place] = reply
+            if len(batch.places) > 1 and isinstance(answer, ServerError) and answer.code == "NOPERM":
+                # The server looks at all keys before the script begins: whose are allowed shall not suffer for others'.
+                for place in batch.places:
+                    [replies[place]] = await self._run([work[place]], ())
         return replies + answers[len(calls) :]
 
     def _call(self, batch: _Batch) -> Call:

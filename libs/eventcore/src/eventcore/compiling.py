@@ -100,7 +100,7 @@ _packed = msgpack.Encoder().encode
 def _text(value: object) -> str | Raw:
     """As a string for the script, which could put nothing else into a command."""
     if isinstance(value, str):
-        return value
+        return value if value.__class__ is str else str.__str__(value)  # msgspec knows no subclass of `str`
     if isinstance(value, bytes):  # as MessagePack's str, which is a string of any bytes to Lua: it knows no other
         return Raw(b"\xdb%b%b" % (len(value).to_bytes(4, "big"), value))
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -118,22 +118,27 @@ class _HashPlan:
     __slots__ = ("_amounts", "names", "rules", "values")
 
     def __init__(self) -> None:
-        self.names: list[str] = []
+        self.names: list[str | Raw] = []
         self.rules: list[Any] = []
         self.values: list[str | Raw] = []
         self._amounts: dict[str, int] = {}  # where in `rules` the amount of a field stands
 
     def guard(self, name: str, guard: Guard) -> None:
+        operand: str | Raw = guard.operand
         self._amounts.setdefault(name, len(self.rules) + 2)
-        self.names.append(name)
-        self.rules += (guard.operator, guard.operand, False)
+        if name.__class__ is str and operand.__class__ is str:  # as nearly always: a look costs less than a call
+            self.names.append(name)
+        else:
+            self.names.append(_text(name))
+            operand = _text(operand)
+        self.rules += (guard.operator, operand, False)
 
     def add(self, name: str, amount: int) -> int:
         """What is going to be added to this field in all."""
         place = self._amounts.get(name)
         if place is None:
             place = self._amounts[name] = len(self.rules) + 2
-            self.names.append(name)
+            self.names.append(_text(name))
             self.rules += (False, False, False)
         total: int = self.rules[place] + amount
         self.rules[place] = total
@@ -165,12 +170,11 @@ class _Plan:
         self._streams: dict[int, int | Literal[False]] = {}
         self._writes: list[object] = []
         self._written = 0
-        # Tuples, where most transactions have none.
-        self._texts: tuple[object, ...] = ()
-        self._sets: tuple[int, ...] = ()
-        self._deleted: tuple[str, ...] = ()
-        self.published: tuple[str, ...] = ()
-        self.spans: tuple[telemetry.RecordedSpan, ...] = ()
+        self._texts: list[object] = []
+        self._sets: dict[int, None] = {}
+        self._deleted: set[str] = set()
+        self.published: list[str] = []
+        self.spans: list[telemetry.RecordedSpan] = []
 
     def _expect(self, kind: str, key: str) -> None:
         """Note what a key holds. The script would fail half-way over two kinds of things under one key."""
@@ -190,7 +194,7 @@ class _Plan:
             self._hash(place.key).guard(place.name, guard)
         else:
             self._expect("string", place.key)
-            self._texts += (self._number(place.key), guard.operator, guard.operand)
+            self._texts += (self._number(place.key), guard.operator, _text(guard.operand))
 
     def _write(self, command: str, key: int, *arguments: object) -> None:
         self._written += 1
@@ -202,9 +206,11 @@ class _Plan:
             raise Conflict(f"{write.field}: {amount} can't be added: it is beyond the range of 2**53")
 
     def set_fields(self, write: SetFields) -> None:
+        if not write.fields:
+            return
         values = self._hash(write.key).values
         for name, value in write.fields:
-            if name.__class__ is str and value.__class__ is str:  # as nearly always: a look costs less than a call
+            if name.__class__ is str and value.__class__ is str:
                 values += (name, value)
             else:
                 values += (_text(name), _text(value))
@@ -228,14 +234,14 @@ class _Plan:
     def _set(self, key: str) -> int:
         self._expect("sorted set", key)
         number = self._number(key)
-        self._sets += (number,)
+        self._sets[number] = None
         return number
 
     def expire(self, write: Expire) -> None:
         self._write("PEXPIRE", self._number(write.key), milliseconds(write.ttl))
 
     def delete(self, write: Delete) -> None:
-        self._deleted += (write.key,)
+        self._deleted.add(write.key)
         self._write("DEL", self._number(write.key))
 
     def publish(self, write: Publish) -> None:
@@ -247,8 +253,8 @@ class _Plan:
             event_id = event_id or new_id()
             origin, span = traced(event, origin, event_id)
             if span is not None:
-                self.spans += (span,)
-        self.published += (event.stream,)
+                self.spans.append(span)
+        self.published.append(event.stream)
         self._write("XADD", number, "*", "event", encode(event, origin, event_id).decode())
 
     def append(self, write: Append) -> None:

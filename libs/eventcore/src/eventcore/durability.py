@@ -7,7 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from .commit import Answer, Committed, Committer, GuardsFailed, Work
-from .errors import EventcoreError, OutcomeUnknown, SettingsError
+from .errors import OutcomeUnknown, SettingsError
 from .gathering import answer_all
 from .pipe import Command, Pipe, ServerError
 
@@ -73,7 +73,7 @@ class DurableCommitter:
             if not any(map(_has_to_wait, answers)):
                 return answers
             reached = await self.pipe.execute(*self._wait, int(patience.total_seconds() * 1000))
-        except EventcoreError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             return [error] * len(work)
         count = reached[0] if isinstance(reached, list) else reached
         if count >= self._enough:

@@ -54,7 +54,8 @@ local function write_fields(key, from, first, last)
   lengths[key] = nil -- it is no stream
 end
 
-local function commit(list)
+local function commit(message)
+  local list = cmsgpack.unpack(message)
   -- 1. Guards, and the types of everything that is going to be written.
   local found, places, failed, hashes = {'guards'}, 1, false, {}
   local entry, at = list[1], 2 -- `at`: what is next in the list
@@ -130,6 +131,7 @@ local function commit(list)
   -- What was committed before is a duplicate, whatever its guards find now: a lost reply is no reason to decide again.
   if (failed or full) and entry then
     local held = redis.pcall('XPENDING', SOURCE, GROUP, entry, entry, 1)
+    if held.err and not find(held.err, '^NOGROUP') then return held end
     if #held == 0 then return {'duplicate'} end
   end
   if failed then return found end
@@ -152,7 +154,7 @@ local function commit(list)
     local first, last = at + 4, at + 3 + values
     if write == 'XADD' then
       appended[#appended + 1] = call('XADD', key, unpack(list, first, last))
-      lengths[key] = lengths[key] and lengths[key] + 1
+      lengths[key] = list[first] == '*' and lengths[key] and lengths[key] + 1 or nil -- else it may have been trimmed
     else
       call(write, key, unpack(list, first, last))
       lengths[key] = nil -- it may have been deleted
@@ -170,7 +172,7 @@ end
 
 local answers = {}
 for i = 2, #ARGV do
-  local sound, answer = pcall(commit, cmsgpack.unpack(ARGV[i]))
+  local sound, answer = pcall(commit, ARGV[i])
   answers[i - 1] = sound and answer or failure(answer)
 end
 return answers
