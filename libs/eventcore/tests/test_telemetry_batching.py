@@ -84,6 +84,15 @@ async def test_spans_that_were_written_together_stay_together_and_count_for_what
     assert caplog.messages == ["spans are dropped: 7 wait for the collector"]
 
 
+async def test_a_batch_as_large_as_the_queue_goes_when_its_pieces_do_not_add_up_to_it(start: Start) -> None:
+    collector, batching = start(queue=100, batch=100)
+    for _ in range(50):
+        batching.put(b"sixty", 60)  # nothing would ever wake the export if the second of these were refused
+        await until(lambda: batching._waiting <= 60, what="room")
+    batching.shutdown()
+    assert sum(map(len, collector.batches)) == 50
+
+
 async def test_a_batch_is_no_larger_than_collectors_take(start: Start) -> None:
     collector, batching = start(batch=100)
     for _ in range(5):

@@ -220,6 +220,27 @@ async def test_a_dataclass_is_an_answer_and_documented() -> None:
     assert schemas["Counted"]["required"] == ["kind", "count"]
 
 
+async def test_a_dataclass_may_hold_models() -> None:
+    class Note(Value):
+        note_id: str
+        signed_by: str | None = None
+
+    @dataclass(slots=True)
+    class Notes:
+        """All of them."""
+
+        notes: list[Note]
+
+    api = Api()
+
+    @api.get("/all", answers={200: Notes})
+    async def everything(request: web.Request) -> Notes:
+        return Notes([Note(note_id="1")])
+
+    async with serving(create_service(NOWHERE, name="notes", api=api)) as client:
+        assert await (await client.get("/all")).text() == '{"notes":[{"noteId":"1"}]}'
+
+
 async def test_a_list_can_be_given_one_by_one_in_the_query() -> None:
     async with serving(create_service(NOWHERE, name="notes", api=notes_api())) as client:
         answer = await client.get("/notes?tag=a&tag=b&signedBy=me")

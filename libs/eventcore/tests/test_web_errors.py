@@ -282,6 +282,17 @@ async def test_baggage_that_is_no_text_is_left_out(client: Client) -> None:
     assert answer.startswith(b"HTTP/1.1 404 ")
 
 
+async def test_a_connection_that_a_handler_loses_is_not_the_clients_fault() -> None:
+    api = Api()
+
+    @api.get("/", answers={204: None})
+    async def fail(request: web.Request) -> None:
+        raise ConnectionResetError("somebody else has hung up")
+
+    async with serving(create_service(NOWHERE, name="notes", api=api)) as client:
+        await problem(await client.get("/"), 500)
+
+
 class TestUnavailable:
     """What will pass is answered 503 with `Retry-After`."""
 

@@ -263,8 +263,9 @@ class TestOneLine:
         assert status == 2
         assert line.startswith("OTEL_EXPORTER_OTLP_PROTOCOL: there is no 'smoke' here")
 
-    async def test_an_address_of_a_collector_that_is_none(self, tmp_path: Path, server: Server) -> None:
-        status, line = await self.one_line(tmp_path, REDIS_URL=server.url, OTEL_EXPORTER_OTLP_ENDPOINT="collector")
+    @pytest.mark.parametrize("address", ["collector", "http://[::1", "http://collector:port", "http://a collector"])
+    async def test_an_address_of_a_collector_that_is_none(self, tmp_path: Path, server: Server, address: str) -> None:
+        status, line = await self.one_line(tmp_path, REDIS_URL=server.url, OTEL_EXPORTER_OTLP_ENDPOINT=address)
         assert status == 2
         assert line.startswith("OTEL_EXPORTER_OTLP_ENDPOINT: not an address that begins with http:// or https://")
 

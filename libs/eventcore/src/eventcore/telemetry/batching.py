@@ -34,7 +34,7 @@ class Batching(SpanProcessor):
         self._exporter = exporter
         self._most = _number("OTEL_BSP_MAX_QUEUE_SIZE", 2048)
         # By default a quarter of the queue, as the specification has it: to post costs far more than to add a span.
-        usual = min(self._most // 4, _largest_usual)
+        usual = max(1, min(self._most // 4, _largest_usual))
         self.batch = min(_number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", usual), self._most)
         self._delay = _number("OTEL_BSP_SCHEDULE_DELAY", 5000) / 1000
         self._queue: deque[tuple[int, Any]] = deque()
@@ -57,10 +57,11 @@ class Batching(SpanProcessor):
         """Queue a span of the SDK's, or so many of ours, written together: no more than a `batch`."""
         with self._changing:
             waiting = self._waiting + count
-            if waiting <= self._most:
+            room = self._waiting < self._most  # for one at least: to refuse many that go together would lose them all
+            if room:
                 self._waiting = waiting
                 self._queue.append((count, span))
-        if waiting > self._most:
+        if not room:
             if not self._dropping:
                 self._dropping = True
                 log.warning("spans are dropped: %d wait for the collector", waiting - count)

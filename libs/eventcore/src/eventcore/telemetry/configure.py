@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import threading
 import time
@@ -13,7 +14,7 @@ from functools import cache
 from importlib import import_module
 from random import getrandbits
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from opentelemetry import metrics, trace
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -302,8 +303,18 @@ def _exporter(signal: str, name: str, variable: str) -> Any:
 def _check_address(signal: str) -> None:
     """Only gRPC takes a host and a port alone; over HTTP every export would fail, long after the start."""
     address, variable = _endpoint_and_variable(signal)
-    if address and not (address.startswith(("http://", "https://")) and urlsplit(address).hostname):
+    parts = _split(address)
+    if address and not (parts and parts.scheme in ("http", "https") and parts.hostname):
         raise SettingsError(f"{variable}: not an address that begins with http:// or https://: {address!r}")
+
+
+def _split(address: str) -> SplitResult | None:
+    """An address in its parts; `None` for what can't be one."""
+    try:
+        parts = urlsplit(address)
+        return parts if parts.port != -1 and not re.search(r"\s", address) else None
+    except ValueError:  # from either of the two
+        return None
 
 
 def _session() -> Any:
@@ -335,7 +346,8 @@ def _protocol(signal: str) -> tuple[str, str]:
     """What the variables say, and which; else gRPC for its own port 4317, or the specification's `http/protobuf`."""
     said, variable = _first_set(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
     if not said:
-        return ("grpc" if urlsplit(_endpoint(signal)).netloc.endswith(":4317") else "http/protobuf"), ""
+        parts = _split(_endpoint(signal))
+        return ("grpc" if parts and parts.netloc.endswith(":4317") else "http/protobuf"), ""
     return said, variable
 
 

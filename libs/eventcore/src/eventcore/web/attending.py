@@ -99,12 +99,18 @@ def _attributes(request: web.Request) -> dict[str, Any]:
     }
     optional = {
         "http.request.method_original": request.method if _method(request) == "_OTHER" else None,
-        "server.port": int(port) if host and port.isdecimal() else None,
+        "server.port": int(port) if host and port.isdecimal() and len(port) <= 5 else None,
         "url.query": request.raw_path.partition("?")[2] or None,
         "client.address": request.remote,
         "user_agent.original": request.headers.get("User-Agent"),
     }
-    return attributes | {name: value for name, value in optional.items() if value is not None}
+    attributes |= {name: value for name, value in optional.items() if value is not None}
+    return {name: _utf_8(value) if isinstance(value, str) else value for name, value in attributes.items()}
+
+
+def _utf_8(text: str) -> str:
+    """A text without what stands in headers for bytes that are none."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _name(request: web.Request) -> str:

@@ -7,6 +7,7 @@ from dataclasses import is_dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
+from msgspec import Raw
 from msgspec.json import Encoder
 from pydantic import BaseModel
 from pydantic_core import to_json
@@ -16,7 +17,15 @@ if TYPE_CHECKING:
 
 Content: TypeAlias = "BaseModel | DataclassInstance | Mapping[str, Any]"
 
-_encoded = Encoder().encode
+
+def _model(value: Any) -> Raw:
+    """A model within a dataclass."""
+    if isinstance(value, BaseModel):
+        return Raw(written(value))
+    raise TypeError(f"{type(value).__name__} can't be written as JSON")
+
+
+_encoded = Encoder(enc_hook=_model).encode
 
 
 def written(model: Content) -> bytes:
