@@ -112,7 +112,8 @@ def _flatness(options: argparse.Namespace) -> Iterator[Cell]:
 def _telemetry(count: int) -> Iterator[Cell]:
     for work, name in in_telemetry.items():
         for way in telemetry.ways:
-            yield Cell(name, way, partial(telemetry.measure, way=way, work=work, count=count))
+            # Long enough for a few per cent of it to be more than what a program needs to begin and to end.
+            yield Cell(name, way, partial(telemetry.measure, way=way, work=work, count=count * 3))
 
 
 def _services(options: argparse.Namespace) -> Iterator[Cell]:
