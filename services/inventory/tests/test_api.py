@@ -146,6 +146,7 @@ JSON = {"Content-Type": "application/json"}
         (413, json.dumps({"available": 1, "note": "x" * 256 * 1024}), JSON),
         (422, "[]", JSON),
     ],
+    ids=lambda value: repr(value)[:40],  # a server is started with the id in its environment, which has a limit
 )
 async def test_what_can_not_be_read_is_refused_honestly(
     call: Caller, status: int, data: str, headers: dict[str, str]
