@@ -1,5 +1,7 @@
 """What the tests of eventcore share: its own fixtures, as its users have them, and one server for programs."""
 
+import shutil
+import subprocess
 from collections.abc import Callable
 
 import pytest
@@ -16,6 +18,7 @@ from eventcore.testing.fixtures import (
     start_server,
     store,
 )
+from eventcore.testing.server import TlsFiles
 
 __all__ = [
     "connect",
@@ -36,3 +39,17 @@ def any_server(running_servers: Callable[[Kind], Server]) -> Server:
     with redis.Redis.from_url(server.url) as connected:
         connected.flushall()
     return server
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
+    """A certificate that vouches for itself."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("the openssl command makes the certificate, and is not installed")
+    directory = tmp_path_factory.mktemp("tls")
+    certificate, key = directory / "server.crt", directory / "server.key"
+    request = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "keyUsage=critical,digitalSignature,keyCertSign"]
+    subprocess.run([*request, *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return TlsFiles(certificate=certificate, key=key, ca=certificate)

@@ -101,20 +101,6 @@ def test_a_server_that_does_not_answer_is_one_line(start_server: StartServer, mo
         server.resume()
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
-    """A certificate that vouches for itself."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("the openssl command makes the certificate, and is not installed")
-    directory = tmp_path_factory.mktemp("tls")
-    certificate, key = directory / "server.crt", directory / "server.key"
-    request = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
-    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "keyUsage=critical,digitalSignature,keyCertSign"]
-    subprocess.run([*request, *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    return TlsFiles(certificate=certificate, key=key, ca=certificate)
-
-
 def tls_server(start_server: StartServer, certificate: TlsFiles, **options: str) -> Server:
     try:
         return start_server(tls=certificate, **options)

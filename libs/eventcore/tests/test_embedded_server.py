@@ -236,23 +236,9 @@ def test_a_password_is_asked_for_and_part_of_the_url(kind: Kind) -> None:
             stranger.ping()
 
 
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
-    """A certificate that vouches for itself."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("the openssl command makes the certificate, and is not installed")
-    directory = tmp_path_factory.mktemp("tls")
-    certificate, key = directory / "server.crt", directory / "server.key"
-    request = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
-    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "keyUsage=critical,digitalSignature,keyCertSign"]
-    subprocess.run([*request, *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    return TlsFiles(certificate=certificate, key=key, ca=certificate)
-
-
 @every_kind
-def test_with_tls_the_connection_is_encrypted_and_verified(kind: Kind, tls: TlsFiles) -> None:
-    server = Server(kind=kind, tls=tls, password="secret", append_only=True)
+def test_with_tls_the_connection_is_encrypted_and_verified(kind: Kind, certificate: TlsFiles) -> None:
+    server = Server(kind=kind, tls=certificate, password="secret", append_only=True)
     try:
         server.start()
     except ServerError as error:
@@ -261,13 +247,13 @@ def test_with_tls_the_connection_is_encrypted_and_verified(kind: Kind, tls: TlsF
         pytest.skip(f"this {kind} was built without TLS")
     with server:
         assert server.url == f"rediss://:secret@127.0.0.1:{server.port}/0"
-        with client(server, ssl_ca_certs=str(tls.ca)) as connected:
+        with client(server, ssl_ca_certs=str(certificate.ca)) as connected:
             connected.set("paid", "yes")
         with client(server) as suspicious, pytest.raises(redis.ConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
             suspicious.ping()
         server.kill()
         server.restart()
-        with client(server, ssl_ca_certs=str(tls.ca)) as connected:
+        with client(server, ssl_ca_certs=str(certificate.ca)) as connected:
             assert connected.get("paid") == b"yes"
 
 
