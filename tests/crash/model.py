@@ -102,7 +102,7 @@ class Model:
             return
         match words:
             case ["EVALSHA", sha, count, *keys] if sha == commit_script(allow_oom=True).sha:
-                first = 4 + int(count)  # behind the keys and the group
+                first = 5 + int(count)  # behind the keys, the group and the fields that are looked at
                 self._committed(keys[: int(count)], [bytes(cast("bytes", word)) for word in command[first:]], reply)
             case ["XGROUP", "CREATE", stream, *_]:
                 self.created.add(stream)

@@ -194,15 +194,17 @@ async def test_a_neighbour_that_can_not_be_sent_does_no_harm(store: Store) -> No
     class Odd(Event, type="sample.odd", stream="odd_stream"):
         value: object
 
-    fences = await delivered(store, 4)
-    writes: list[Write] = [GOOD, publish(Odd(value=object())), Hash("a-hash")["x"].set("\ud800"), GOOD]
+    place = Hash("a-hash")
+    odd: list[Write] = [publish(Odd(value=object())), place["x"].set("\ud800"), place["\ud800"].add(1)]
+    writes = [GOOD, *odd, GOOD]
+    fences = await delivered(store, len(writes))
     work = [Work(Transaction(then=[write]), ORIGIN, fence) for write, fence in zip(writes, fences, strict=True)]
-    answers = await store.committer.commit_all(work)
+    first, *others, last = await store.committer.commit_all(work)
 
-    assert [type(answer) for answer in answers[::3]] == [Committed, Committed]
-    assert all(isinstance(answer, ValueError) for answer in answers[1:3])
+    assert first == last == Committed()
+    assert all(isinstance(answer, ValueError) for answer in others)
     assert await store.redis.hget("good", "count") == b"2"
-    assert await pending(store) == 2
+    assert await pending(store) == len(odd)
 
 
 async def test_what_a_neighbour_made_of_a_key_is_seen(store: Store) -> None:
@@ -224,8 +226,8 @@ async def test_a_guard_that_can_not_be_sent_does_no_harm_to_neighbours(store: St
 
 @pytest.fixture
 async def limited(store: Store, connect: Connect) -> AsyncIterator[Store]:
-    """A store whose user may touch some keys only, and not look into what is pending."""
-    rights = ["+@all", "-xpending", "~good", "~a-hash", f"~{STREAM}*"]
+    """A store whose user may touch some keys only, and not look into what is pending or there."""
+    rights = ["+@all", "-xpending", "-exists", "~good", "~a-hash", f"~{STREAM}*"]
     await store.redis.execute_command("ACL", "SETUSER", "limited", "reset", "on", ">secret", *rights)
     yield await connect(
         redis_url=SecretStr(store.settings.redis_url.get_secret_value().replace("//", "//limited:secret@"))
@@ -243,6 +245,13 @@ async def test_a_key_that_is_forbidden_is_forbidden_to_those_alone_who_name_it(s
     assert [type(answer) for answer in answers] == [Committed, ServerError, Committed]
     assert await store.redis.hget("good", "count") == b"2"
     assert await pending(store) == 1
+
+
+async def test_whoever_may_not_ask_what_is_there_commits_all_the_same(store: Store, limited: Store) -> None:
+    for key in ("good", "a-hash"):
+        once = [Transaction(when=[Hash(each)["x"].absent()], then=[GOOD]) for each in (key, "good")]
+        answers = await limited.committer.commit_all([Work(each, ORIGIN) for each in once])
+        assert [type(answer) for answer in answers] == [Committed, Committed]
 
 
 async def test_whoever_may_not_look_what_is_pending_does_not_take_it_for_done(store: Store, limited: Store) -> None:

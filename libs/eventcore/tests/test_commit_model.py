@@ -14,10 +14,10 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from eventcore import Append, Conflict, Hash, SortedSet, Store, Text, Transaction, Write, delete
-from eventcore.commit import Committed, Duplicate, GuardsFailed
+from eventcore.commit import Committed, Duplicate, GuardsFailed, Work
 from eventcore.transaction import AddMember, AddToField, Delete, Expire, Field, Guard, RemoveMember, SetFields, SetText
 
-from .committing import commit, delivered
+from .committing import ORIGIN, commit, delivered
 from .samples import STREAM, pending
 
 HOUR = timedelta(hours=1)
@@ -199,3 +199,17 @@ async def test_the_server_does_what_the_model_does(store: Store, story: list[Tra
             assert isinstance(await commit(store, transaction, fence), Duplicate | Conflict)
             assert await observe(store) == model
     assert await pending(store, STREAM) == unsettled
+
+
+@given(st.lists(transactions, min_size=2, max_size=16))
+@limits(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+async def test_so_it_does_where_all_share_one_call(store: Store, story: list[Transaction]) -> None:
+    await store.redis.flushall()
+    fences = await delivered(store, len(story))
+    model = Model()
+    expected = [model.commit(transaction) for transaction in story]
+    work = [Work(transaction, ORIGIN, fence) for transaction, fence in zip(story, fences, strict=True)]
+    answers = await store.committer.commit_all(work)
+    assert [type(answer) for answer in answers] == expected
+    assert await observe(store) == model
+    assert await pending(store, STREAM) == len(story) - expected.count(Committed)

@@ -20,8 +20,9 @@ from .transaction import Found, Transaction
 
 __all__ = ["Acknowledgement", "Answer", "Committed", "Committer", "Duplicate", "Fence", "GuardsFailed", "Work"]
 
-# Transactions in one call: enough to share what a call costs, few enough that nobody waits for long until it is over.
-_most_in_a_call = 16
+# Transactions in one call: enough to share what a call costs and what they look at, few enough that nobody waits long
+# until it is over.
+_most_in_a_call = 32
 
 
 class Committed(Struct, frozen=True, gc=False):
@@ -117,7 +118,7 @@ class Committer:
         return replies + answers[len(calls) :]
 
     def _call(self, batch: _Batch) -> Call:
-        return Call(self._unfenced if batch.fence is None else self._fenced, batch.keys.names, batch.arguments)
+        return Call(self._unfenced if batch.fence is None else self._fenced, batch.keys.names, batch.arguments())
 
 
 class _Batch:
@@ -130,7 +131,7 @@ class _Batch:
         self.fence = fence
         self.keys = Keys(prefix)
         self.places: list[int] = []
-        self.arguments: list[str | bytes] = ["" if fence is None else fence.group]
+        self._transactions: list[bytes] = []
         if fence is not None:
             self.keys.number(fence.stream)  # the script expects it to be the first
 
@@ -143,10 +144,15 @@ class _Batch:
             return fence is mine
         return fence.stream == mine.stream and fence.group == mine.group
 
-    def add(self, place: int, argument: bytes) -> None:
+    def add(self, place: int, transaction: bytes) -> None:
         """Let it be committed after those that are there."""
         self.places.append(place)
-        self.arguments.append(argument)
+        self._transactions.append(transaction)
+
+    def arguments(self) -> list[str | bytes]:
+        """What the script is given beside the keys."""
+        group = "" if self.fence is None else self.fence.group
+        return [group, self.keys.looked_at(), *self._transactions]
 
     def replies(self, answer: Reply) -> Iterable[tuple[int, Reply]]:
         """What the answer to the call means for each, with its place."""

@@ -58,13 +58,15 @@ class Work(Struct):
 
 
 class Keys:
-    """The keys of a call. Transactions name them by number."""
+    """The keys of a call, and the fields of hashes that it looks at. Transactions name both by number."""
 
-    __slots__ = ("_numbers", "_prefix", "names")
+    __slots__ = ("_fields", "_new", "_numbers", "_prefix", "names")
 
     def __init__(self, prefix: str = "") -> None:
         self._prefix = prefix
         self._numbers: dict[str, int] = {}
+        self._fields: dict[int, Fields] = {}
+        self._new: list[int] = []
         self.names: list[bytes] = []
 
     def number(self, key: str) -> int:
@@ -74,6 +76,26 @@ class Keys:
             self.names.append((self._prefix + key).encode())
             number = self._numbers[key] = len(self.names)
         return number
+
+    def fields(self, number: int) -> Fields:
+        """The fields that are looked at in the hash of this number."""
+        fields = self._fields.get(number)
+        if fields is None:
+            fields = self._fields[number] = {}
+        return fields
+
+    def expect_new(self, number: int) -> None:
+        """Say that the hash of this number is most likely not there yet."""
+        self._new.append(number)
+
+    def looked_at(self) -> bytes:
+        """What the script is told of fields, once all transactions were compiled."""
+        fields = {number: list(map(_text, names)) for number, names in self._fields.items() if names}
+        return _packed((fields, self._new))
+
+
+Fields = dict[str | bytes, int]
+"""Names, those that are no text as bytes, with their numbers: from 1, in the order in which they are first named."""
 
 
 def compile_transaction(work: Work, keys: Keys, cap: int | None = None) -> bytes:
@@ -108,63 +130,81 @@ def _text(value: object) -> str | Raw:
     raise TypeError(f"{value!r} can't be written: it is neither text nor a number")
 
 
-class _HashPlan:
-    """All that a transaction does with one hash, so that it is read once and written once.
+def _field(name: object) -> str | bytes:
+    """The name of a field, the same for the same field."""
+    if isinstance(name, bytes):
+        try:
+            return name.decode()
+        except UnicodeDecodeError:
+            return name
+    text = _text(name)
+    return text if isinstance(text, str) else bytes(text)
 
-    `names` are the fields that are read, `rules` operator, operand and amount to add for each of them; `values` are
-    fields and what to put into them.
+
+class _HashPlan:
+    """All that a transaction does with one hash.
+
+    `rules` are the numbers of the fields that are looked at, with operator, operand and amount to add for each;
+    `values` are fields and what to put into them.
     """
 
-    __slots__ = ("_amounts", "names", "rules", "values")
+    __slots__ = ("_amounts", "_fields", "number", "rules", "values")
 
-    def __init__(self) -> None:
-        self.names: list[str | Raw] = []
+    def __init__(self, number: int, fields: Fields) -> None:
+        self.number = number
         self.rules: list[Any] = []
         self.values: list[str | Raw] = []
-        self._amounts: dict[str, int] = {}  # where in `rules` the amount of a field stands
+        self._fields = fields
+        self._amounts: dict[int, int] = {}  # where in `rules` the amount of a field stands
 
-    def guard(self, name: str, guard: Guard) -> None:
+    def guard(self, name: str | bytes, guard: Guard) -> None:
         operand: str | Raw = guard.operand
-        self._amounts.setdefault(name, len(self.rules) + 2)
-        if name.__class__ is str and operand.__class__ is str:  # as nearly always: a look costs less than a call
-            self.names.append(name)
-        else:
-            self.names.append(_text(name))
-            operand = _text(operand)
-        self.rules += (guard.operator, operand, False)
+        if name.__class__ is not str or operand.__class__ is not str:  # hardly ever: a look costs less than a call
+            name, operand = _field(name), _text(operand)
+        field = self._fields.get(name) or self._number(name)
+        self._amounts.setdefault(field, len(self.rules) + 3)
+        self.rules += (field, guard.operator, operand, False)
 
-    def add(self, name: str, amount: int) -> int:
+    def add(self, name: str | bytes, amount: int) -> int:
         """What is going to be added to this field in all."""
-        place = self._amounts.get(name)
+        if name.__class__ is not str:
+            name = _field(name)
+        field = self._fields.get(name) or self._number(name)
+        place = self._amounts.get(field)
         if place is None:
-            place = self._amounts[name] = len(self.rules) + 2
-            self.names.append(_text(name))
-            self.rules += (False, False, False)
+            place = self._amounts[field] = len(self.rules) + 3
+            self.rules += (field, False, False, False)
         total: int = self.rules[place] + amount
         self.rules[place] = total
         return total
 
+    def _number(self, name: str | bytes) -> int:
+        if isinstance(name, str):
+            name.encode()  # raises now, for this transaction alone, what would else be raised for the call
+        number = self._fields[name] = len(self._fields) + 1
+        return number
+
     def check(self, key: str) -> None:
         """Raise `TypeError` where a field is added to and set."""
         for name in self.values[::2]:
-            place = self._amounts.get(name) if isinstance(name, str) else None
+            place = self._amounts.get(self._fields.get(name, 0)) if isinstance(name, str) else None
             if place is not None and self.rules[place] is not False:
                 raise TypeError(f"{name!r} of {key} can't be set and added to in one transaction")
 
     def is_written(self) -> bool:
-        return bool(self.values) or any(amount is not False for amount in self.rules[2::3])
+        return bool(self.values) or any(amount is not False for amount in self.rules[3::4])
 
 
 class _Plan:
     """A transaction on its way to becoming an argument: sorted by key, as the script wants it."""
 
     __slots__ = (
-        "_cap", "_deleted", "_hashes", "_kinds", "_number", "_origin", "_sets", "_streams", "_texts", "_writes",
-        "_written", "published", "spans",
+        "_cap", "_deleted", "_hashes", "_keys", "_kinds", "_number", "_origin", "_sets", "_streams", "_texts",
+        "_writes", "_written", "published", "spans",
     )  # fmt: skip
 
     def __init__(self, origin: Origin, keys: Keys, cap: int | Literal[False]) -> None:
-        self._origin, self._number, self._cap = origin, keys.number, cap
+        self._origin, self._keys, self._number, self._cap = origin, keys, keys.number, cap
         self._kinds: dict[str, str] = {}
         self._hashes: dict[str, _HashPlan] = {}
         self._streams: dict[int, int | Literal[False]] = {}
@@ -185,13 +225,17 @@ class _Plan:
         plan = self._hashes.get(key)
         if plan is None:
             self._expect("hash", key)
-            plan = self._hashes[key] = _HashPlan()
+            number = self._number(key)
+            plan = self._hashes[key] = _HashPlan(number, self._keys.fields(number))
         return plan
 
     def guard(self, guard: Guard) -> None:
         place = guard.place
         if isinstance(place, Field):
-            self._hash(place.key).guard(place.name, guard)
+            plan = self._hash(place.key)
+            if guard.operator == "absent" and not plan.rules:
+                self._keys.expect_new(plan.number)
+            plan.guard(place.name, guard)
         else:
             self._expect("string", place.key)
             self._texts += (self._number(place.key), guard.operator, _text(guard.operand))
@@ -273,7 +317,7 @@ class _Plan:
             plan.check(key)
             if key in self._deleted and plan.is_written():
                 raise TypeError(f"{key} can't be written to and deleted in one transaction")
-            message += (self._number(key), len(plan.names), *plan.names, *plan.rules, len(plan.values), *plan.values)
+            message += (plan.number, len(plan.rules) // 4, *plan.rules, len(plan.values), *plan.values)
         message.append(len(self._texts) // 3)
         message += self._texts
         message.append(len(self._sets))

@@ -2,108 +2,203 @@
 -- guards, fence, writes, in this order, so that whatever can fail fails before anything is written (Redis does not roll
 -- a script back).
 --
--- ARGV[1] is the consumer group whose deliveries of the stream KEYS[1] are settled ('' if none are), each further
--- argument a transaction: a flat list in MessagePack, made by `compiling.py`, which names keys by their number in KEYS.
--- Lua reads a list in C, many times faster than as many arguments. What one command takes stands side by side in it,
--- so that it goes to the command without a table in between.
+-- ARGV[1] is the consumer group whose deliveries of the stream KEYS[1] are settled ('' if none are). ARGV[2] tells which
+-- fields of which hashes the call looks at, and which hashes are expected not to be there yet. Each further argument is
+-- a transaction. All are MessagePack, made by `compiling.py`, and name keys by their number in KEYS, fields by their
+-- number in their hash. A transaction is a flat list: what one command takes stands side by side in it, so that it goes
+-- to the command without a table in between.
+--
+-- Every command costs, beside its work, as much as a hundred steps of Lua. So what many transactions look at is read
+-- once, for all of them, and what they add to it is written once, before anything else could see the difference.
 --
 -- Answers with one of these for each: "ok" where a delivery was settled, whose consumer asks for no more
 --       | {"ok", entry ids of what was appended …} | {"guards", value or false for each guarded place …}
 --       | {"duplicate"} | {"full", key} | {"conflict", key, field, value} | an error
 
 local KEYS = KEYS -- a global is looked up anew each time
-local call, find, unpack = redis.call, string.find, unpack
+local call, type, unpack = redis.call, type, unpack
+local byte, find, format, unpack_limit = string.byte, string.find, string.format, cmsgpack.unpack_limit
 local LARGEST = 9007199254740991 -- 2^53 - 1: beyond it Lua's numbers lose integers
 local CHUNK = 1000               -- arguments that `unpack` can surely put on Lua's stack
 local SOURCE, GROUP = KEYS[1], ARGV[1]
+local FIELDS, NEW = unpack(cmsgpack.unpack(ARGV[2]))
 
-local lengths = {} -- of streams, as far as they are known
+-- What is known of keys, by number: of which kind they are, and, by kind, the lengths of streams, what the fields of
+-- hashes hold (numbers where something was added), and which of these are still to be written.
+local kinds, lengths, values, changed = {}, {}, {}, {}
+local numbers = {} -- of fields, by name, where they are needed
+local NOTHING = {} -- the values of a hash that is not there: whoever changes them makes a table for it
+local SIZE_OF = {hash = 'HLEN', ['sorted set'] = 'ZCARD', stream = 'XLEN'}
 
-local function length_of(stream)
-  local length = lengths[stream] or call('XLEN', stream)
-  lengths[stream] = length
-  return length
+local function as_text(value)
+  return type(value) == 'number' and format('%.0f', value) or value
+end
+
+local function write_fields(number, from, first, last)
+  for start = first, last, CHUNK do
+    call('HSET', KEYS[number], unpack(from, start, math.min(start + CHUNK - 1, last)))
+  end
+end
+
+-- Before anything that must find, or come after, what was added.
+local function write_additions(number)
+  local additions = changed[number]
+  if not additions then return end
+  local names, held, fields, n = FIELDS[number], values[number], {}, 0
+  for index in pairs(additions) do
+    fields[n + 1], fields[n + 2] = names[index], held[index]
+    n = n + 2
+  end
+  write_fields(number, fields, 1, n)
+  changed[number] = nil
+end
+
+-- Before anything is done to a key that what is known of it does not follow.
+local function forget(number)
+  write_additions(number)
+  kinds[number], lengths[number], values[number] = nil, nil, nil
+end
+
+-- Raises WRONGTYPE now rather than half-way.
+local function look_at(number, kind)
+  if kinds[number] == kind then return end
+  forget(number)
+  lengths[number] = call(SIZE_OF[kind], KEYS[number])
+  kinds[number] = kind
+end
+
+local function look_at_fields(number)
+  forget(number)
+  local names, held = FIELDS[number], nil
+  for start = 1, #names, CHUNK do
+    local part = call('HMGET', KEYS[number], unpack(names, start, math.min(start + CHUNK - 1, #names)))
+    if held then
+      for i = 1, #part do held[#held + 1] = part[i] end
+    else
+      held = part
+    end
+  end
+  kinds[number], values[number] = 'hash', held
+  return held
+end
+
+-- One look at all that should be new saves one at each.
+local function look_at_new(numbers)
+  local keys = {}
+  for i = 1, #numbers do keys[i] = KEYS[numbers[i]] end
+  if #keys > 1 and #keys < CHUNK and redis.pcall('EXISTS', unpack(keys)) == 0 then
+    for i = 1, #numbers do kinds[numbers[i]], values[numbers[i]] = 'hash', NOTHING end
+  end
+end
+
+local function add(number, index, sum)
+  if values[number] == NOTHING then values[number] = {} end
+  values[number][index] = sum
+  local additions = changed[number]
+  if additions then
+    additions[index] = true
+  else
+    changed[number] = {[index] = true}
+  end
+end
+
+-- Puts values into a hash of which the transaction itself looks at so many fields. If others look at more, then to know
+-- what they will find is cheaper than to look again.
+local function set_fields(number, list, first, last, reads)
+  local names = FIELDS[number]
+  if not values[number] or reads >= #names then
+    forget(number)
+    write_fields(number, list, first, last)
+    return
+  end
+  write_additions(number)
+  write_fields(number, list, first, last)
+  if values[number] == NOTHING then values[number] = {} end
+  if not numbers[number] then
+    numbers[number] = {}
+    for index = 1, #names do numbers[number][names[index]] = index end
+  end
+  local held, indexes = values[number], numbers[number]
+  for i = first, last, 2 do
+    local index = indexes[list[i]]
+    if index then held[index] = list[i + 1] end
+  end
 end
 
 local function holds(operator, operand, value, number)
   if operator == 'at_least' then return number and number >= operand + 0 end
   if operator == 'absent' then return not value end
   if operator == 'present' then return value and true end
-  return value == operand -- equals
+  return as_text(value) == operand -- equals
 end
 
 local function integer(value)
+  if type(value) == 'number' then return value end
   local number = find(value, '^-?%d+$') and value + 0
   return number and number >= -LARGEST and number <= LARGEST and number
 end
 
-local function read_fields(key, from, first, last)
-  if last - first < CHUNK then return call('HMGET', key, unpack(from, first, last)) end
-  local values = {}
-  for start = first, last, CHUNK do
-    local part = call('HMGET', key, unpack(from, start, math.min(start + CHUNK - 1, last)))
-    for i = 1, #part do values[#values + 1] = part[i] end
-  end
-  return values
+-- The items of a transaction, from 2 on. A table that is made for all of them at once takes half of the time of one that
+-- grows.
+local MOST = 4000 -- that Lua's stack surely takes
+local function items_of(message)
+  local header = byte(message)
+  local list = {unpack_limit(message, MOST, header == 0xdc and 3 or header == 0xdd and 5 or 1)}
+  if list[1] == -1 then return list end -- nothing is left
+  list = cmsgpack.unpack(message)
+  table.insert(list, 1, -1)
+  return list
 end
 
-local function write_fields(key, from, first, last)
-  for start = first, last, CHUNK do
-    call('HSET', key, unpack(from, start, math.min(start + CHUNK - 1, last)))
-  end
-  lengths[key] = nil -- it is no stream
-end
+-- What guarded places hold, what fields are going to hold, and what is going to be put into hashes: made once, because
+-- that costs as much as filling them, and valid as far as a transaction has filled them.
+local found, sums, hashes = {}, {}, {}
 
 local function commit(message)
-  local list = cmsgpack.unpack(message)
+  local list = items_of(message)
   -- 1. Guards, and the types of everything that is going to be written.
-  local found, places, failed, hashes = {'guards'}, 1, false, {}
-  local entry, at = list[1], 2 -- `at`: what is next in the list
+  local places, failed, n, h = 0, false, 0, 0
+  local entry, at = list[2], 3 -- `at`: what is next in the list
 
   for _ = 1, list[at] do -- hashes: what is read of each, and what is going to be written to it
-    local key, reads = KEYS[list[at + 1]], list[at + 2]
-    local name, rule = at + 3, at + 3 + reads -- names; then operator, operand and amount to add, for each of them
-    at = rule + 3 * reads
-    local updates, n = nil, 0
-    if reads == 0 then
-      call('HLEN', key) -- raises WRONGTYPE now rather than half-way
-    else
-      local values = read_fields(key, list, name, rule - 1)
-      for i = 1, reads do
-        local operator, amount, value = list[rule], list[rule + 2], values[i]
-        local number = false
-        if value and (amount or operator == 'at_least') then
-          number = integer(value)
-          if not number then return {'conflict', key, list[name], value} end
-        end
-        if operator then
-          places = places + 1
-          found[places] = value
-          if not holds(operator, list[rule + 1], value, number) then failed = true end
-        end
-        if amount then
-          local sum = (number or 0) + amount
-          if sum < -LARGEST or sum > LARGEST then return {'conflict', key, list[name], value or ''} end
-          updates = updates or {}
-          updates[n + 1], updates[n + 2] = list[name], sum
-          n = n + 2
-        end
-        name, rule = name + 1, rule + 3
+    local number, reads = list[at + 1], list[at + 2]
+    at = at + 3
+    local held = reads > 0 and (values[number] or look_at_fields(number)) or look_at(number, 'hash')
+    for _ = 1, reads do -- field, operator, operand, and amount to add
+      local index, operator, amount = list[at], list[at + 1], list[at + 3]
+      local value, whole = held[index], false
+      if value and (amount or operator == 'at_least') then
+        whole = integer(value)
+        if not whole then return {'conflict', KEYS[number], FIELDS[number][index], value} end
       end
+      if operator then
+        places = places + 1
+        found[places] = value or false
+        if not holds(operator, list[at + 2], value, whole) then failed = true end
+      end
+      if amount then
+        local sum = (whole or 0) + amount
+        if sum < -LARGEST or sum > LARGEST then
+          return {'conflict', KEYS[number], FIELDS[number][index], as_text(value or '')}
+        end
+        sums[n + 1], sums[n + 2], sums[n + 3] = number, index, sum
+        n = n + 3
+      end
+      at = at + 4
     end
-    local values = list[at]
-    if updates then
-      for i = 1, values do updates[n + i] = list[at + i] end
-      hashes[#hashes + 1] = {key, updates, 1, n + values}
-    elseif values > 0 then
-      hashes[#hashes + 1] = {key, list, at + 1, at + values}
+    local count = list[at]
+    if count > 0 then
+      hashes[h + 1], hashes[h + 2], hashes[h + 3], hashes[h + 4] = number, at + 1, at + count, reads
+      h = h + 4
     end
-    at = at + values
+    at = at + count
   end
   at = at + 1
 
   for _ = 1, list[at] do -- strings
-    local operator, value = list[at + 2], call('GET', KEYS[list[at + 1]])
+    local number, operator = list[at + 1], list[at + 2]
+    if kinds[number] then forget(number) end
+    local value = call('GET', KEYS[number])
     if operator then
       places = places + 1
       found[places] = value
@@ -115,15 +210,15 @@ local function commit(message)
 
   for _ = 1, list[at] do -- sorted sets
     at = at + 1
-    call('ZCARD', KEYS[list[at]])
+    look_at(list[at], 'sorted set')
   end
   at = at + 1
 
   local full = false
   for _ = 1, list[at] do -- streams, with their hard caps
-    local key, cap = KEYS[list[at + 1]], list[at + 2]
-    local length = length_of(key)
-    if cap and length >= cap then full = key end
+    local number, cap = list[at + 1], list[at + 2]
+    look_at(number, 'stream')
+    if cap and lengths[number] >= cap then full = KEYS[number] end
     at = at + 2
   end
   at = at + 1
@@ -134,7 +229,11 @@ local function commit(message)
     if held.err and not find(held.err, '^NOGROUP') then return held end
     if #held == 0 then return {'duplicate'} end
   end
-  if failed then return found end
+  if failed then
+    local answer = {'guards'}
+    for i = 1, places do answer[i + 1] = as_text(found[i]) end
+    return answer
+  end
   if full then return {'full', full} end
 
   -- 2. Fence: whoever acknowledges first has committed this delivery; everybody else writes nothing.
@@ -143,25 +242,28 @@ local function commit(message)
   end
 
   -- 3. Writes.
-  for i = 1, #hashes do
-    local hash = hashes[i]
-    write_fields(hash[1], hash[2], hash[3], hash[4])
-  end
+  for i = 1, n, 3 do add(sums[i], sums[i + 1], sums[i + 2]) end
+  for i = 1, h, 4 do set_fields(hashes[i], list, hashes[i + 1], hashes[i + 2], hashes[i + 3]) end
 
-  local appended = {'ok'}
+  local appended = not entry and {'ok'}
   for _ = 1, list[at] do
-    local write, key, values = list[at + 1], KEYS[list[at + 2]], list[at + 3]
-    local first, last = at + 4, at + 3 + values
+    local write, number, count = list[at + 1], list[at + 2], list[at + 3]
+    local first, last = at + 4, at + 3 + count
     if write == 'XADD' then
-      appended[#appended + 1] = call('XADD', key, unpack(list, first, last))
-      lengths[key] = list[first] == '*' and lengths[key] and lengths[key] + 1 or nil -- else it may have been trimmed
+      local id = call('XADD', KEYS[number], unpack(list, first, last))
+      if appended then appended[#appended + 1] = id end
+      if list[first] == '*' and lengths[number] then
+        lengths[number] = lengths[number] + 1
+      else
+        forget(number) -- it may have been trimmed
+      end
     else
-      call(write, key, unpack(list, first, last))
-      lengths[key] = nil -- it may have been deleted
+      if write == 'SET' or write == 'DEL' then forget(number) else write_additions(number) end
+      call(write, KEYS[number], unpack(list, first, last))
     end
     at = last
   end
-  return entry and 'ok' or appended
+  return appended or 'ok'
 end
 
 local function failure(reason)
@@ -170,9 +272,11 @@ local function failure(reason)
   return {err = find(message, '^%u+ ') and message or 'ERR ' .. message}
 end
 
+look_at_new(NEW)
 local answers = {}
-for i = 2, #ARGV do
+for i = 3, #ARGV do
   local sound, answer = pcall(commit, ARGV[i])
-  answers[i - 1] = sound and answer or failure(answer)
+  answers[i - 2] = sound and answer or failure(answer)
 end
+for number in pairs(changed) do write_additions(number) end
 return answers
