@@ -9,7 +9,6 @@ import pytest
 
 from eventcore import (
     Append,
-    Conflict,
     Hash,
     Origin,
     SortedSet,
@@ -226,81 +225,6 @@ async def test_a_fence_holds_for_its_own_group_only(held: Store) -> None:
         Committed,
     )
     assert await held.redis.hget("thing", "count") == b"7"
-
-
-async def test_of_many_that_share_a_call_each_has_its_own_outcome(held: Store) -> None:
-    fences = await delivered(held, 40)
-    await held.redis.set("thing:text", "no hash")
-    done = Transaction(when=[THING["count"] >= 1], then=[THING["count"].add(-1), publish(Shipped(order_id="7"))])
-    odd = Transaction(then=[INDEX.add("odd"), Hash("thing:text")["x"].set("y")])
-    work = [Work(done if number % 4 else odd, ORIGIN, fence) for number, fence in enumerate(fences)]
-    await held.committer.load_script()
-    await held.redis.config_resetstat()
-    answers = await held.committer.commit_all([*work, *work])
-
-    assert (await held.redis.info("commandstats"))["cmdstat_evalsha"]["calls"] == 3  # of 32 at most
-    kinds = [type(answer) for answer in answers]
-    assert kinds[:40:4] == kinds[40::4] == [Conflict] * 10
-    assert [kind for kind in kinds[:40] if kind is not Conflict] == [Committed] * 5 + [GuardsFailed] * 25
-    assert [kind for kind in kinds[40:] if kind is not Conflict] == [Duplicate] * 5 + [GuardsFailed] * 25
-    assert await held.redis.hget("thing", "count") == b"0"
-    assert await held.redis.xlen("shipments_stream") == 5
-    assert not await held.redis.exists("index")
-    assert await pending(held) == 35
-
-
-async def test_those_that_share_a_call_see_what_the_ones_before_have_written(held: Store) -> None:
-    writes: list[list[Write]] = [[THING["count"].set(7)], [delete("thing")], [INDEX.add("x")], [THING["count"].add(1)]]
-    guards = [[THING["count"].equals("5")], [THING["count"].equals("7")], [THING["count"].absent()], []]
-    work = [Work(Transaction(when, then), ORIGIN) for when, then in zip(guards, writes, strict=True)]
-    assert {type(answer) for answer in await held.committer.commit_all(work)} == {Committed}
-    assert await held.redis.hgetall("thing") == {b"count": b"1"}
-
-
-async def test_a_hash_that_many_look_at_is_read_and_written_once_for_all_of_them(held: Store) -> None:
-    fields = [THING[str(number)] for number in range(10)]
-    left = THING["count"]
-    take = [Transaction([field.absent(), left >= 1], [field.add(1), left.add(-1)]) for field in fields]
-    await held.committer.load_script()
-    await held.redis.config_resetstat()
-    answers = await held.committer.commit_all([Work(each, ORIGIN) for each in take])
-
-    calls = {name: about["calls"] for name, about in (await held.redis.info("commandstats")).items()}
-    assert (calls["cmdstat_hmget"], calls["cmdstat_hset"]) == (1, 1)
-    assert [type(answer) for answer in answers] == [Committed] * 5 + [GuardsFailed] * 5
-    assert [answer.found[left] for answer in answers[5:] if isinstance(answer, GuardsFailed)] == ["0"] * 5
-    assert await held.redis.hmget("thing", "count", "4", "5") == [b"0", b"1", None]
-
-
-async def test_a_hash_that_each_writes_to_is_read_once_all_the_same(held: Store) -> None:
-    once = [Transaction([THING[name].absent()], [THING[name].set(name)]) for name in "abcabc"]
-    await held.committer.load_script()
-    await held.redis.config_resetstat()
-    answers = await held.committer.commit_all([Work(each, ORIGIN) for each in once])
-
-    assert [type(answer) for answer in answers] == [Committed] * 3 + [GuardsFailed] * 3
-    calls = {name: about["calls"] for name, about in (await held.redis.info("commandstats")).items()}
-    assert (calls["cmdstat_hmget"], calls["cmdstat_hset"]) == (1, 3)
-
-
-async def test_hashes_that_should_be_new_are_looked_at_together(held: Store) -> None:
-    for again in (False, True):
-        await held.committer.load_script()
-        await held.redis.config_resetstat()
-        once = [Transaction([Hash(f"thing:{n}")["a"].absent()], [Hash(f"thing:{n}")["a"].set(n)]) for n in range(10)]
-        answers = await held.committer.commit_all([Work(each, ORIGIN) for each in once])
-        calls = {name: about["calls"] for name, about in (await held.redis.info("commandstats")).items()}
-        assert calls["cmdstat_exists"] == 1
-        assert calls.get("cmdstat_hmget", 0) == (10 if again else 0)
-        assert {type(answer) for answer in answers} == {GuardsFailed if again else Committed}
-
-
-async def test_deliveries_and_what_settles_none_are_committed_together(held: Store) -> None:
-    fences = await delivered(held, 2)
-    add = Transaction(then=[THING["count"].add(1)])
-    work = [Work(add, ORIGIN, fences[0]), Work(add, ORIGIN), Work(add, ORIGIN, fences[1])]
-    assert {type(answer) for answer in await held.committer.commit_all(work)} == {Committed}
-    assert await held.redis.hget("thing", "count") == b"8"
 
 
 async def test_values_that_are_no_text_stand_as_redis_writes_them(held: Store) -> None:

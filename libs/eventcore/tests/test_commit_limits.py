@@ -13,6 +13,7 @@ from eventcore.commit import Committed, GuardsFailed
 from eventcore.envelope import largest_event
 from eventcore.testing import running, until
 from eventcore.testing.fixtures import Connect, StartServer
+from eventcore.transaction import Guard
 
 from .committing import commit, delivered, picture
 from .samples import Ordered, pending, publish_orders, router_for
@@ -60,10 +61,13 @@ async def test_one_failing_guard_among_ten_thousand_is_found(store: Store) -> No
 
 
 async def test_ten_thousand_keys_in_one_transaction(store: Store) -> None:
+    guards: list[Guard] = []
     writes: list[Write] = [publish(Ordered(order_id="7"))]
     for n in range(10_000):
-        writes += [Hash(f"wide:{n}")["x"].set(n), Hash(f"wide:{n}").expire(timedelta(hours=1))]
-    assert isinstance(await commit(store, Transaction(then=writes)), Committed)
+        place = Hash(f"wide:{n}")
+        guards.append(place["x"].absent())
+        writes += [place["x"].set(n), place.expire(timedelta(hours=1))]
+    assert isinstance(await commit(store, Transaction(guards, writes)), Committed)
     assert await store.redis.hget("wide:9999", "x") == b"9999"
 
 

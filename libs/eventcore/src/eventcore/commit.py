@@ -178,15 +178,12 @@ def _measure(
     sent: list[str] = []
     spans: list[RecordedSpan] = []
     for piece, answer in zip(work, answers, strict=False):
-        if not piece.streams or isinstance(answer, Duplicate | GuardsFailed):  # then nothing was sent
-            continue
-        error = answer if isinstance(answer, Exception) else None
-        if error is None:
+        if isinstance(answer, Committed):
             sent += piece.streams
             spans += piece.spans
-        else:
-            measure(piece.streams, seconds, error)
-            end_spans(piece.spans, error)
+        elif isinstance(answer, Exception) and piece.streams:
+            measure(piece.streams, seconds, answer)
+            end_spans(piece.spans, answer)
     end_spans(spans)
     measure(sent, seconds)
 
@@ -198,7 +195,7 @@ def _answer(reply: Reply, transaction: Transaction) -> Answer:
         return reply
     match reply[0]:
         case b"ok":
-            return Committed(tuple([entry.decode() for entry in reply[1:]]))
+            return Committed(tuple(map(bytes.decode, reply[1:])))
         case b"duplicate":
             return Duplicate()
         case b"guards":

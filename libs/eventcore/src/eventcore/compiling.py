@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import lru_cache
 from itertools import chain
 from math import isnan
 from typing import Any, Literal
@@ -141,92 +142,96 @@ def _field(name: object) -> str | bytes:
     return text if isinstance(text, str) else bytes(text)
 
 
-class _HashPlan:
+class _HashPlan(Struct):
     """All that a transaction does with one hash.
 
     `rules` are the numbers of the fields that are looked at, with operator, operand and amount to add for each;
     `values` are fields and what to put into them.
     """
 
-    __slots__ = ("_amounts", "_fields", "number", "rules", "values")
-
-    def __init__(self, number: int, fields: Fields) -> None:
-        self.number = number
-        self.rules: list[Any] = []
-        self.values: list[str | Raw] = []
-        self._fields = fields
-        self._amounts: dict[int, int] = {}  # where in `rules` the amount of a field stands
+    number: int
+    fields: Fields
+    rules: list[Any] = []
+    values: list[str | Raw] = []
+    amounts: dict[int, int] = {}
+    """Where in `rules` the amount of a field stands."""
+    adds: bool = False
 
     def guard(self, name: str | bytes, guard: Guard) -> None:
         operand: str | Raw = guard.operand
         if name.__class__ is not str or operand.__class__ is not str:  # hardly ever: a look costs less than a call
             name, operand = _field(name), _text(operand)
-        field = self._fields.get(name) or self._number(name)
-        self._amounts.setdefault(field, len(self.rules) + 3)
+        field = self.fields.get(name) or self._number(name)
+        self.amounts.setdefault(field, len(self.rules) + 3)
         self.rules += (field, guard.operator, operand, False)
 
     def add(self, name: str | bytes, amount: int) -> int:
         """What is going to be added to this field in all."""
         if name.__class__ is not str:
             name = _field(name)
-        field = self._fields.get(name) or self._number(name)
-        place = self._amounts.get(field)
+        field = self.fields.get(name) or self._number(name)
+        place = self.amounts.get(field)
         if place is None:
-            place = self._amounts[field] = len(self.rules) + 3
+            place = self.amounts[field] = len(self.rules) + 3
             self.rules += (field, False, False, False)
         total: int = self.rules[place] + amount
         self.rules[place] = total
+        self.adds = True
         return total
 
     def _number(self, name: str | bytes) -> int:
         if isinstance(name, str):
             name.encode()  # raises now, for this transaction alone, what would else be raised for the call
-        number = self._fields[name] = len(self._fields) + 1
+        number = self.fields[name] = len(self.fields) + 1
         return number
 
-    def check(self, key: str) -> None:
-        """Raise `TypeError` where a field is added to and set."""
-        for name in self.values[::2]:
-            place = self._amounts.get(self._fields.get(name, 0)) if isinstance(name, str) else None
+    def put(self, fields: Sequence[tuple[str, str]]) -> None:
+        flat: list[Any] = list(chain.from_iterable(fields))
+        if not _only_text.issuperset(map(type, flat)):
+            flat = list(map(_text, flat))
+        self.values += flat
+
+    def check(self, key: str, deleted: bool) -> None:
+        """Raise `TypeError` for writes that the script would make in another order."""
+        if deleted and (self.values or self.adds):
+            raise TypeError(f"{key} can't be written to and deleted in one transaction")
+        for name in self.values[::2] if self.adds else ():
+            place = self.amounts.get(self.fields.get(name, 0)) if isinstance(name, str) else None
             if place is not None and self.rules[place] is not False:
                 raise TypeError(f"{name!r} of {key} can't be set and added to in one transaction")
 
-    def is_written(self) -> bool:
-        return bool(self.values) or any(amount is not False for amount in self.rules[3::4])
+
+_only_text = frozenset({str})
 
 
-class _Plan:
+class _Plan(Struct):
     """A transaction on its way to becoming an argument: sorted by key, as the script wants it."""
 
-    __slots__ = (
-        "_cap", "_deleted", "_hashes", "_keys", "_kinds", "_number", "_origin", "_sets", "_streams", "_texts",
-        "_writes", "_written", "published", "spans",
-    )  # fmt: skip
+    origin: Origin
+    keys: Keys
+    cap: int | Literal[False]
+    published: list[str] = []
+    spans: list[telemetry.RecordedSpan] = []
+    _kinds: dict[str, str] = {}
+    _hashes: dict[str, _HashPlan] = {}
+    _texts: list[object] = []
+    _sets: dict[int, None] = {}
+    _streams: dict[int, int | Literal[False]] = {}
+    _writes: list[object] = []
+    _written: int = 0
+    _deleted: set[str] = set()
 
-    def __init__(self, origin: Origin, keys: Keys, cap: int | Literal[False]) -> None:
-        self._origin, self._keys, self._number, self._cap = origin, keys, keys.number, cap
-        self._kinds: dict[str, str] = {}
-        self._hashes: dict[str, _HashPlan] = {}
-        self._streams: dict[int, int | Literal[False]] = {}
-        self._writes: list[object] = []
-        self._written = 0
-        self._texts: list[object] = []
-        self._sets: dict[int, None] = {}
-        self._deleted: set[str] = set()
-        self.published: list[str] = []
-        self.spans: list[telemetry.RecordedSpan] = []
-
-    def _expect(self, kind: str, key: str) -> None:
-        """Note what a key holds. The script would fail half-way over two kinds of things under one key."""
+    def _use(self, key: str, kind: str) -> int:
+        """The number of a key that holds such a thing: the script would fail half-way over two kinds under one key."""
         if self._kinds.setdefault(key, kind) != kind:
             raise TypeError(f"{key} can't be a {self._kinds[key]} and a {kind} in one transaction")
+        return self.keys.number(key)
 
     def _hash(self, key: str) -> _HashPlan:
         plan = self._hashes.get(key)
         if plan is None:
-            self._expect("hash", key)
-            number = self._number(key)
-            plan = self._hashes[key] = _HashPlan(number, self._keys.fields(number))
+            number = self._use(key, "hash")
+            plan = self._hashes[key] = _HashPlan(number, self.keys.fields(number))
         return plan
 
     def guard(self, guard: Guard) -> None:
@@ -234,15 +239,15 @@ class _Plan:
         if isinstance(place, Field):
             plan = self._hash(place.key)
             if guard.operator == "absent" and not plan.rules:
-                self._keys.expect_new(plan.number)
+                self.keys.expect_new(plan.number)
             plan.guard(place.name, guard)
         else:
-            self._expect("string", place.key)
-            self._texts += (self._number(place.key), guard.operator, _text(guard.operand))
+            self._texts += (self._use(place.key, "string"), guard.operator, _text(guard.operand))
 
-    def _write(self, command: str, key: int, *arguments: object) -> None:
+    def _write(self, *arguments: object) -> None:
+        """Command, key, how many arguments, arguments."""
         self._written += 1
-        self._writes += (command, key, len(arguments), *arguments)
+        self._writes += arguments
 
     def add_to_field(self, write: AddToField) -> None:
         amount = self._hash(write.field.key).add(write.field.name, write.amount)
@@ -250,81 +255,71 @@ class _Plan:
             raise Conflict(f"{write.field}: {amount} can't be added: it is beyond the range of 2**53")
 
     def set_fields(self, write: SetFields) -> None:
-        if not write.fields:
-            return
-        values = self._hash(write.key).values
-        for name, value in write.fields:
-            if name.__class__ is str and value.__class__ is str:
-                values += (name, value)
-            else:
-                values += (_text(name), _text(value))
+        if write.fields:
+            self._hash(write.key).put(write.fields)
 
     def set_text(self, write: SetText) -> None:
-        if write.text.key not in self._kinds:  # no guard looks at it: the script shall see what it is, all the same
-            self._texts += (self._number(write.text.key), False, False)
-        self._expect("string", write.text.key)
+        seen = write.text.key in self._kinds
+        number = self._use(write.text.key, "string")
+        if not seen:  # no guard looks at it: the script shall see what it is, all the same
+            self._texts += (number, False, False)
         limit = () if write.ttl is None else ("PX", milliseconds(write.ttl))
-        self._write("SET", self._number(write.text.key), _text(write.value), *limit)
+        self._write("SET", number, 1 + len(limit), _text(write.value), *limit)
 
     def add_member(self, write: AddMember) -> None:
         score = float(write.score)
         if isnan(score):
             raise ValueError(f"{write.key}: the score of {write.member} is not a number")
-        self._write("ZADD", self._set(write.key), repr(score), _text(write.member))
+        number = self._use(write.key, "sorted set")
+        self._sets[number] = None
+        self._write("ZADD", number, 2, repr(score), _text(write.member))
 
     def remove_member(self, write: RemoveMember) -> None:
-        self._write("ZREM", self._set(write.key), _text(write.member))
-
-    def _set(self, key: str) -> int:
-        self._expect("sorted set", key)
-        number = self._number(key)
+        number = self._use(write.key, "sorted set")
         self._sets[number] = None
-        return number
+        self._write("ZREM", number, 1, _text(write.member))
 
     def expire(self, write: Expire) -> None:
-        self._write("PEXPIRE", self._number(write.key), milliseconds(write.ttl))
+        self._write("PEXPIRE", self.keys.number(write.key), 1, milliseconds(write.ttl))
 
     def delete(self, write: Delete) -> None:
         self._deleted.add(write.key)
-        self._write("DEL", self._number(write.key))
+        self._write("DEL", self.keys.number(write.key), 0)
 
     def publish(self, write: Publish) -> None:
-        event, origin, event_id = write.event, self._origin, write.event_id
-        self._expect("stream", event.stream)
-        number = self._number(event.stream)
-        self._streams[number] = self._cap
+        event, origin, event_id = write.event, self.origin, write.event_id
+        number = self._use(event.stream, "stream")
+        self._streams[number] = self.cap
         if telemetry.records(origin.traceparent):
             event_id = event_id or new_id()
             origin, span = traced(event, origin, event_id)
             if span is not None:
                 self.spans.append(span)
         self.published.append(event.stream)
-        self._write("XADD", number, "*", "event", encode(event, origin, event_id).decode())
+        self._write("XADD", number, 3, "*", "event", encode(event, origin, event_id).decode())
 
     def append(self, write: Append) -> None:
         if not 1 <= len(write.fields) <= _most_entry_fields or (write.max_length or 0) < 0:
             raise ValueError(f"{write.stream}: the server would not take such an entry")
-        self._expect("stream", write.stream)
-        number = self._number(write.stream)
+        number = self._use(write.stream, "stream")
         self._streams.setdefault(number, False)
         limit = () if write.max_length is None else ("MAXLEN", "~", str(write.max_length))
-        self._write("XADD", number, *limit, "*", *map(_text, chain.from_iterable(write.fields)))
+        values = list(map(_text, chain.from_iterable(write.fields)))
+        self._write("XADD", number, len(limit) + 1 + len(values), *limit, "*", *values)
 
     def finish(self, fence: Fence | None) -> list[object]:
         """The sections in the order in which the script reads them."""
         message: list[object] = [False if fence is None else fence.entry_id, len(self._hashes)]
         for key, plan in self._hashes.items():
-            plan.check(key)
-            if key in self._deleted and plan.is_written():
-                raise TypeError(f"{key} can't be written to and deleted in one transaction")
+            plan.check(key, key in self._deleted)
             message += (plan.number, len(plan.rules) // 4, *plan.rules, len(plan.values), *plan.values)
         message.append(len(self._texts) // 3)
         message += self._texts
         message.append(len(self._sets))
         message += self._sets
         message.append(len(self._streams))
-        for number, cap in self._streams.items():
-            message += (number, cap)
+        for stream in self._streams.items():
+            message += stream
         message.append(self._written)
         message += self._writes
         return message
@@ -344,6 +339,7 @@ _planned: dict[type[Write], Callable[[_Plan, Any], None]] = {
 }
 
 
+@lru_cache(maxsize=64)  # of the few times for which a service keeps things
 def milliseconds(time: timedelta) -> str:
     """As Redis counts time; at least one, because it takes 0 for an error or for "now"."""
     return str(max(1, time // _millisecond))

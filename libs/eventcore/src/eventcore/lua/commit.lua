@@ -68,7 +68,6 @@ local function look_at(number, kind)
 end
 
 local function look_at_fields(number)
-  forget(number)
   local names, held = FIELDS[number], nil
   for start = 1, #names, CHUNK do
     local part = call('HMGET', KEYS[number], unpack(names, start, math.min(start + CHUNK - 1, #names)))
@@ -143,9 +142,11 @@ end
 local MOST = 4000 -- that Lua's stack surely takes
 local function items_of(message)
   local header = byte(message)
-  local list = {unpack_limit(message, MOST, header == 0xdc and 3 or header == 0xdd and 5 or 1)}
-  if list[1] == -1 then return list end -- nothing is left
-  list = cmsgpack.unpack(message)
+  if header ~= 0xdd then -- that of a list of more than 65,535
+    local list = {unpack_limit(message, MOST, header == 0xdc and 3 or 1)}
+    if list[1] == -1 then return list end -- nothing is left
+  end
+  local list = cmsgpack.unpack(message)
   table.insert(list, 1, -1)
   return list
 end

@@ -21,6 +21,7 @@ from .spans import (
     is_valid,
     leave,
     links_to,
+    surroundings,
     traceparent_of,
 )
 from .timing import log_event_duration
@@ -54,6 +55,7 @@ __all__ = [
     "processing",
     "records",
     "sending",
+    "surroundings",
     "traceparent_of",
     "tracing",
     "unsampled_too",

@@ -112,6 +112,13 @@ def with_baggage(baggage: str | None) -> context.Context:
     return context.set_value(_as_it_came, (baggage, get_all(around)), around) if get_all(around) else around
 
 
+def surroundings() -> tuple[Span, str | None]:
+    """The current span and the current baggage, by one look at the context."""
+    around = context.get_current()
+    span = cast("Span", around.get(_span_key, INVALID_SPAN))
+    return span, current_baggage() if len(around) > 1 else None
+
+
 def current_baggage() -> str | None:
     """The current baggage as W3C has it in a header; `None` if there is none.
 

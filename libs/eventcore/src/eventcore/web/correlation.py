@@ -7,7 +7,6 @@ import re
 
 from aiohttp import web
 from multidict import CIMultiDictProxy, istr
-from opentelemetry import trace
 from opentelemetry.trace import TraceState
 
 from eventcore import telemetry
@@ -27,14 +26,14 @@ _id = re.compile(r"([0-9a-f]{8})(-?)([0-9a-f]{4})\2([0-9a-f]{4})\2([0-9a-f]{4})\
 
 def current_origin(source: str) -> Origin:
     """Where an event comes from that is published now: the trace that is going on, or a new one."""
-    span = trace.get_current_span()
+    span, baggage = telemetry.surroundings()
     if isinstance(span, PassingSpan):
         traceparent, state = span.traceparent, span.state
     elif (context := span.get_span_context()).is_valid:
         traceparent, state = telemetry.traceparent_of(context), context.trace_state.to_header() or None
     else:
         return Origin.new(source)
-    return Origin(source, traceparent[3:35], traceparent, state, baggage=telemetry.current_baggage())
+    return Origin(source, traceparent[3:35], traceparent, state, baggage=baggage)
 
 
 def correlation_id(request: web.BaseRequest) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Required, TypedDict, get_type_hints
 
 from aiohttp import HttpVersion11, web
+from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
 from .correlation import correlation_id
@@ -38,8 +39,7 @@ class Options(TypedDict, total=False):
     max_body: int
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(Struct):
     """What a handler answers: a model (or plain data), a status (the first one of `answers`, by default), headers.
 
     A dataclass of texts, numbers and lists of them takes a fifth of the time that a model takes to be made and written;
@@ -48,7 +48,7 @@ class Answer:
 
     model: Content | None = None
     status: int | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import is_dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from msgspec import Raw
@@ -33,8 +33,18 @@ def written(model: Content) -> bytes:
 
     A field of a model that is `None` is left out, unless it is required: then `null` says something (`nextCursor`).
     """
-    if not isinstance(model, BaseModel):
-        return _encoded(model) if is_dataclass(model) else to_json(model, by_alias=True)
+    return _writer(type(model))(model)
+
+
+@cache
+def _writer(kind: type[Any]) -> Callable[[Any], bytes]:
+    """How such models are written: to look closer at a type takes longer than to write a small model."""
+    if issubclass(kind, BaseModel):
+        return _write_model
+    return _encoded if is_dataclass(kind) else partial(to_json, by_alias=True)
+
+
+def _write_model(model: BaseModel) -> bytes:
     text = model.__pydantic_serializer__.to_json(model, by_alias=True, exclude_none=True)
     nulls = [f'"{alias}":null' for name, alias in _nullable(type(model)).items() if getattr(model, name) is None]
     if not nulls:
