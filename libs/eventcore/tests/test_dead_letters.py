@@ -51,6 +51,27 @@ async def test_letters_are_listed_from_the_oldest_on_over_all_pages(store: Store
     assert (letters.name, found[0].stream, found[0].group) == (DEAD_LETTERS, STREAM, GROUP)
 
 
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (b'{"type": "sample.ordered", "data": {"orderId": "7"}}', "sample.ordered"),
+        (b'{"type": "' + b"x" * 300 + b'", "data": {}}', "x" * 200),
+        (b'{"type": "", "data": {}}', "unknown"),
+        (b'{"type": 7, "data": {}}', "unknown"),
+        (b"[" * 100_000, "unknown"),
+        (b"sample.ordered", "unknown"),
+    ],
+    ids=["no metadata", "a long type", "an empty type", "no text", "nested", "no JSON"],
+)
+async def test_a_letter_tells_the_type_as_far_as_it_can_be_read(
+    event: bytes, told: str, store: Store, letters: DeadLetters
+) -> None:
+    await store.redis.xadd(STREAM, {"event": event})
+    await Clinic(store).run()
+    [letter] = await listed(letters)
+    assert letter.facts["type"] == told
+
+
 async def test_there_are_no_letters_before_the_first(letters: DeadLetters) -> None:
     assert await listed(letters) == []
     assert await listed(letters, ids=["1-1"]) == []

@@ -211,6 +211,12 @@ async def test_a_body_that_can_not_be_unpacked_is_malformed(client: Client) -> N
     await problem(await client.post("/notes", data=b"?", headers={**JSON, "Content-Encoding": "gzip"}), 400)
 
 
+async def test_an_encoding_that_is_not_known_is_refused(client: Client) -> None:
+    answer = await client.post("/notes", data=b"?", headers={**JSON, "Content-Encoding": "rot13"})
+    assert "rot13" in (await problem(answer, 415))["detail"]
+    assert answer.headers["Accept-Encoding"] == "gzip, deflate"
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [

@@ -12,7 +12,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from .delivery import Delivery, Reason
+from .delivery import Delivery, Reason, unknown
 from .envelope import timestamp
 from .plain_json import parse_to_show
 from .script import Script
@@ -21,6 +21,7 @@ from .telemetry import traceparent_of
 from .transaction import Append
 
 _longest_traceback = 8_000
+_longest_type = 200
 # A redriven event brings along under this name (of a letter's fact, and of an entry's field) which attempt had failed.
 failed_attempt = b"failedAttempt"
 
@@ -45,7 +46,7 @@ def letter(delivery: Delivery, error: Exception, reason: Reason, group: str, con
         "entryId": delivery.entry_id,
         "group": group,
         "consumer": consumer,
-        "type": delivery.type,
+        "type": _type_of(delivery),
         "eventId": metadata.event_id if metadata else "",
         "correlationId": (metadata.correlation_id or "") if metadata else "",
         "traceparent": (metadata.traceparent or "") if metadata else "",
@@ -54,6 +55,16 @@ def letter(delivery: Delivery, error: Exception, reason: Reason, group: str, con
         facts[failed_attempt.decode()] = traceparent_of(delivery.span)
     safe = tuple((name, value.encode("utf-8", "replace")) for name, value in facts.items())
     return Append(dead_letter_stream(source), (*_raw(delivery), *safe), max_length)
+
+
+def _type_of(delivery: Delivery) -> str:
+    """As far as it can be read, even where nothing else can."""
+    try:
+        said = parse_to_show(delivery.fields.get(b"event", b"")) if delivery.type == unknown else None
+    except ValueError:
+        said = None
+    read = said.get("type") if isinstance(said, dict) else None
+    return read[:_longest_type] if read and isinstance(read, str) else delivery.type
 
 
 def _raw(delivery: Delivery) -> tuple[tuple[str, bytes], ...]:

@@ -31,6 +31,10 @@ class CrashLoop(Exception):
     """The delivery's earlier attempts all began and none ever reported back: it kills its process."""
 
 
+unknown = "unknown"
+"""The type of an event that could not be read."""
+
+
 class Delivery(Struct, eq=False, gc=False):
     """An entry handed to this consumer, and what has become of it so far.
 
@@ -47,7 +51,7 @@ class Delivery(Struct, eq=False, gc=False):
     received_at: float
     recovered: bool = False
     failures: int = 0
-    type: str = "unknown"
+    type: str = unknown
     metadata: Metadata | None = None
     event: Event | None = None
     lane: str | None = None

@@ -20,7 +20,7 @@ from opentelemetry.trace import SpanContext
 from . import telemetry
 from .commit import Acknowledgement, Answer, Committed, Committer, Duplicate, Fence, GuardsFailed, Work
 from .dead_letters import failed_attempt, letter
-from .delivery import CrashLoop, DeadLetter, Delivery, TryAgain, judge
+from .delivery import CrashLoop, DeadLetter, Delivery, TryAgain, judge, unknown
 from .envelope import Metadata, Origin, decode
 from .errors import GuardFailed, Unavailable
 from .event import Event
@@ -334,7 +334,7 @@ class Processor:
         )
         for (stream, event_type, outcome, received_at), count in alike.items():
             # Any type may stand in an entry; only those that we know become labels.
-            known = event_type if event_type in self.router.handlers else "unknown"
+            known = event_type if event_type in self.router.handlers else unknown
             process_duration.record(now - received_at, stream, self.router.group, known, outcome, count=count)
 
     def next_in_lane(self, delivery: Delivery) -> Delivery | None:

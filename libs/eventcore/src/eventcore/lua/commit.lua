@@ -110,7 +110,6 @@ local function set_fields(number, list, first, last, reads)
     write_fields(number, list, first, last)
     return
   end
-  write_additions(number)
   write_fields(number, list, first, last)
   if values[number] == NOTHING then values[number] = {} end
   if not numbers[number] then

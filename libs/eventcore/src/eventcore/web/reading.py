@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, get_args, get_origin
 
 from aiohttp import web
-from aiohttp.hdrs import CONTENT_TYPE
+from aiohttp.hdrs import CONTENT_ENCODING, CONTENT_TYPE
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
@@ -18,6 +18,8 @@ from .problems import FieldError, Problem
 media_type = "application/json"
 # A body of ten thousand wrong lines needs no answer of that length.
 most_errors_named = 50
+
+_known_encodings = frozenset({"identity", "gzip", "deflate", "br", "zstd"})
 
 _integer = re.compile(r"-?[0-9]{1,20}", re.ASCII)
 _fraction_or_exponent = re.compile(rb"[0-9][.eE]")
@@ -40,6 +42,7 @@ async def read_body(request: web.Request, adapter: TypeAdapter[Any], limit: int)
     try:
         said = parse(raw)
     except ValueError as error:
+        _check_encoding(request)
         raise Problem(400, detail=f"The body is not JSON: {error}") from None
     try:
         try:
@@ -63,6 +66,14 @@ def _check_media_type(request: web.Request) -> None:
         found = f"not {given}" if given else "and none was named"
         detail = f"The body must be {media_type} in UTF-8, {found}."
         raise Problem(415, detail=detail, headers={"Accept": media_type})
+
+
+def _check_encoding(request: web.Request) -> None:
+    """What is encoded in a way that aiohttp doesn't know arrives as it came."""
+    given = request.headers.get(CONTENT_ENCODING, "identity")
+    if given.lower() not in _known_encodings:
+        detail = f"The body is encoded as {given}, which is not known here."
+        raise Problem(415, detail=detail, headers={"Accept-Encoding": "gzip, deflate"})
 
 
 async def _received(request: web.Request, limit: int) -> bytes:
