@@ -247,6 +247,19 @@ async def test_a_key_that_is_forbidden_is_forbidden_to_those_alone_who_name_it(s
     assert await pending(store) == 1
 
 
+async def test_a_forbidden_key_of_what_can_not_be_compiled_hurts_nobody(store: Store, limited: Store) -> None:
+    bad = Transaction([Hash("other")["\ud800"].absent()], [SortedSet("other").add("x")])
+    answers = await limited.committer.commit_all([Work(each, ORIGIN) for each in (bad, Transaction(then=[GOOD]))])
+    assert [type(answer) for answer in answers] == [UnicodeEncodeError, Committed]
+
+
+async def test_additions_that_are_forbidden_are_told_of(store: Store, limited: Store) -> None:
+    await store.redis.execute_command("ACL", "SETUSER", "limited", "-hset")
+    answers = await limited.committer.commit_all([Work(Transaction(then=[GOOD]), ORIGIN)] * 2)
+    assert [type(answer) for answer in answers] == [ServerError] * 2
+    assert all("not all was written" in str(answer) for answer in answers)
+
+
 async def test_whoever_may_not_ask_what_is_there_commits_all_the_same(store: Store, limited: Store) -> None:
     for key in ("good", "a-hash"):
         once = [Transaction(when=[Hash(each)["x"].absent()], then=[GOOD]) for each in (key, "good")]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from eventcore import Append, Conflict, Hash, SortedSet, Store, Text, Transaction, Write, delete, publish
 from eventcore.commit import Answer, Committed, Duplicate, GuardsFailed, Work
 from eventcore.errors import StreamFull
+from eventcore.transaction import SetFields
 
 from .committing import ORIGIN, delivered
 from .samples import Shipped, pending
@@ -143,9 +145,16 @@ async def test_a_key_may_become_something_else_and_be_counted_anew(held: Store) 
         Transaction(then=[COUNT.add(1)]),
         Transaction(then=[delete("thing")]),
         Transaction([THING["x"].absent()], [COUNT.add(2)]),
+        Transaction(then=[delete("thing")]),
+        Transaction(then=[delete("thing"), SortedSet("thing").add("x")]),
+        Transaction([THING["x"].absent()], [COUNT.add(1)]),
+        Transaction(then=[SortedSet("thing").remove("x")]),
+        Transaction([Text("thing").absent()], [Text("thing").set("x")]),
+        Transaction(then=[SortedSet("thing").add("x")]),
     )
-    assert kinds(answers) == [Committed] * 4 + [Conflict] + [Committed] * 2
-    assert await held.redis.hgetall("thing") == {b"count": b"2"}
+    wrong = {4, 9, 12}
+    assert kinds(answers) == [Conflict if number in wrong else Committed for number in range(13)]
+    assert await held.redis.get("thing") == b"x"
 
 
 async def test_a_stream_that_was_trimmed_has_room_again(store: Store) -> None:
@@ -163,6 +172,36 @@ async def test_sums_stay_within_the_range_in_which_integers_are_exact(held: Stor
     assert isinstance(last, Conflict)
     assert f"holds '{LARGEST}'" in str(last)
     assert await held.redis.hget("thing", "count") == str(LARGEST).encode()
+
+
+async def test_what_can_not_be_compiled_leaves_nothing_behind_for_others(held: Store) -> None:
+    other = Hash("thing:other")["a"]
+    bad = Transaction([Hash("thing:new")["\ud800"].absent(), THING["\ud800"].absent()])
+    good = Transaction([other.absent()], [other.set(1)])
+    put = Transaction(then=[INDEX.add("x"), Hash("thing:new")["x"].set("y")])
+    fences = await delivered(held, 4)
+    work = [Work(each, ORIGIN, fence) for each, fence in zip([bad, good, bad, put], fences, strict=True)]
+    assert kinds(await held.committer.commit_all(work)) == [UnicodeEncodeError, Committed] * 2
+    assert await held.redis.hgetall("thing:new") == {b"x": b"y"}
+
+
+async def test_a_pair_that_is_none_and_an_amount_that_is_no_integer_are_refused(held: Store) -> None:
+    half, triple, shifted = 1.5, (("a", "b", "c"),), (("a",), ("b", "c", "d"))
+    odd: list[Any] = [SetFields("thing", triple), SetFields("thing", shifted), Append("log", triple), COUNT.add(half)]  # type: ignore[arg-type]
+    answers = await commit_together(held, *(Transaction(then=[INDEX.add("x"), write]) for write in odd))
+    assert kinds(answers) == [ValueError] * 3 + [TypeError]
+    assert await held.redis.hgetall("thing") == {b"count": b"5"}
+
+
+async def test_a_hash_that_each_removes_is_not_read_again(held: Store) -> None:
+    again = [Transaction([THING[name].absent()], [COUNT.add(1)]) for name in "abc"]
+    remove = Transaction(then=[delete("thing")])
+    answers, calls = await called(
+        held, *(each for one in again for each in (one, remove)), Transaction(then=[COUNT.add(2)])
+    )
+    assert set(kinds(answers)) == {Committed}
+    assert calls["hmget"] == 1
+    assert await held.redis.hgetall("thing") == {b"count": b"2"}
 
 
 async def test_deliveries_and_what_settles_none_are_committed_together(held: Store) -> None:

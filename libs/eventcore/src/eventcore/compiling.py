@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import lru_cache
-from itertools import chain
 from math import isnan
 from typing import Any, Literal
 
@@ -58,15 +57,20 @@ class Work(Struct):
     spans: Sequence[telemetry.RecordedSpan] = ()
 
 
+Fields = dict[str | bytes, int]
+"""Names, those that are no text as bytes, with their numbers: from 1, in the order in which they are first named."""
+
+
 class Keys:
     """The keys of a call, and the fields of hashes that it looks at. Transactions name both by number."""
 
-    __slots__ = ("_fields", "_new", "_numbers", "_prefix", "names")
+    __slots__ = ("_fields", "_named", "_new", "_numbers", "_prefix", "names")
 
     def __init__(self, prefix: str = "") -> None:
         self._prefix = prefix
         self._numbers: dict[str, int] = {}
         self._fields: dict[int, Fields] = {}
+        self._named: list[Fields] = []  # to which of them a name was added, for each name
         self._new: list[int] = []
         self.names: list[bytes] = []
 
@@ -79,24 +83,41 @@ class Keys:
         return number
 
     def fields(self, number: int) -> Fields:
-        """The fields that are looked at in the hash of this number."""
+        """The fields that are looked at in the hash of this number; more are added by `name`."""
         fields = self._fields.get(number)
         if fields is None:
             fields = self._fields[number] = {}
         return fields
 
+    def name(self, field: str | bytes, fields: Fields) -> int:
+        """The number of a field that is looked at for the first time."""
+        if isinstance(field, str):
+            field.encode()  # raises now, for one transaction, what would else be raised for the call
+        number = fields[field] = len(fields) + 1
+        self._named.append(fields)
+        return number
+
     def expect_new(self, number: int) -> None:
-        """Say that the hash of this number is most likely not there yet."""
+        """Say that the hash of this number, in which fields are looked at, is most likely not there yet."""
         self._new.append(number)
+
+    def mark(self) -> tuple[int, int, int]:
+        """How much is named now, for `undo`."""
+        return len(self.names), len(self._named), len(self._new)
+
+    def undo(self, mark: tuple[int, int, int]) -> None:
+        """Forget what was named since: what a transaction leaves behind that can't be compiled would hurt others."""
+        keys, fields, new = mark
+        for _ in self.names[keys:]:
+            self._numbers.popitem()
+        for each in reversed(self._named[fields:]):
+            each.popitem()
+        del self.names[keys:], self._named[fields:], self._new[new:]
 
     def looked_at(self) -> bytes:
         """What the script is told of fields, once all transactions were compiled."""
         fields = {number: list(map(_text, names)) for number, names in self._fields.items() if names}
         return _packed((fields, self._new))
-
-
-Fields = dict[str | bytes, int]
-"""Names, those that are no text as bytes, with their numbers: from 1, in the order in which they are first named."""
 
 
 def compile_transaction(work: Work, keys: Keys, cap: int | None = None) -> bytes:
@@ -105,16 +126,22 @@ def compile_transaction(work: Work, keys: Keys, cap: int | None = None) -> bytes
     Raises `TypeError`, `ValueError` or `Conflict` for what the script could only fail over half-way, or would do in
     another order.
     """
-    plan = _Plan(work.origin, keys, cap or False)
-    for guard in work.transaction.when:
-        plan.guard(guard)
-    for write in work.transaction.then:
-        planned = _planned.get(type(write))
-        if planned is None:
-            raise TypeError(f"{write!r} is not a write")
-        planned(plan, write)
+    before = keys.mark()
+    try:
+        plan = _Plan(work.origin, keys, cap or False)
+        for guard in work.transaction.when:
+            plan.guard(guard)
+        for write in work.transaction.then:
+            planned = _planned.get(type(write))
+            if planned is None:
+                raise TypeError(f"{write!r} is not a write")
+            planned(plan, write)
+        message = _packed(plan.finish(work.fence))
+    except BaseException:
+        keys.undo(before)
+        raise
     work.streams, work.spans = plan.published, plan.spans
-    return _packed(plan.finish(work.fence))
+    return message
 
 
 _packed = msgpack.Encoder().encode
@@ -150,6 +177,7 @@ class _HashPlan(Struct):
     """
 
     number: int
+    keys: Keys
     fields: Fields
     rules: list[Any] = []
     values: list[str | Raw] = []
@@ -157,11 +185,12 @@ class _HashPlan(Struct):
     """Where in `rules` the amount of a field stands."""
     adds: bool = False
 
-    def guard(self, name: str | bytes, guard: Guard) -> None:
+    def guard(self, guard: Guard, place: Field) -> None:
+        name: str | bytes = place.name
         operand: str | Raw = guard.operand
         if name.__class__ is not str or operand.__class__ is not str:  # hardly ever: a look costs less than a call
             name, operand = _field(name), _text(operand)
-        field = self.fields.get(name) or self._number(name)
+        field = self.fields.get(name) or self.keys.name(name, self.fields)
         self.amounts.setdefault(field, len(self.rules) + 3)
         self.rules += (field, guard.operator, operand, False)
 
@@ -169,7 +198,7 @@ class _HashPlan(Struct):
         """What is going to be added to this field in all."""
         if name.__class__ is not str:
             name = _field(name)
-        field = self.fields.get(name) or self._number(name)
+        field = self.fields.get(name) or self.keys.name(name, self.fields)
         place = self.amounts.get(field)
         if place is None:
             place = self.amounts[field] = len(self.rules) + 3
@@ -179,14 +208,8 @@ class _HashPlan(Struct):
         self.adds = True
         return total
 
-    def _number(self, name: str | bytes) -> int:
-        if isinstance(name, str):
-            name.encode()  # raises now, for this transaction alone, what would else be raised for the call
-        number = self.fields[name] = len(self.fields) + 1
-        return number
-
     def put(self, fields: Sequence[tuple[str, str]]) -> None:
-        flat: list[Any] = list(chain.from_iterable(fields))
+        flat: list[Any] = [part for name, value in fields for part in (name, value)]
         if not _only_text.issuperset(map(type, flat)):
             flat = list(map(_text, flat))
         self.values += flat
@@ -231,7 +254,7 @@ class _Plan(Struct):
         plan = self._hashes.get(key)
         if plan is None:
             number = self._use(key, "hash")
-            plan = self._hashes[key] = _HashPlan(number, self.keys.fields(number))
+            plan = self._hashes[key] = _HashPlan(number, self.keys, self.keys.fields(number))
         return plan
 
     def guard(self, guard: Guard) -> None:
@@ -240,16 +263,17 @@ class _Plan(Struct):
             plan = self._hash(place.key)
             if guard.operator == "absent" and not plan.rules:
                 self.keys.expect_new(plan.number)
-            plan.guard(place.name, guard)
+            plan.guard(guard, place)
         else:
             self._texts += (self._use(place.key, "string"), guard.operator, _text(guard.operand))
 
-    def _write(self, *arguments: object) -> None:
-        """Command, key, how many arguments, arguments."""
+    def _write(self, command: str, key: int, *arguments: object) -> None:
         self._written += 1
-        self._writes += arguments
+        self._writes += (command, key, len(arguments), *arguments)
 
     def add_to_field(self, write: AddToField) -> None:
+        if not isinstance(write.amount, int):
+            raise TypeError(f"{write.field}: {write.amount!r} can't be added: it is no integer")
         amount = self._hash(write.field.key).add(write.field.name, write.amount)
         if not -largest_integer <= amount <= largest_integer:
             raise Conflict(f"{write.field}: {amount} can't be added: it is beyond the range of 2**53")
@@ -264,7 +288,7 @@ class _Plan(Struct):
         if not seen:  # no guard looks at it: the script shall see what it is, all the same
             self._texts += (number, False, False)
         limit = () if write.ttl is None else ("PX", milliseconds(write.ttl))
-        self._write("SET", number, 1 + len(limit), _text(write.value), *limit)
+        self._write("SET", number, _text(write.value), *limit)
 
     def add_member(self, write: AddMember) -> None:
         score = float(write.score)
@@ -272,19 +296,19 @@ class _Plan(Struct):
             raise ValueError(f"{write.key}: the score of {write.member} is not a number")
         number = self._use(write.key, "sorted set")
         self._sets[number] = None
-        self._write("ZADD", number, 2, repr(score), _text(write.member))
+        self._write("ZADD", number, repr(score), _text(write.member))
 
     def remove_member(self, write: RemoveMember) -> None:
         number = self._use(write.key, "sorted set")
         self._sets[number] = None
-        self._write("ZREM", number, 1, _text(write.member))
+        self._write("ZREM", number, _text(write.member))
 
     def expire(self, write: Expire) -> None:
-        self._write("PEXPIRE", self.keys.number(write.key), 1, milliseconds(write.ttl))
+        self._write("PEXPIRE", self.keys.number(write.key), milliseconds(write.ttl))
 
     def delete(self, write: Delete) -> None:
         self._deleted.add(write.key)
-        self._write("DEL", self.keys.number(write.key), 0)
+        self._write("DEL", self.keys.number(write.key))
 
     def publish(self, write: Publish) -> None:
         event, origin, event_id = write.event, self.origin, write.event_id
@@ -296,7 +320,7 @@ class _Plan(Struct):
             if span is not None:
                 self.spans.append(span)
         self.published.append(event.stream)
-        self._write("XADD", number, 3, "*", "event", encode(event, origin, event_id).decode())
+        self._write("XADD", number, "*", "event", encode(event, origin, event_id).decode())
 
     def append(self, write: Append) -> None:
         if not 1 <= len(write.fields) <= _most_entry_fields or (write.max_length or 0) < 0:
@@ -304,8 +328,8 @@ class _Plan(Struct):
         number = self._use(write.stream, "stream")
         self._streams.setdefault(number, False)
         limit = () if write.max_length is None else ("MAXLEN", "~", str(write.max_length))
-        values = list(map(_text, chain.from_iterable(write.fields)))
-        self._write("XADD", number, len(limit) + 1 + len(values), *limit, "*", *values)
+        values = [_text(part) for name, value in write.fields for part in (name, value)]
+        self._write("XADD", number, *limit, "*", *values)
 
     def finish(self, fence: Fence | None) -> list[object]:
         """The sections in the order in which the script reads them."""

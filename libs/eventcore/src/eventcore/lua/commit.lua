@@ -23,10 +23,10 @@ local CHUNK = 1000               -- arguments that `unpack` can surely put on Lu
 local SOURCE, GROUP = KEYS[1], ARGV[1]
 local FIELDS, NEW = unpack(cmsgpack.unpack(ARGV[2]))
 
--- What is known of keys, by number: of which kind they are, and, by kind, the lengths of streams, what the fields of
--- hashes hold (numbers where something was added), and which of these are still to be written.
-local kinds, lengths, values, changed = {}, {}, {}, {}
-local numbers = {} -- of fields, by name, where they are needed
+-- What is known of keys, by number: of which kind they are, how much is in them, what those fields of a hash hold that
+-- the call looks at (numbers where something was added), and which of these are still to be written.
+local kinds, sizes, values, changed = {}, {}, {}, {}
+local indexes = {} -- the numbers of a hash's fields, by name, where they are needed
 local NOTHING = {} -- the values of a hash that is not there: whoever changes them makes a table for it
 local SIZE_OF = {hash = 'HLEN', ['sorted set'] = 'ZCARD', stream = 'XLEN'}
 
@@ -56,15 +56,16 @@ end
 -- Before anything is done to a key that what is known of it does not follow.
 local function forget(number)
   write_additions(number)
-  kinds[number], lengths[number], values[number] = nil, nil, nil
+  kinds[number], sizes[number], values[number] = nil, nil, nil
 end
 
 -- Raises WRONGTYPE now rather than half-way.
 local function look_at(number, kind)
   if kinds[number] == kind then return end
+  write_additions(number)
+  local size = call(SIZE_OF[kind], KEYS[number])
   forget(number)
-  lengths[number] = call(SIZE_OF[kind], KEYS[number])
-  kinds[number] = kind
+  kinds[number], sizes[number] = kind, size
 end
 
 local function look_at_fields(number)
@@ -82,11 +83,11 @@ local function look_at_fields(number)
 end
 
 -- One look at all that should be new saves one at each.
-local function look_at_new(numbers)
+local function look_at_new()
   local keys = {}
-  for i = 1, #numbers do keys[i] = KEYS[numbers[i]] end
+  for i = 1, #NEW do keys[i] = KEYS[NEW[i]] end
   if #keys > 1 and #keys < CHUNK and redis.pcall('EXISTS', unpack(keys)) == 0 then
-    for i = 1, #numbers do kinds[numbers[i]], values[numbers[i]] = 'hash', NOTHING end
+    for i = 1, #NEW do kinds[NEW[i]], values[NEW[i]] = 'hash', NOTHING end
   end
 end
 
@@ -101,30 +102,30 @@ local function add(number, index, sum)
   end
 end
 
--- Puts values into a hash of which the transaction itself looks at so many fields. If others look at more, then to know
--- what they will find is cheaper than to look again.
+-- Puts values into a hash. `reads` are the fields of it that the transaction itself looks at: where these are all, the next
+-- one may as well look again; where others look at more, to follow what they will find is cheaper.
 local function set_fields(number, list, first, last, reads)
   local names = FIELDS[number]
-  if not values[number] or reads >= #names then
+  if not (names and values[number]) or reads >= #names then
     forget(number)
     write_fields(number, list, first, last)
     return
   end
   write_fields(number, list, first, last)
   if values[number] == NOTHING then values[number] = {} end
-  if not numbers[number] then
-    numbers[number] = {}
-    for index = 1, #names do numbers[number][names[index]] = index end
+  if not indexes[number] then
+    indexes[number] = {}
+    for index = 1, #names do indexes[number][names[index]] = index end
   end
-  local held, indexes = values[number], numbers[number]
+  local held, index_of = values[number], indexes[number]
   for i = first, last, 2 do
-    local index = indexes[list[i]]
+    local index = index_of[list[i]]
     if index then held[index] = list[i + 1] end
   end
 end
 
-local function holds(operator, operand, value, number)
-  if operator == 'at_least' then return number and number >= operand + 0 end
+local function holds(operator, operand, value, whole)
+  if operator == 'at_least' then return whole and whole >= operand + 0 end
   if operator == 'absent' then return not value end
   if operator == 'present' then return value and true end
   return as_text(value) == operand -- equals
@@ -132,8 +133,8 @@ end
 
 local function integer(value)
   if type(value) == 'number' then return value end
-  local number = find(value, '^-?%d+$') and value + 0
-  return number and number >= -LARGEST and number <= LARGEST and number
+  local whole = find(value, '^-?%d+$') and value + 0
+  return whole and whole >= -LARGEST and whole <= LARGEST and whole
 end
 
 -- The items of a transaction, from 2 on. A table that is made for all of them at once takes half of the time of one that
@@ -163,7 +164,12 @@ local function commit(message)
   for _ = 1, list[at] do -- hashes: what is read of each, and what is going to be written to it
     local number, reads = list[at + 1], list[at + 2]
     at = at + 3
-    local held = reads > 0 and (values[number] or look_at_fields(number)) or look_at(number, 'hash')
+    local held
+    if reads > 0 then
+      held = values[number] or look_at_fields(number)
+    else
+      look_at(number, 'hash')
+    end
     for _ = 1, reads do -- field, operator, operand, and amount to add
       local index, operator, amount = list[at], list[at + 1], list[at + 3]
       local value, whole = held[index], false
@@ -197,7 +203,7 @@ local function commit(message)
 
   for _ = 1, list[at] do -- strings
     local number, operator = list[at + 1], list[at + 2]
-    if kinds[number] then forget(number) end
+    write_additions(number)
     local value = call('GET', KEYS[number])
     if operator then
       places = places + 1
@@ -218,7 +224,7 @@ local function commit(message)
   for _ = 1, list[at] do -- streams, with their hard caps
     local number, cap = list[at + 1], list[at + 2]
     look_at(number, 'stream')
-    if cap and lengths[number] >= cap then full = KEYS[number] end
+    if cap and sizes[number] >= cap then full = KEYS[number] end
     at = at + 2
   end
   at = at + 1
@@ -252,14 +258,19 @@ local function commit(message)
     if write == 'XADD' then
       local id = call('XADD', KEYS[number], unpack(list, first, last))
       if appended then appended[#appended + 1] = id end
-      if list[first] == '*' and lengths[number] then
-        lengths[number] = lengths[number] + 1
+      if list[first] == '*' and sizes[number] then
+        sizes[number] = sizes[number] + 1
       else
         forget(number) -- it may have been trimmed
       end
     else
-      if write == 'SET' or write == 'DEL' then forget(number) else write_additions(number) end
+      if write == 'PEXPIRE' then
+        write_additions(number) -- so that there is something to expire
+      elseif write == 'SET' or write == 'DEL' or kinds[number] ~= 'sorted set' then
+        forget(number)
+      end
       call(write, KEYS[number], unpack(list, first, last))
+      if write == 'DEL' and FIELDS[number] then kinds[number], values[number] = 'hash', NOTHING end
     end
     at = last
   end
@@ -272,11 +283,14 @@ local function failure(reason)
   return {err = find(message, '^%u+ ') and message or 'ERR ' .. message}
 end
 
-look_at_new(NEW)
+look_at_new()
 local answers = {}
 for i = 3, #ARGV do
   local sound, answer = pcall(commit, ARGV[i])
   answers[i - 2] = sound and answer or failure(answer)
 end
-for number in pairs(changed) do write_additions(number) end
+for number in pairs(changed) do
+  local sound, reason = pcall(write_additions, number)
+  if not sound then return {err = 'ERR not all was written: ' .. failure(reason).err} end
+end
 return answers
