@@ -255,7 +255,8 @@ async def test_a_forbidden_key_of_what_can_not_be_compiled_hurts_nobody(store: S
 
 async def test_additions_that_are_forbidden_are_told_of(store: Store, limited: Store) -> None:
     await store.redis.execute_command("ACL", "SETUSER", "limited", "-hset")
-    answers = await limited.committer.commit_all([Work(Transaction(then=[GOOD]), ORIGIN)] * 2)
+    fences = await delivered(store, 2)
+    answers = await limited.committer.commit_all([Work(Transaction(then=[GOOD]), ORIGIN, fence) for fence in fences])
     assert [type(answer) for answer in answers] == [ServerError] * 2
     assert all("not all was written" in str(answer) for answer in answers)
 
