@@ -47,7 +47,7 @@ async def test_post_orders_publishes_order_created(redis: AsyncMock, request_: w
     redis.pipeline.assert_awaited_once()
     [[command]] = redis.pipeline.await_args.args
     name, _, key_count, *rest = command
-    keys, (_, transaction) = rest[:key_count], rest[key_count:]
+    keys, (_, _, transaction) = rest[:key_count], rest[key_count:]
     assert name == "EVALSHA"
     assert b"orders_stream" in keys
 
