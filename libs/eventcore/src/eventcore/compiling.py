@@ -209,10 +209,11 @@ class _HashPlan(Struct):
         return total
 
     def put(self, fields: Sequence[tuple[str, str]]) -> None:
-        flat: list[Any] = [part for name, value in fields for part in (name, value)]
-        if not _only_text.issuperset(map(type, flat)):
-            flat = list(map(_text, flat))
-        self.values += flat
+        for name, value in fields:
+            if name.__class__ is str and value.__class__ is str:
+                self.values += (name, value)
+            else:
+                self.values += (_text(name), _text(value))
 
     def check(self, key: str, deleted: bool) -> None:
         """Raise `TypeError` for writes that the script would make in another order."""
@@ -222,9 +223,6 @@ class _HashPlan(Struct):
             place = self.amounts.get(self.fields.get(name, 0)) if isinstance(name, str) else None
             if place is not None and self.rules[place] is not False:
                 raise TypeError(f"{name!r} of {key} can't be set and added to in one transaction")
-
-
-_only_text = frozenset({str})
 
 
 class _Plan(Struct):
