@@ -201,7 +201,7 @@ async def test_a_master_that_was_demoted_is_left_for_the_new_one(
 async def test_a_replica_is_not_asked_all_the_time_whether_it_is_a_master_again(
     open_pipe: Open, start_server: StartServer
 ) -> None:
-    pipe = open_pipe(start_server(options={"shutdown-timeout": "0"}))
+    pipe = open_pipe(start_server(options={"shutdown-timeout": "0"}), patience=timedelta(seconds=10))
     await pipe.execute("REPLICAOF", "127.0.0.1", 1)
     began = time.monotonic()
     for _ in range(3):
