@@ -9,6 +9,7 @@ import pytest
 
 from eventcore import Append, Conflict, Hash, SortedSet, Store, Text, Transaction, Write, delete, publish
 from eventcore.commit import Answer, Committed, Duplicate, GuardsFailed, Work
+from eventcore.compiling import Keys
 from eventcore.errors import StreamFull
 from eventcore.transaction import SetFields
 
@@ -183,6 +184,20 @@ async def test_what_can_not_be_compiled_leaves_nothing_behind_for_others(held: S
     work = [Work(each, ORIGIN, fence) for each, fence in zip([bad, good, bad, put], fences, strict=True)]
     assert kinds(await held.committer.commit_all(work)) == [UnicodeEncodeError, Committed] * 2
     assert await held.redis.hgetall("thing:new") == {b"x": b"y"}
+
+
+def test_what_is_undone_was_never_named() -> None:
+    keys = Keys()
+    fields = keys.fields(keys.number("thing"))
+    keys.name("a", fields)
+    before, told = keys.mark(), keys.looked_at()
+    keys.name("b", fields)
+    keys.name("c", keys.fields(keys.number("other")))
+    keys.expect_new(keys.number("other"))
+
+    keys.undo(before)
+    assert (keys.names, keys.looked_at()) == ([b"thing"], told)
+    assert (keys.number("third"), keys.number("other")) == (2, 3)
 
 
 async def test_a_pair_that_is_none_and_an_amount_that_is_no_integer_are_refused(held: Store) -> None:
