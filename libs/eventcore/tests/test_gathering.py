@@ -14,7 +14,7 @@ from eventcore.gathering import GatheringCommitter, most_at_once
 async def in_turn(work: list[Work]) -> list[Answer]:
     """Commit nothing, and answer with a number for each."""
     await asyncio.sleep(0)
-    return [Committed((str(number),)) for number, _ in enumerate(work)]
+    return [Committed((b"%d" % number,)) for number, _ in enumerate(work)]
 
 
 def work() -> Work:
@@ -31,7 +31,7 @@ async def test_commits_of_one_moment_are_made_together() -> None:
     gathering, asked, later = GatheringCommitter(commit_all), [work() for _ in range(3)], work()
     answers = await asyncio.gather(*map(gathering.commit, asked))
     await gathering.commit(later)
-    assert answers == [Committed(("0",)), Committed(("1",)), Committed(("2",))]
+    assert answers == [Committed((b"0",)), Committed((b"1",)), Committed((b"2",))]
     assert batches == [asked, [later]]
 
 
@@ -53,7 +53,7 @@ async def test_who_gives_up_waiting_hurts_nobody() -> None:
     gathering = GatheringCommitter(in_turn)
     first, second = gathering.commit(work()), gathering.commit(work())
     first.cancel()
-    assert await second == Committed(("1",))
+    assert await second == Committed((b"1",))
 
 
 @pytest.mark.parametrize("error", [Unavailable("out of reach"), ZeroDivisionError("a defect")], ids=repr)

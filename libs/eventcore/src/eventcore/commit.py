@@ -26,9 +26,14 @@ _most_in_a_call = 32
 
 
 class Committed(Struct, frozen=True, gc=False):
-    """Everything was written; `entry_ids` of what was appended to streams, in order. A consumer is not told them."""
+    """Everything was written; `told` are the entry ids of what was appended to streams. A consumer is not told them."""
 
-    entry_ids: tuple[str, ...] = ()
+    told: tuple[bytes, ...] = ()
+
+    @property
+    def entry_ids(self) -> tuple[str, ...]:
+        """The entry ids of what was appended to streams, in order."""
+        return tuple(map(bytes.decode, self.told))
 
 
 class Acknowledgement(Struct, frozen=True, gc=False):
@@ -195,7 +200,7 @@ def _answer(reply: Reply, transaction: Transaction) -> Answer:
         return reply
     match reply[0]:
         case b"ok":
-            return Committed(tuple(map(bytes.decode, reply[1:])))
+            return Committed(tuple(reply[1:]))
         case b"duplicate":
             return Duplicate()
         case b"guards":

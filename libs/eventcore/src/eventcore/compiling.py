@@ -209,9 +209,10 @@ class _HashPlan(Struct):
         return total
 
     def put(self, fields: Sequence[tuple[str, str]]) -> None:
-        for name, value in fields:
+        for pair in fields:
+            name, value = pair
             if name.__class__ is str and value.__class__ is str:
-                self.values += (name, value)
+                self.values += pair
             else:
                 self.values += (_text(name), _text(value))
 
@@ -267,7 +268,8 @@ class _Plan(Struct):
 
     def _write(self, command: str, key: int, *arguments: object) -> None:
         self._written += 1
-        self._writes += (command, key, len(arguments), *arguments)
+        self._writes += (command, key, len(arguments))
+        self._writes += arguments
 
     def add_to_field(self, write: AddToField) -> None:
         if not isinstance(write.amount, int):
@@ -333,8 +335,12 @@ class _Plan(Struct):
         """The sections in the order in which the script reads them."""
         message: list[object] = [False if fence is None else fence.entry_id, len(self._hashes)]
         for key, plan in self._hashes.items():
-            plan.check(key, key in self._deleted)
-            message += (plan.number, len(plan.rules) // 4, *plan.rules, len(plan.values), *plan.values)
+            if plan.adds or self._deleted:
+                plan.check(key, key in self._deleted)
+            message += (plan.number, len(plan.rules) // 4)
+            message += plan.rules
+            message.append(len(plan.values))
+            message += plan.values
         message.append(len(self._texts) // 3)
         message += self._texts
         message.append(len(self._sets))
