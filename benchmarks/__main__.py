@@ -56,6 +56,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="3, or 5 with --full")
     parser.add_argument("--events", type=int, help="20,000, or 100,000 with --full; slow contestants get fewer")
     parser.add_argument("--sustained", type=int, help="orders of the sustained saga; by default half as many as events")
+    parser.add_argument("--minutes", type=int, default=0, help="see for so long that memory does not grow under load")
     parser.add_argument("--only", default="", help="works whose names contain one of these, separated by ';'")
     parser.add_argument("--who", default="", help="contestants whose names contain this, and those of ours")
     parser.add_argument("--server", default="valkey", choices=available_kinds())

@@ -17,6 +17,7 @@ from .running import on_core
 
 at_rest = "service at rest"
 saga_at_rate = "whole saga, 500 orders/s"
+saga_for_long, lasting_rate = "whole saga, for long", 300
 two_processes, computing = "processes: consume, acknowledge", "processes: consume, compute 0.2 ms, acknowledge"
 in_telemetry = {work: f"telemetry: {work}" for work in (works.acknowledge, works.reserve)}
 durable = "durability: POST /orders"
@@ -93,6 +94,9 @@ def _saga(options: argparse.Namespace) -> Iterator[Cell]:
         yield Cell(saga.work, who, partial(saga.measure, who=who, count=count), "anywhere")
     count = 500 * (30 if options.full else 8)
     yield Cell(saga_at_rate, saga.ours, partial(saga.measure, who=saga.ours, count=count, rate=500), "anywhere")
+    if options.minutes:
+        measure = partial(saga.measure, who=saga.ours, count=options.minutes * 60 * lasting_rate, rate=lasting_rate)
+        yield Cell(saga_for_long, saga.ours, measure, "anywhere", once=True)
 
 
 def _scaling(events: int) -> Iterator[Cell]:

@@ -50,10 +50,18 @@ def measure(url: str, who: str, count: int, *, rate: float | None = None) -> Run
     shop_programs = shop(who, url)
     with programs.running(shop_programs) as pids:
         before = [programs.cpu(pid) for pid in pids]
-        run = uvloop.run(_drive(url, shop_programs[0].port, count, rate))
+        run, memory = uvloop.run(_drive_and_watch(url, shop_programs[0].port, count, rate, pids))
         used = [programs.cpu(pid) - cpu for pid, cpu in zip(pids, before, strict=True)]
         run["megabytes"] = max(programs.memory(pid, "VmHWM") for pid in pids)
+        if all(memory[0]):
+            run["memory grown"] = growth(memory)
     return {**run, "count": count, "cpu": sum(used), "cpu of each": used}
+
+
+def growth(memory: Sequence[Sequence[float]]) -> float:
+    """How many times what they held after a sixth of the time programs hold at the end; the worst of them."""
+    early, late = memory[len(memory) // 6], memory[-1]
+    return max(end / start for start, end in zip(early, late, strict=True))
 
 
 async def _stock(url: str) -> None:
@@ -61,6 +69,24 @@ async def _stock(url: str) -> None:
     await redis.flushall()
     await redis.hset("stock", mapping={f"{product}:available": plenty for product in products})
     await redis.aclose()
+
+
+async def _drive_and_watch(
+    url: str, port: int, count: int, rate: float | None, pids: Sequence[int]
+) -> tuple[Run, list[list[float]]]:
+    """The run, and the megabytes that each program held from second to second."""
+    memory: list[list[float]] = []
+
+    async def watch() -> None:
+        while True:
+            memory.append([programs.memory(pid) for pid in pids])
+            await asyncio.sleep(1)
+
+    watching = asyncio.create_task(watch())
+    try:
+        return await _drive(url, port, count, rate), memory
+    finally:
+        watching.cancel()
 
 
 async def _drive(url: str, port: int, count: int, rate: float | None) -> Run:

@@ -7,11 +7,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import figures, report, works
+from benchmarks import figures, report, saga, works
 from benchmarks.chart import chart
 from benchmarks.figures import Run, Runs
 from benchmarks.goals import verdicts
-from benchmarks.plan import plan, two_processes
+from benchmarks.plan import plan, saga_for_long, two_processes
 from benchmarks.running import cores
 from benchmarks.sheets import sheets
 
@@ -94,9 +94,22 @@ def test_the_document_has_a_place_for_the_figures() -> None:
     assert report.replaced(report.document.read_text(), runs(2000.0, 1000.0), FACTS)
 
 
+def asked(*, only: str = "", who: str = "", minutes: int = 0) -> argparse.Namespace:
+    return argparse.Namespace(full=False, events=1000, sustained=1000, minutes=minutes, only=only, who=who)
+
+
+def test_memory_is_watched_for_long_where_somebody_says_how_long() -> None:
+    assert saga_for_long not in {cell.work for cell in plan(asked())}
+    assert saga_for_long in {cell.work for cell in plan(asked(minutes=60))}
+
+
+def test_the_program_that_has_grown_most_is_told_of() -> None:
+    start, warm, end = [10.0, 10.0], [20.0, 20.0], [21.0, 30.0]
+    assert saga.growth([start, *[warm] * 5, end]) == 1.5
+
+
 def test_only_the_works_that_were_asked_for_are_planned() -> None:
-    options = argparse.Namespace(full=False, events=1000, sustained=1000, only="consume, ack; at rest", who="hand")
-    planned = {(cell.work, cell.who) for cell in plan(options)}
+    planned = {(cell.work, cell.who) for cell in plan(asked(only="consume, ack; at rest", who="hand"))}
     assert (works.acknowledge, "redis-py by hand") in planned
     assert (works.acknowledge, "eventcore") in planned
     assert ("service at rest", "order_service") in planned
