@@ -2,10 +2,11 @@
 
 from .api import Answer, Api
 from .correlation import correlation_id, current_origin
+from .creating import create_service
 from .paging import Page
 from .problems import FieldError, Problem
 from .run import run
-from .service import STORE, create_service
+from .service import STORE
 
 __all__ = [
     "STORE",

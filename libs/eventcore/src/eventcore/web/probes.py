@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -16,9 +15,7 @@ from . import openapi
 from .api import Api
 from .docs import page
 from .problems import Problem
-
-if TYPE_CHECKING:
-    from .service import Service
+from .service import Service
 
 # A consumer's loops turn every two seconds; where Redis is silent, a read and two pauses may take seventeen.
 alive_seconds = 20.0
