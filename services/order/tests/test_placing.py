@@ -31,7 +31,7 @@ def test_an_order_and_its_event_are_one_transaction() -> None:
     transaction = place(an_order(), None, keep=KEEP)
     assert transaction.when == [order("1")["status"].absent()]
     event = OrderCreated(order_id="1", items=TEA, customer_id="VINET", email="vinet@example.com")
-    assert publish(event, event_id="1") in transaction.then
+    assert publish(event) in transaction.then
     assert fields_put(transaction, order("1"))["status"] == "processing"
 
 

@@ -42,12 +42,11 @@ class Once:
 def place(new: NewOrder, once: Once | None, *, keep: timedelta) -> Transaction:
     """Have this order and publish it; with `once`, unless that was done before.
 
-    There is no `otherwise`: what is found then is for `placed_before`, so that this may be committed twice. An order is
-    created once: the event that says so takes its id.
+    There is no `otherwise`: what is found then is for `placed_before`, so that this may be committed twice.
     """
     created = OrderCreated(order_id=new.id, items=new.items, customer_id=new.customer_id, email=new.email)
     when: list[Guard] = [order(new.id)["status"].absent()]
-    then: list[Write] = [*new.keep(keep), publish(created, event_id=new.id)]
+    then: list[Write] = [*new.keep(keep), publish(created)]
     if once is not None:
         receipt = Receipt(fingerprint=once.fingerprint, order_id=new.id)
         when.append(once.receipt.absent())
