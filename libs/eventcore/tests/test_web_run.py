@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
 import socket
 import sys
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ import pytest
 import redis
 
 from eventcore.testing import Server, available_kinds, until
+from eventcore.web.run import collect_now_and_then
 
 SECONDS = 45.0
 
@@ -357,3 +360,20 @@ async def test_a_blocked_event_loop_fails_liveness_and_the_log_names_who_blocks_
             # As Kubernetes asks, with its timeout: a probe that is not answered in time has failed.
             async with asyncio.timeout(1), running.session.get(running.url + "/livez"):
                 pass
+
+
+async def test_what_cycles_hold_does_not_wait_for_the_collectors_threshold() -> None:
+    class Cycle:
+        me: Cycle
+
+    cycle = Cycle()
+    cycle.me = cycle
+    left = weakref.ref(cycle)
+    del cycle
+    gc.disable()
+    collecting = asyncio.create_task(collect_now_and_then(0.01))
+    try:
+        await until(lambda: left() is None)
+    finally:
+        collecting.cancel()
+        gc.enable()
