@@ -52,7 +52,7 @@ def kinds(answers: Sequence[Answer]) -> list[type]:
 
 
 async def test_each_has_its_own_outcome(held: Store) -> None:
-    fences = await delivered(held, 40)
+    fences = await delivered(held, 100)
     await held.redis.set("thing:text", "no hash")
     done = Transaction(when=[COUNT >= 1], then=[COUNT.add(-1), publish(Shipped(order_id="7"))])
     odd = Transaction(then=[INDEX.add("odd"), Hash("thing:text")["x"].set("y")])
@@ -61,15 +61,22 @@ async def test_each_has_its_own_outcome(held: Store) -> None:
     await held.redis.config_resetstat()
     answers = await held.committer.commit_all([*work, *work])
 
-    assert (await held.redis.info("commandstats"))["cmdstat_evalsha"]["calls"] == 3  # of 32 at most
+    assert (await held.redis.info("commandstats"))["cmdstat_evalsha"]["calls"] == 2  # of 128 at most
     became = kinds(answers)
-    assert became[:40:4] == became[40::4] == [Conflict] * 10
-    assert [kind for kind in became[:40] if kind is not Conflict] == [Committed] * 5 + [GuardsFailed] * 25
-    assert [kind for kind in became[40:] if kind is not Conflict] == [Duplicate] * 5 + [GuardsFailed] * 25
+    assert became[:100:4] == became[100::4] == [Conflict] * 25
+    assert [kind for kind in became[:100] if kind is not Conflict] == [Committed] * 5 + [GuardsFailed] * 70
+    assert [kind for kind in became[100:] if kind is not Conflict] == [Duplicate] * 5 + [GuardsFailed] * 70
     assert await held.redis.hget("thing", "count") == b"0"
     assert await held.redis.xlen("shipments_stream") == 5
     assert not await held.redis.exists("index")
-    assert await pending(held) == 35
+    assert await pending(held) == 95
+
+
+async def test_what_is_large_goes_to_another_call(store: Store) -> None:
+    large = Transaction(then=[Hash("thing").set({"text": "x" * 50 * 1024})])
+    answers, calls = await called(store, *[large] * 5)
+    assert set(kinds(answers)) == {Committed}
+    assert calls["evalsha"] == 2  # of which the first has begun its 128 KiB with two, and ended them with the third
 
 
 async def test_each_sees_what_the_ones_before_have_written(held: Store) -> None:

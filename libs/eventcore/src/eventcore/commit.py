@@ -20,9 +20,9 @@ from .transaction import Found, Transaction
 
 __all__ = ["Acknowledgement", "Answer", "Committed", "Committer", "Duplicate", "Fence", "GuardsFailed", "Work"]
 
-# Transactions in one call: enough to share what a call costs and what they look at, few enough that nobody waits long
-# until it is over.
-_most_in_a_call = 32
+# Transactions in one call, and how many bytes of them: enough to share what a call costs and what they look at, few
+# enough that nobody waits much longer than a millisecond until it is over.
+_most_in_a_call, _enough_bytes = 128, 128 * 1024
 
 
 class Committed(Struct, frozen=True, gc=False):
@@ -137,12 +137,13 @@ class _Batch:
         self.keys = Keys(prefix)
         self.places: list[int] = []
         self._transactions: list[bytes] = []
+        self._bytes = 0
         if fence is not None:
             self.keys.number(fence.stream)  # the script expects it to be the first
 
     def takes(self, fence: Fence | None) -> bool:
         """Whether a transaction that settles this may be added."""
-        if len(self.places) == _most_in_a_call:
+        if len(self.places) == _most_in_a_call or self._bytes >= _enough_bytes:
             return False
         mine = self.fence
         if fence is None or mine is None:
@@ -153,6 +154,7 @@ class _Batch:
         """Let it be committed after those that are there."""
         self.places.append(place)
         self._transactions.append(transaction)
+        self._bytes += len(transaction)
 
     def arguments(self) -> list[str | bytes]:
         """What the script is given beside the keys."""
