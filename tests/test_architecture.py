@@ -37,6 +37,7 @@ EVENTCORE_LAYERS = (
             {
                 "consumer",
                 "dead_letters",
+                "deciding",
                 "holding",
                 "inspection",
                 "processing",

@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+from .deciding import Decider
 from .delivery import Delivery, Reason
 from .errors import EventcoreError
 from .holding import Holding
@@ -56,17 +57,17 @@ class Consumer:
         )
         self._retries = Retries(member, self.holding, self._start, self._give_up, batch=settings.consumer_batch)
         self._takeover = Takeover(member, self._retries, self.holding, settings)
-        self._processor = Processor(
+        self._decider = Decider(
             router,
-            self._committer,
             consumer=member.consumer,
             source=store.source,
             dead_letter_cap=settings.dlq_keep_entries,
             rollout=timedelta(seconds=settings.rollout_seconds),
-            on_done=self.holding.release,
             on_retry=self._retries.add,
-            on_followers=self._start,
             concurrency=settings.consumer_concurrency,
+        )
+        self._processor = Processor(
+            self._decider, self._committer, on_done=self.holding.release, on_followers=self._start
         )
         self._stopping = asyncio.Event()
         self._work: set[asyncio.Task[None]] = set()
@@ -206,7 +207,7 @@ class Consumer:
     def _give_up(self, delivery: Delivery) -> None:
         """It is somebody else's now: forget it, and let its lane go on."""
         self.holding.release([delivery])
-        if (follower := self._processor.next_in_lane(delivery)) is not None:
+        if (follower := self._decider.next_in_lane(delivery)) is not None:
             self._start([follower])
 
     async def _retry(self) -> None:

@@ -1,0 +1,237 @@
+"""Deciding: what becomes of a delivery, by its handler's word or, where that fails, by the rules for failures."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, cast
+
+from msgspec import Struct
+from opentelemetry.trace import SpanContext
+
+from . import telemetry
+from .dead_letters import failed_attempt, letter
+from .delivery import CrashLoop, DeadLetter, Delivery, TryAgain, judge, unknown
+from .envelope import Metadata, Origin, decode
+from .errors import GuardFailed
+from .event import Event
+from .lanes import Lanes
+from .opening import Opener
+from .retries import suspect_from
+from .router import Router
+from .telemetry.measurements import dead_letters, process_duration
+from .transaction import Found, Transaction
+
+log = logging.getLogger(__name__)
+
+# A transaction whose guards fail again after each new decision is chasing a moving target; then it is a failed attempt.
+_most_decisions = 8
+
+
+class Decided(Struct, gc=False):
+    """A delivery with the transaction decided for it."""
+
+    delivery: Delivery
+    transaction: Transaction
+    outcome: str = "handled"
+    decisions: int = 1
+
+
+class Undecided(Struct, frozen=True, gc=False):
+    """A delivery whose handler has to be awaited, for so many seconds at most."""
+
+    delivery: Delivery
+    handler: Callable[[], Any]
+    seconds: float
+
+
+@dataclass(slots=True)
+class Decider:
+    """Decides upon deliveries to one group, and commits nothing.
+
+    `on_retry` hears of each delivery that stays pending, with how to try again. No more than `concurrency` `async`
+    handlers run at once.
+    """
+
+    router: Router
+    consumer: str
+    source: str
+    dead_letter_cap: int
+    rollout: timedelta
+    on_retry: Callable[[Delivery, TryAgain], None]
+    concurrency: int
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _lanes: Lanes[Delivery] = field(default_factory=Lanes)
+    _slots: asyncio.Semaphore = field(init=False)
+    _opener: Opener = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._slots = asyncio.Semaphore(self.concurrency)
+        self._opener = Opener([handler.event for handler in self.router.handlers.values()])
+
+    def decide(self, delivery: Delivery) -> Decided | Undecided | None:
+        """What becomes of a delivery, or how to find out; `None` if it waits for its turn or for another attempt."""
+        try:
+            return self._decide_upon(delivery)
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything
+            telemetry.handled.set(delivery)  # what is logged now is about this one, whoever was handled before it
+            if telemetry.tracing and delivery.span is None and delivery.metadata is not None:
+                self._begin_span(delivery, delivery.metadata)
+            return self.failed(delivery, error)
+
+    def _decide_upon(self, delivery: Delivery) -> Decided | Undecided | None:
+        """Decide at once, or say how to find out (`async` handlers); `None` if the delivery has to wait in its lane."""
+        if delivery.event is None:
+            self._open(delivery)
+        event, metadata = delivery.event, delivery.metadata
+        if event is None or metadata is None:  # there is no handler for it
+            return Decided(delivery, _nothing, "ignored")
+        handler = self.router.handlers[delivery.type]
+        if delivery.lane is None and self._must_wait(delivery, event):
+            return None
+        if delivery.recovered and delivery.attempt > max(handler.most_attempts, suspect_from):
+            # Where fewer attempts are allowed, a few deaths of the process are still nobody's fault in particular.
+            raise CrashLoop(f"{delivery.attempt - 1} attempts began and none of them reported back")
+        if telemetry.tracing:
+            self._begin_span(delivery, metadata)
+        if handler.is_async:
+            return Undecided(delivery, partial(handler, event, metadata), handler.timeout.total_seconds())
+        telemetry.handled.set(delivery)
+        delivery.event = None  # whatever lives as long as its batch costs the collector; a later attempt opens it anew
+        if delivery.span is None and metadata.baggage is None:
+            return Decided(delivery, _transaction(handler(event, metadata)))
+        token = telemetry.enter(delivery.span or _carried(metadata), metadata.baggage)
+        try:
+            return Decided(delivery, _transaction(handler(event, metadata)))
+        finally:
+            telemetry.leave(token)
+
+    def _open(self, delivery: Delivery) -> None:
+        """Find out what is in the delivery: the event as the class that its handler takes, if there is one for it."""
+        opened = self._opener.open(delivery.fields)
+        if opened is not None:
+            delivery.type, delivery.metadata, delivery.event = opened.type, opened.metadata, opened.event
+            return
+        envelope = decode(delivery.fields)
+        delivery.type, delivery.metadata = envelope.type, envelope.metadata
+        handler = self.router.handlers.get(envelope.type)
+        delivery.event = None if handler is None else envelope.open(handler.event)
+
+    def _must_wait(self, delivery: Delivery, event: Event) -> bool:
+        """Whether somebody is ahead in the lane that the delivery enters now, where it has one."""
+        lane = delivery.lane = event.lane_key()
+        return lane is not None and not self._lanes.enter(lane, delivery)
+
+    def next_in_lane(self, delivery: Delivery) -> Delivery | None:
+        """Who may go now that this delivery is done and has left its lane."""
+        return None if delivery.lane is None else self._lanes.leave(delivery.lane)
+
+    def _begin_span(self, delivery: Delivery, metadata: Metadata) -> None:
+        carried = metadata.traceparent
+        if carried and not telemetry.records(carried):
+            return
+        about = telemetry.processing(delivery.stream, self.router.group, self.consumer, delivery.type, delivery.attempt)
+        # The attempt after which it was dead-lettered, if it was and has been redriven, did not cause this one.
+        failed_before = delivery.fields.get(failed_attempt)
+        links = telemetry.links_to(failed_before) if failed_before else ()
+        event_id, entry_id = metadata.event_id, delivery.entry_id
+        if carried and telemetry.is_valid(carried):
+            delivery.span = telemetry.begin(about, carried, metadata.tracestate, event_id, entry_id, links)
+        else:
+            made = Origin.caused_by(metadata, self.source).traceparent
+            delivery.span = telemetry.begin_trace(about, made[3:35], event_id, entry_id, links)
+
+    async def wait_for(self, undecided: Undecided) -> Decided | None:
+        """Run an `async` handler; `None` when the delivery will be tried again."""
+        delivery, seconds = undecided.delivery, undecided.seconds
+        limit = asyncio.timeout(seconds)
+        try:
+            telemetry.handled.set(delivery)
+            metadata = cast("Metadata", delivery.metadata)  # nobody handles what has none
+            with telemetry.current(delivery.span or _carried(metadata), metadata.baggage):
+                async with self._slots, limit:
+                    return Decided(delivery, _transaction(await undecided.handler()))
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything
+            late = TimeoutError(f"the handler did not finish within {seconds:g} s")
+            return self.failed(delivery, late if limit.expired() else error)
+
+    def decide_again(self, each: Decided, found: Found) -> Decided | None:
+        """What to commit instead, now that a guard has failed; `None` when the delivery will be tried again."""
+        try:
+            transaction = each.transaction.decide_again(found) if each.decisions < _most_decisions else None
+        except Exception as error:  # noqa: BLE001 - `otherwise` is a handler's code
+            return self.failed(each.delivery, error)
+        if transaction is None:
+            failed = ", ".join(map(str, found.failed))
+            return self.failed(each.delivery, GuardFailed(f"guard failed: {failed}", found))
+        return Decided(each.delivery, transaction, each.outcome, each.decisions + 1)
+
+    def failed(self, delivery: Delivery, error: Exception) -> Decided | None:
+        """Judge a failure: a dead letter to commit, or `None` when the delivery stays pending for another attempt."""
+        delivery.failures += 1
+        handler = self.router.handlers.get(delivery.type)
+        verdict = judge(
+            error,
+            attempt=delivery.attempt,
+            failures=delivery.failures,
+            policy=handler.policy(error) if handler else self.router.retry,
+            waited=datetime.now(UTC) - max(delivery.published_at, self.started_at),
+            rollout=self.rollout,
+        )
+        facts = {
+            "stream": delivery.stream,
+            "group": self.router.group,
+            "entryId": delivery.entry_id,
+            "eventType": delivery.type,
+            "attempt": delivery.attempt,
+            **delivery.ids,
+        }
+        if isinstance(verdict, DeadLetter):
+            log.error("dead-lettered (%s): %s", verdict.reason, error, extra=facts)
+            dead_letters.add(delivery.stream, self.router.group, verdict.reason)
+            if delivery.span is not None:
+                telemetry.fail(delivery.span, error)
+            append = letter(delivery, error, verdict.reason, self.router.group, self.consumer, self.dead_letter_cap)
+            return Decided(delivery, Transaction(then=[append]), outcome="dead_lettered")
+        log.warning("attempt failed, next in %.1f s: %r", verdict.after.total_seconds(), error, extra=facts)
+        measure_attempts(self.router, [Decided(delivery, _nothing, "failed")])
+        if delivery.span is not None:
+            telemetry.end_spans([delivery.span], error, outcome="failed")
+            delivery.span = None
+        self.on_retry(delivery, verdict)
+        return None
+
+
+def measure_attempts(router: Router, ended: Iterable[Decided]) -> None:
+    """Note how long attempts took; those that were handed out together and ended alike are noted together."""
+    now = time.monotonic()
+    alike = Counter(
+        [(each.delivery.stream, each.delivery.type, each.outcome, each.delivery.received_at) for each in ended]
+    )
+    for (stream, event_type, outcome, received_at), count in alike.items():
+        # Any type may stand in an entry; only those that we know become labels.
+        known = event_type if event_type in router.handlers else unknown
+        process_duration.record(now - received_at, stream, router.group, known, outcome, count=count)
+
+
+def _carried(metadata: Metadata) -> SpanContext:
+    """What a handler does and whom it talks to is part of the event's trace, also where that is not recorded."""
+    origin = Origin.caused_by(metadata, "")
+    return telemetry.context_of(origin.traceparent, origin.tracestate)
+
+
+_nothing = Transaction()
+
+
+def _transaction(decision: object) -> Transaction:
+    if decision is None:
+        return _nothing
+    if not isinstance(decision, Transaction):
+        raise TypeError(f"a handler returns a Transaction or None, not {type(decision).__name__}")
+    return decision
