@@ -101,7 +101,11 @@ class System:
             taken = [service.port for service in self.services]
             self.services.append(self._launch("inventory", f"inventory service {number}", free_port(taken)))
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
-            await self.guard(asyncio.gather(*(_ready(session, service) for service in self.services)))
+            await self.guard(self._all_ready(session))
+
+    async def _all_ready(self, session: aiohttp.ClientSession) -> None:
+        # In a coroutine of its own: asyncio complains of a `gather` that is cancelled and not awaited to its end.
+        await asyncio.gather(*(_ready(session, service) for service in self.services))
 
     async def guard(self, work: Awaitable[T]) -> T:
         """Await the work, but no longer than everything lives. Raises `SystemFailure` with the log of what died."""

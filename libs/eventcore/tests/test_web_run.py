@@ -103,6 +103,11 @@ class Program:
         except aiohttp.ClientError:
             return 0
 
+    async def post(self, path: str) -> int:
+        """The status of a POST."""
+        async with self.session.post(self.url + path) as answer:
+            return answer.status
+
     async def until_status(self, path: str, wanted: int) -> None:
         async with asyncio.timeout(SECONDS):
             while await self.status(path) != wanted:
@@ -158,18 +163,24 @@ def messages(lines: list[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
+def running_server() -> Iterator[Server]:
     """A server for the programs; of which kind does not matter to them."""
     with Server(kind=available_kinds()[0]) as running:
         yield running
 
 
 @pytest.fixture
-def client(server: Server) -> Iterator[Any]:
-    """A client of that server, which is empty."""
-    with redis.Redis.from_url(server.url) as connected:
+def client(running_server: Server) -> Iterator[Any]:
+    """A client of that server, which is empty: what one test leaves pending would block the programs of others."""
+    with redis.Redis.from_url(running_server.url) as connected:
         connected.flushall()
         yield connected
+
+
+@pytest.fixture
+def server(running_server: Server, client: Any) -> Server:
+    """The same server."""
+    return running_server
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -201,8 +212,7 @@ async def test_deliveries_in_hand_are_finished_while_http_still_answers(
 ) -> None:
     async with program(tmp_path, REDIS_URL=server.url) as running:
         await running.until_status("/readyz", 200)
-        async with running.session.post(running.url + "/notes/wait") as answer:
-            assert answer.status == 202
+        assert await running.post("/notes/wait") == 202
         await until(lambda: client.info("clients")["blocked_clients"] >= 2)
         running.process.send_signal(signal.SIGTERM)
         await running.until_status("/readyz", 503)
@@ -351,8 +361,8 @@ async def test_a_blocked_event_loop_fails_liveness_and_the_log_names_who_blocks_
     async with program(tmp_path, REDIS_URL=server.url) as running:
         await running.until_status("/readyz", 200)
         assert await running.status("/livez") == 200
-        async with running.session.post(running.url + "/notes/block"):
-            pass
+        # Not awaited: its answer may be behind the handler, which keeps everything waiting.
+        posting = asyncio.create_task(running.post("/notes/block"))
         said = json.loads(await running.until_said("has been blocked"))
         assert "by notes-group's handler of note.put, at " in said["message"]
         assert "time.sleep(60)" in said["stack"]
@@ -360,6 +370,8 @@ async def test_a_blocked_event_loop_fails_liveness_and_the_log_names_who_blocks_
             # As Kubernetes asks, with its timeout: a probe that is not answered in time has failed.
             async with asyncio.timeout(1), running.session.get(running.url + "/livez"):
                 pass
+        posting.cancel()
+        await asyncio.wait([posting])
 
 
 async def test_what_cycles_hold_does_not_wait_for_the_collectors_threshold() -> None:
