@@ -62,7 +62,10 @@ def test_notes_can_be_pasted() -> None:
     assert "ecommerce 0.1.0 is release shop in namespace ns" in text
     assert "Scale inventory by hand; later upgrades keep the number (now 2)" in text
     assert "up to one second of answered orders is lost" in text
-    assert "Redis is one node: while it restarts, the services answer 503 and go on afterwards." in text
+    assert (
+        "Redis is one node: while it restarts, the services answer 503 and go on afterwards. Their pods stay READY"
+        in text
+    )
     assert "The volume data-shop-redis-0 stays" in text
     assert "WARNING" not in text
     assert "\n\n\n" not in text

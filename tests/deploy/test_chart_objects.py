@@ -189,6 +189,14 @@ def test_ports_are_those_that_programs_listen_on(case: str) -> None:
             assert own[probe]["timeoutSeconds"] >= 1
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_an_outage_of_redis_leaves_pods_in_their_services_that_were_ready(service: str) -> None:
+    probe = rendering.container(rendered("default"), service)["readinessProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= 600, "a new Redis on another node takes minutes"
+    assert probe["periodSeconds"] <= 3, "clients are served again soon after a longer outage"
+    assert probe.get("successThreshold", 1) == 1
+
+
 @every_case
 def test_every_container_of_ours_has_requests_and_a_memory_limit_and_no_cpu_limit(case: str) -> None:
     for _, _, spec in pods(rendered(case)):

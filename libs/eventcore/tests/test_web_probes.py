@@ -15,7 +15,7 @@ from eventcore import Router, Settings, Store, Transaction
 from eventcore.testing import Server, until
 from eventcore.testing.fixtures import StartServer
 from eventcore.web import create_service, probes
-from eventcore.web.probes import not_ready, stuck
+from eventcore.web.probes import find_obstacle, not_ready, stuck
 from eventcore.web.service import SERVICE, Service
 
 from .test_web import NOWHERE, Client, NotePut, notes_api, serving
@@ -46,6 +46,12 @@ async def readiness(client: Client) -> str:
     return str(content["detail"])
 
 
+async def shared(client: Client) -> bool | None:
+    """Whether all replicas have the reason why it is not ready; `None` where it does not say."""
+    found: bool | None = (await (await client.get("/readyz")).json()).get("shared")
+    return found
+
+
 async def until_readiness(client: Client, wanted: str) -> str:
     """Wait until readiness contains these words; what it says then."""
     said: list[str] = []
@@ -66,6 +72,7 @@ async def test_readiness_follows_the_server(start_server: StartServer, settings:
         await until_readiness(client, "ready")
         server.kill()
         assert f"127.0.0.1:{server.port}" in await until_readiness(client, "is out of reach")
+        assert await shared(client) is True
         assert (await client.get("/livez")).status == 200
         server.start()
         await until_readiness(client, "ready")
@@ -102,6 +109,7 @@ async def test_who_drains_is_alive_but_not_ready_and_sends_clients_away(settings
         await until_readiness(client, "ready")
         await app[SERVICE].drain()
         assert await readiness(client) == "draining"
+        assert await shared(client) is False
         assert (await client.get("/livez")).status == 200
         answer = await client.get("/notes")
         assert (answer.status, answer.headers["Connection"]) == (200, "close")
@@ -130,7 +138,8 @@ async def test_a_group_that_is_missing_is_said_to_be(store: Store) -> None:
 
 
 async def test_a_consumer_that_is_not_reading_says_why(store: Store) -> None:
-    assert await not_ready(service_with(store, problem="too many retries wait")) == "too many retries wait"
+    obstacle = await find_obstacle(service_with(store, problem="too many retries wait"))
+    assert obstacle == ("too many retries wait", None)
 
 
 async def test_a_service_that_is_about_to_end_is_not_ready(store: Store) -> None:

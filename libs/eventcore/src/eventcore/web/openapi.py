@@ -36,6 +36,10 @@ _problem: Schema = {
                 "required": ["field", "message"],
             },
         },
+        "shared": {
+            "type": "boolean",
+            "description": "Of `/readyz` alone: whether the reason is Redis, which all replicas share.",
+        },
         "correlationId": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     },
     "required": ["type", "title", "status", "correlationId"],

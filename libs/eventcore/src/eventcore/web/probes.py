@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import NamedTuple
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -42,9 +43,13 @@ def add_probes(app: web.Application, service: Service, api: Api, description: st
 
     @probes.get("/readyz", answers={200: Status}, errors=(503,))
     async def readyz(request: web.Request) -> Status:
-        """Say whether this process can do its work now, or why not."""
-        if reason := await not_ready(service):
-            raise Problem(503, detail=reason)
+        """Say whether this process can do its work now, or why not.
+
+        `shared` of the problem is true where the reason is Redis, which all replicas share, false where it is this
+        process alone, and left out where it may be either.
+        """
+        if obstacle := await find_obstacle(service):
+            raise Problem(503, detail=obstacle.reason, shared=obstacle.shared)
         return Status(status="ready")
 
     @probes.get("/metrics", answers={200: "text/plain"})
@@ -77,12 +82,32 @@ def stuck(service: Service) -> str | None:
     return None
 
 
+class Obstacle(NamedTuple):
+    """Why a process can't do its work; `shared` with all replicas or not, `None` where that can't be told."""
+
+    reason: str
+    shared: bool | None
+
+
 async def not_ready(service: Service) -> str | None:
     """Why this process can't do its work now; `None` when it can."""
+    obstacle = await find_obstacle(service)
+    return None if obstacle is None else obstacle.reason
+
+
+async def find_obstacle(service: Service) -> Obstacle | None:
+    """What keeps this process from its work now: it is about to go, Redis does not do its part, or a consumer halts."""
     if service.draining:
-        return "draining"
+        return Obstacle("draining", shared=False)
     if service.failure is not None:
-        return f"about to end: {service.failure}"
+        return Obstacle(f"about to end: {service.failure}", shared=False)
+    if reason := await _trouble_with_redis(service):
+        return Obstacle(reason, shared=True)
+    halted = next((consumer.problem for consumer in service.consumers if consumer.problem), None)
+    return None if halted is None else Obstacle(halted, shared=None)
+
+
+async def _trouble_with_redis(service: Service) -> str | None:
     store = service.store
     if (failure := store.commands.failure) is not None:
         return f"Redis at {store.settings.redis_address} is out of reach: {failure}"
@@ -96,4 +121,4 @@ async def not_ready(service: Service) -> str | None:
         return f"Redis at {store.settings.redis_address} did not answer within {ready_seconds:g} s"
     except EventcoreError as error:
         return str(error)
-    return next((consumer.problem for consumer in service.consumers if consumer.problem), None)
+    return None

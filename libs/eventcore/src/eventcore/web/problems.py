@@ -47,7 +47,8 @@ class Problem(Exception):
     """Raised to answer a request with an error.
 
     `title` follows from the status unless given; `detail` is for people; `errors` names fields; `retry_after` (seconds,
-    or a time) becomes the header, in whole seconds. A 503 always has one.
+    or a time) becomes the header, in whole seconds. A 503 always has one. `shared` is for `/readyz`, which says what it
+    means.
     """
 
     def __init__(
@@ -58,12 +59,14 @@ class Problem(Exception):
         errors: Iterable[FieldError] = (),
         retry_after: timedelta | float | None = None,
         headers: Mapping[str, str] | None = None,
+        shared: bool | None = None,
     ) -> None:
         super().__init__(detail or title or str(status))
         self.status = status
         self.title = title or title_of(status)
         self.detail = detail
         self.errors = list(errors)
+        self.shared = shared
         self.headers = dict(headers or {})
         if retry_after is None and status == 503:
             retry_after = 1
@@ -78,6 +81,8 @@ class Problem(Exception):
             content["detail"] = self.detail
         if self.errors:
             content["errors"] = self.errors
+        if self.shared is not None:
+            content["shared"] = self.shared
         # Not by pydantic: what a client sent, and is shown again here, may be no valid Unicode.
         body = json.dumps({**content, "correlationId": trace_id}, separators=(",", ":")).encode()
         return web.Response(body=body, status=self.status, content_type=media_type, headers=self.headers)
