@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from eventcore import Metadata, RetryPolicy, Router, Transaction
+from eventcore.router import united
 
 from .samples import STREAM, Ordered, Shipped
 
@@ -138,3 +139,36 @@ def test_a_handler_has_its_own_policy_and_timeout_or_those_of_the_router() -> No
     assert router.handlers["sample.ordered"].timeout == timedelta(seconds=3)
     assert router.handlers["sample.shipped"].retry == RetryPolicy(9)
     assert router.handlers["sample.shipped"].timeout == timedelta(seconds=4)
+
+
+def test_routers_of_one_group_are_one_and_keep_their_own_patience() -> None:
+    patient, plain, other = Router("g", RetryPolicy(9), timedelta(minutes=1)), Router("g"), Router("h")
+    patient.on(Ordered)(takes_the_event)
+    plain.on(Shipped)(takes_both)
+    other.on(Ordered)(takes_both)
+
+    one, two = united([patient, other, plain], retry=RetryPolicy(2))
+    assert (one.group, two.group) == ("g", "h")
+    assert {kind: handler.retry for kind, handler in one.handlers.items()} == {
+        "sample.ordered": RetryPolicy(9),
+        "sample.shipped": RetryPolicy(2),
+    }
+    assert one.handlers["sample.ordered"].timeout == timedelta(minutes=1)
+    assert one.streams == (STREAM, "shipments_stream")
+
+
+def test_two_handlers_of_one_event_in_two_routers_of_a_group_are_refused_by_their_names() -> None:
+    with pytest.raises(TypeError, match=r"g has two handlers for sample\.ordered: .*takes_the_event and .*takes_both"):
+        united([register(takes_the_event), register(takes_both)], retry=RetryPolicy())
+
+
+def test_a_handler_that_comes_after_its_consumer_is_refused() -> None:
+    router = register(takes_the_event)
+    united([router], retry=RetryPolicy())
+    with pytest.raises(TypeError, match=r"too late for a handler for sample\.shipped"):
+        router.on(Shipped)(takes_the_event)
+
+
+def test_a_router_without_handlers_is_refused() -> None:
+    with pytest.raises(TypeError, match="g has no handlers"):
+        united([Router(group="g")], retry=RetryPolicy())

@@ -18,7 +18,8 @@ from .holding import Holding
 from .processing import Processor
 from .retention import notice_losses
 from .retries import Retries
-from .router import Router
+from .retry import RetryPolicy
+from .router import Router, united
 from .store import Store
 from .streams import GroupMember, NoGroup, longest_block
 from .takeover import Takeover
@@ -32,15 +33,16 @@ _batches_in_hand = 3
 
 
 class Consumer:
-    """Runs one router as one consumer of its group.
+    """Runs the routers of one group as one consumer.
 
-    `run` returns after `stop`, when what was in hand is finished or the drain budget is spent, and the group is left.
+    Raises `TypeError` where they don't fit together. `run` returns after `stop`, when what was in hand is finished or
+    the drain budget is spent, and the group is left.
     """
 
-    def __init__(self, store: Store, router: Router) -> None:
+    def __init__(self, store: Store, *routers: Router) -> None:
         settings = self._settings = store.settings
-        self.router = router
-        self._commands, self._committer = store.commands, store.committer
+        router = self.router = _one(united(routers, retry=RetryPolicy(attempts=settings.retry_attempts)))
+        self._commands, self._committer, self._handled = store.commands, store.committer, store.handled
         self._reader = store.reader(f"reader of {router.group}")
         self.member = member = GroupMember(
             store.commands,
@@ -102,7 +104,11 @@ class Consumer:
         self.holding.changed()
 
     async def run(self) -> None:
-        """Consume until `stop`. Survives whatever happens to Redis; raises only for a defect of its own."""
+        """Consume until `stop`. Survives whatever happens to Redis; raises only for a defect of its own.
+
+        `TypeError` if a consumer of the group with other handlers runs on the same store.
+        """
+        self._check_alone()
         self._reader.start()
         forget = self._measure()
         reading = self._loop(self._read_loop(), "read")
@@ -120,6 +126,7 @@ class Consumer:
         finally:
             await _cancel([stopping, *loops, *self._work])
             await self._reader.close()
+            self._handled.pop(self.router.group, None)
             forget()
         await self._leave()
         for loop in loops:
@@ -127,6 +134,17 @@ class Consumer:
                 raise error
         if self._defect is not None:
             raise self._defect
+
+    def _check_alone(self) -> None:
+        """Each of two such consumers would acknowledge, unseen, what only the other handles."""
+        own = frozenset(self.router.handlers)
+        other = self._handled.setdefault(self.router.group, own)
+        if other != own:
+            self.stop()
+            only = ", ".join(sorted(other ^ own))
+            raise TypeError(
+                f"of two consumers of {self.router.group} only one handles {only}: one must have all routers"
+            )
 
     def _measure(self) -> Callable[[], None]:
         """Let the metrics show this consumer, until the returned function is called."""
@@ -298,6 +316,13 @@ class Consumer:
             for stream, count in self.holding.by_stream.items():
                 measurements.handed_back.add(stream, self.router.group, count=count)
             log.info("left %s%s", self.router.group, "" if left else "; peers take over what was not finished")
+
+
+def _one(routers: Sequence[Router]) -> Router:
+    if len(routers) != 1:
+        groups = ", ".join(router.group for router in routers) or "none"
+        raise TypeError(f"a consumer belongs to one group, not to {groups}")
+    return routers[0]
 
 
 async def _cancel(tasks: Iterable[asyncio.Future[Any]]) -> None:

@@ -24,6 +24,7 @@ from .event import Event
 from .lanes import Lanes
 from .opening import Opener
 from .retries import suspect_from
+from .retry import RetryPolicy
 from .router import Router
 from .telemetry.measurements import dead_letters, process_duration
 from .transaction import Found, Transaction
@@ -180,7 +181,7 @@ class Decider:
             error,
             attempt=delivery.attempt,
             failures=delivery.failures,
-            policy=handler.policy(error) if handler else self.router.retry,
+            policy=handler.policy(error) if handler else self.router.retry or RetryPolicy(),
             waited=datetime.now(UTC) - max(delivery.published_at, self.started_at),
             rollout=self.rollout,
         )

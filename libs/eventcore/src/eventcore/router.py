@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -28,7 +28,8 @@ class Handler:
 
     event: type[Event]
     function: HandlerFunction
-    retry: RetryPolicy
+    retry: RetryPolicy | None
+    """`None` until a consumer takes it: then that of the settings."""
     retry_for: Mapping[type[Exception], RetryPolicy]
     timeout: timedelta
     is_async: bool
@@ -40,28 +41,39 @@ class Handler:
 
     def policy(self, error: Exception) -> RetryPolicy:
         """The retry policy for this error: that of its nearest class named in `retry_for`, or the general one."""
-        return next((self.retry_for[kind] for kind in type(error).__mro__ if kind in self.retry_for), self.retry)
+        named = (self.retry_for[kind] for kind in type(error).__mro__ if kind in self.retry_for)
+        return next(named, self.retry or RetryPolicy())
 
     @property
     def most_attempts(self) -> int:
         """The most attempts that any of its policies allows."""
-        return max(policy.attempts for policy in (self.retry, *self.retry_for.values()))
+        return max(policy.attempts for policy in (self.retry or RetryPolicy(), *self.retry_for.values()))
+
+    @property
+    def name(self) -> str:
+        """The function, for people: `order_service.handlers.confirm`."""
+        named = getattr(self.function, "__qualname__", type(self.function).__qualname__)
+        return f"{getattr(self.function, '__module__', '?')}.{named}"
 
 
 @dataclass(slots=True)
 class Router:
-    """The handlers of one consumer group.
+    """The handlers of one consumer group, or a part of them: one consumer runs all routers of its group.
 
     inventory = Router(group="inventory-group")
 
     @inventory.on(OrderCreated)
     def reserve(order: OrderCreated) -> Transaction: ...
+
+    Handlers that name no `retry` have the router's; where that names none either, `RETRY_ATTEMPTS` of the settings.
     """
 
     group: str
-    retry: RetryPolicy = RetryPolicy()
+    retry: RetryPolicy | None = None
     timeout: timedelta = timedelta(seconds=30)
     handlers: dict[str, Handler] = field(default_factory=dict)
+    taken: bool = field(default=False, compare=False)
+    """Whether a consumer has taken the handlers: one that came later would never be called."""
 
     def on(
         self,
@@ -74,6 +86,8 @@ class Router:
         """Register the decorated function as the handler for `event`; the function itself stays as it is."""
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            if self.taken:
+                raise TypeError(f"{self.group} has its consumer already: too late for a handler for {event.type}")
             if event.type in self.handlers:
                 raise TypeError(f"{self.group} already has a handler for {event.type}")
             self.handlers[event.type] = Handler(
@@ -98,6 +112,26 @@ class Router:
     def is_async(self) -> bool:
         """Whether any handler may wait for the world outside."""
         return any(handler.is_async for handler in self.handlers.values())
+
+
+def united(routers: Iterable[Router], *, retry: RetryPolicy) -> list[Router]:
+    """One router for each group, with the handlers of all its routers; `retry` is theirs where they name none.
+
+    Two consumers of one group would each acknowledge what only the other has a handler for. Raises `TypeError` where
+    two handlers take the same event, or a router has none.
+    """
+    groups: dict[str, Router] = {}
+    for router in routers:
+        if not router.handlers:
+            raise TypeError(f"{router.group} has no handlers (yet): register them before the consumer is made")
+        router.taken = True
+        whole = groups.setdefault(router.group, Router(router.group, router.retry or retry, router.timeout))
+        for kind, handler in router.handlers.items():
+            if kind in whole.handlers:
+                both = f"{whole.handlers[kind].name} and {handler.name}"
+                raise TypeError(f"{router.group} has two handlers for {kind}: {both}")
+            whole.handlers[kind] = replace(handler, retry=handler.retry or retry)
+    return list(groups.values())
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

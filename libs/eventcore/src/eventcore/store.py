@@ -54,6 +54,8 @@ class Store:
         self.commands = Pipe(self._connector.connect)
         self.full_streams: set[str] = set()
         self.published_streams: set[str] = set()
+        self.handled: dict[str, frozenset[str]] = {}
+        """The event types that consumers on this store handle just now, by group."""
         self.committer = self._committer(self.commands)
         self._gathering = GatheringCommitter(self._commit_all)
         self._durable: DurableCommitter | None = None

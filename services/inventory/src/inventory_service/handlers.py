@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contracts import OrderCancelled, OrderCreated
-from eventcore import RetryPolicy, Router, Transaction
+from eventcore import Router, Transaction
 
 from .domain import reservation
 from .settings import InventorySettings
@@ -11,7 +11,7 @@ from .settings import InventorySettings
 
 def inventory_router(settings: InventorySettings) -> Router:
     """The handlers of `inventory-group`."""
-    router = Router(group="inventory-group", retry=RetryPolicy(attempts=settings.retry_attempts))
+    router = Router(group="inventory-group")
 
     @router.on(OrderCreated)
     def reserve(order: OrderCreated) -> Transaction:

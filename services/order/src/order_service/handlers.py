@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contracts import InventoryRejected, InventoryReleased, InventoryReserved
-from eventcore import RetryPolicy, Router, Transaction, timestamp
+from eventcore import Router, Transaction, timestamp
 
 from .domain import progress
 from .settings import OrderSettings
@@ -11,7 +11,7 @@ from .settings import OrderSettings
 
 def order_router(settings: OrderSettings) -> Router:
     """The handlers of `order-group`."""
-    router = Router(group="order-group", retry=RetryPolicy(attempts=settings.retry_attempts))
+    router = Router(group="order-group")
 
     @router.on(InventoryReserved)
     def confirm(event: InventoryReserved) -> Transaction:

@@ -51,10 +51,9 @@ async def running(*consumers: Consumer) -> AsyncIterator[None]:
     finally:
         for each in consumers:
             each.stop()
-        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome  # also where the block has failed: by this, most likely
 
 
 async def run_until_idle(store: Store, *consumers: Consumer, timeout: float = 10.0) -> None:

@@ -41,18 +41,16 @@ def create_service(
 ) -> web.Application:
     """Wire a service: store, consumers, endpoints, probes, metrics, correlation, errors as problems.
 
-    `routers` are run by a consumer each; `resources` are aiohttp's cleanup contexts: up to its `yield` each starts
-    something, after it it stops it again; `publishes` names the events for documents of the whole system. Start: the
-    store, then the resources in order, then the consumers; a server that is not there yet is waited for, while
-    readiness says so. Stop: the other way round. The application opens and closes its store, also one that was given
-    to it. Starting raises `WrongPassword` or `SettingsError` where waiting for the server won't help.
+    `routers` are run by one consumer for each group; `resources` are aiohttp's cleanup contexts: up to its `yield` each
+    starts something, after it it stops it again; `publishes` names the events for documents of the whole system.
+    Start: the store, then the resources in order, then the consumers; a server that is not there yet is waited for,
+    while readiness says so. Stop: the other way round. The application opens and closes its store, also one that was
+    given to it. Starting raises `WrongPassword` or `SettingsError` where waiting for the server won't help.
     """
     store = store or Store(settings, source=name, origin=current_origin)
     chosen = routers(store) if callable(routers) else routers
-    for router in chosen:
-        if not router.handlers:
-            raise TypeError(f"{router.group} has no handlers (yet): register them before the service is created")
-    consumers = tuple(Consumer(store, router) for router in chosen)
+    groups = dict.fromkeys(router.group for router in chosen)
+    consumers = tuple(Consumer(store, *(each for each in chosen if each.group == group)) for group in groups)
     service = Service(name, store, consumers, tuple(publishes), description)
     api = api or Api()
     largest = max((endpoint.max_body for endpoint in api.endpoints), default=body_limit)
