@@ -138,6 +138,17 @@ async def test_what_is_out_of_reach_costs_no_attempt(store: Store) -> None:
     assert await letters(store) == []
 
 
+async def test_what_is_out_of_reach_for_too_long_is_dead_lettered_where_the_router_says_so(store: Store) -> None:
+    router = Router(group=GROUP, retry=EAGER, give_up_after=timedelta(seconds=0.2))
+    handler = Script(Unavailable("mail server") for _ in range(10_000))
+    router.on(Ordered)(handler)
+    await publish_orders(store, 1)
+    await run_until_idle(store, Consumer(store, router))
+    [letter] = await letters(store)
+    assert (letter["reason"], letter["error"], letter["attempts"]) == ("unavailable", "mail server", "1")
+    assert handler.calls[-1] - handler.calls[0] >= 0.15
+
+
 async def test_a_handler_that_takes_too_long_is_stopped_and_tried_again(store: Store) -> None:
     stopped = 0
 

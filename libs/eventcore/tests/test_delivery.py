@@ -9,15 +9,40 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventcore import Conflict, OutcomeUnknown, Reject, Retry, RetryPolicy, Unavailable, Undecodable, UnsupportedVersion
-from eventcore.delivery import CrashLoop, DeadLetter, Delivery, Reason, TryAgain, Verdict, entry_time, judge
+from eventcore.delivery import (
+    CrashLoop,
+    DeadLetter,
+    Delivery,
+    LetterRefused,
+    Reason,
+    TryAgain,
+    Verdict,
+    entry_time,
+    judge,
+)
 
 POLICY = RetryPolicy(attempts=3, base=timedelta(seconds=1), ceiling=timedelta(seconds=60))
 ROLLOUT = timedelta(minutes=10)
 SOON = timedelta(seconds=5)
 
 
-def verdict(error: Exception, *, attempt: int = 1, failures: int = 1, waited: timedelta = timedelta(0)) -> Verdict:
-    return judge(error, attempt=attempt, failures=failures, policy=POLICY, waited=waited, rollout=ROLLOUT)
+def verdict(
+    error: Exception,
+    *,
+    attempt: int = 1,
+    failures: int = 1,
+    waited: timedelta = timedelta(0),
+    give_up_after: timedelta | None = None,
+) -> Verdict:
+    return judge(
+        error,
+        attempt=attempt,
+        failures=failures,
+        policy=POLICY,
+        waited=waited,
+        rollout=ROLLOUT,
+        give_up_after=give_up_after,
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,6 +100,18 @@ def test_what_is_out_of_reach_is_given_the_time_it_asks_for() -> None:
 def test_what_stays_out_of_reach_is_asked_less_and_less_often() -> None:
     waits = [verdict(Unavailable("mail server"), failures=20) for _ in range(100)]
     assert max(again.after for again in waits if isinstance(again, TryAgain)) > timedelta(seconds=30)
+
+
+def test_what_stays_out_of_reach_for_longer_than_the_router_says_is_dead_lettered() -> None:
+    error, three_days = Unavailable("mail server"), timedelta(days=3)
+    assert isinstance(verdict(error, waited=three_days - SOON, give_up_after=three_days), TryAgain)
+    assert verdict(error, waited=three_days, give_up_after=three_days) == DeadLetter(Reason.UNAVAILABLE)
+    assert isinstance(verdict(error, waited=three_days), TryAgain)
+
+
+def test_a_letter_that_can_not_be_written_is_not_given_up() -> None:
+    again = verdict(LetterRefused("no room"), waited=timedelta(days=3), give_up_after=timedelta(seconds=1))
+    assert isinstance(again, TryAgain)
 
 
 def test_a_newer_version_waits_for_a_rollout_and_is_then_dead_lettered() -> None:

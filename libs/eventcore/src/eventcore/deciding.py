@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any, cast
 
@@ -67,7 +67,6 @@ class Decider:
     rollout: timedelta
     on_retry: Callable[[Delivery, TryAgain], None]
     concurrency: int
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     _lanes: Lanes[Delivery] = field(default_factory=Lanes)
     _slots: asyncio.Semaphore = field(init=False)
     _opener: Opener = field(init=False)
@@ -176,14 +175,16 @@ class Decider:
     def failed(self, delivery: Delivery, error: Exception) -> Decided | None:
         """Judge a failure: a dead letter to commit, or `None` when the delivery stays pending for another attempt."""
         delivery.failures += 1
+        delivery.failing_since = delivery.failing_since or delivery.received_at
         handler = self.router.handlers.get(delivery.type)
         verdict = judge(
             error,
             attempt=delivery.attempt,
             failures=delivery.failures,
             policy=handler.policy(error) if handler else self.router.retry or RetryPolicy(),
-            waited=datetime.now(UTC) - max(delivery.published_at, self.started_at),
+            waited=timedelta(seconds=time.monotonic() - delivery.failing_since),
             rollout=self.rollout,
+            give_up_after=handler.give_up_after if handler else None,
         )
         facts = {
             "stream": delivery.stream,

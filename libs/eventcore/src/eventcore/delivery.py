@@ -25,10 +25,15 @@ class Reason(StrEnum):
     REJECTED = "rejected"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     CRASH_LOOP = "crash_loop"
+    UNAVAILABLE = "unavailable"
 
 
 class CrashLoop(Exception):
     """The delivery's earlier attempts all began and none ever reported back: it kills its process."""
+
+
+class LetterRefused(Unavailable):
+    """The delivery's dead letter can't be written just now: it stays pending until it can."""
 
 
 unknown = "unknown"
@@ -40,6 +45,7 @@ class Delivery(Struct, eq=False, gc=False):
 
     `attempt` counts from 1. `recovered` means that it was taken over, so its earlier attempts may have ended in a
     crash. `type`, `metadata` and `event` are what could be read of it. `refused` says why its commit has to wait.
+    `failing_since` is when the first attempt began that failed here, by the monotonic clock (0: none has).
 
     Nothing that it holds gets to know it, so that it is in no cycle and the collector need not know of it.
     """
@@ -51,6 +57,7 @@ class Delivery(Struct, eq=False, gc=False):
     received_at: float
     recovered: bool = False
     failures: int = 0
+    failing_since: float = 0.0
     type: str = unknown
     metadata: Metadata | None = None
     event: Event | None = None
@@ -100,13 +107,21 @@ class DeadLetter(Struct, frozen=True, gc=False):
 Verdict = TryAgain | DeadLetter
 
 
-def judge(
-    error: Exception, *, attempt: int, failures: int, policy: RetryPolicy, waited: timedelta, rollout: timedelta
+def judge(  # noqa: PLR0911 - one return for each kind of failure
+    error: Exception,
+    *,
+    attempt: int,
+    failures: int,
+    policy: RetryPolicy,
+    waited: timedelta,
+    rollout: timedelta,
+    give_up_after: timedelta | None = None,
 ) -> Verdict:
     """What shall become of a delivery whose attempt number `attempt` failed with `error`.
 
     `failures` counts those of this consumer, also the ones that cost no attempt, so that waits grow with each.
-    `waited` is how long an event of an unknown version has been waiting for a newer program, `rollout` how long it may.
+    `waited` is how long the event has been tried so far; `rollout` is how long one of an unknown version may wait for a
+    newer program, `give_up_after` how long for what is unavailable.
     """
     match error:
         case Undecodable():
@@ -120,11 +135,17 @@ def judge(
                 return DeadLetter(Reason.UNSUPPORTED_VERSION)
             return TryAgain(min(rollout - waited, max(timedelta(seconds=1), policy.ceiling / 2)), counts=False)
         case Unavailable(retry_after=least):
+            if _is_too_long(waited, give_up_after) and not isinstance(error, LetterRefused):
+                return DeadLetter(Reason.UNAVAILABLE)
             return TryAgain(max(least or timedelta(0), policy.backoff(failures)), counts=False)
     delay = policy.delay(attempt)
     if delay is None:
         return DeadLetter(Reason.ATTEMPTS_EXHAUSTED)
     return TryAgain(max(delay, error.after or delay) if isinstance(error, Retry) else delay)
+
+
+def _is_too_long(waited: timedelta, limit: timedelta | None) -> bool:
+    return limit is not None and waited >= limit
 
 
 def entry_time(entry_id: str) -> datetime:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from . import telemetry
 from .commit import Acknowledgement, Answer, Committed, Committer, Duplicate, Fence, GuardsFailed, Work
 from .deciding import Decided, Decider, Undecided, measure_attempts
-from .delivery import Delivery
+from .delivery import Delivery, LetterRefused
 from .envelope import Origin
 from .errors import Unavailable
 from .pipe import WrongPassword
@@ -165,7 +165,7 @@ class Processor:
                 next_step = self.decider.decide_again(each, found)
             case error if each.outcome == "dead_lettered":
                 # Nothing is left but to wait until the letter can be written.
-                next_step = self.decider.failed(each.delivery, Unavailable(f"can't dead-letter: {error}"))
+                next_step = self.decider.failed(each.delivery, LetterRefused(f"can't dead-letter: {error}"))
             case error:
                 next_step = self.decider.failed(each.delivery, error)
         if next_step is not None:

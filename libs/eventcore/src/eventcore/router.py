@@ -34,6 +34,8 @@ class Handler:
     timeout: timedelta
     is_async: bool
     wants_metadata: bool
+    give_up_after: timedelta | None = None
+    """How long what the event needs may be `Unavailable`, before it becomes a dead letter; `None`: for ever."""
 
     def __call__(self, event: Event, metadata: Metadata) -> Decision | Awaitable[Decision]:
         """Call the function with what it asks for."""
@@ -66,11 +68,14 @@ class Router:
     def reserve(order: OrderCreated) -> Transaction: ...
 
     Handlers that name no `retry` have the router's; where that names none either, `RETRY_ATTEMPTS` of the settings.
+    `give_up_after` is how long an event is tried while what it needs is `Unavailable`, which costs no attempt: then it
+    becomes a dead letter. Without it, it is tried for ever.
     """
 
     group: str
     retry: RetryPolicy | None = None
     timeout: timedelta = timedelta(seconds=30)
+    give_up_after: timedelta | None = None
     handlers: dict[str, Handler] = field(default_factory=dict)
     taken: bool = field(default=False, compare=False)
     """Whether a consumer has taken the handlers: one that came later would never be called."""
@@ -98,6 +103,7 @@ class Router:
                 timeout or self.timeout,
                 _is_async(function),
                 _wants_metadata(function),
+                self.give_up_after,
             )
             return function
 
@@ -125,7 +131,9 @@ def united(routers: Iterable[Router], *, retry: RetryPolicy) -> list[Router]:
         if not router.handlers:
             raise TypeError(f"{router.group} has no handlers (yet): register them before the consumer is made")
         router.taken = True
-        whole = groups.setdefault(router.group, Router(router.group, router.retry or retry, router.timeout))
+        whole = groups.setdefault(
+            router.group, Router(router.group, router.retry or retry, router.timeout, router.give_up_after)
+        )
         for kind, handler in router.handlers.items():
             if kind in whole.handlers:
                 both = f"{whole.handlers[kind].name} and {handler.name}"
