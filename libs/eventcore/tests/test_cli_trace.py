@@ -222,3 +222,39 @@ def test_an_id_that_is_everywhere_does_not_fill_the_memory(
             append(connected, orderId="order-1")
     result = run(redis_server, "trace", "order-1", status=1)
     assert one_line(result.stderr) == "eventcore: orders_stream has more than 3 entries with order-1"
+
+
+def states(server: Server, id: str) -> list[tuple[str, str]]:
+    """The entries of a story, and what became of them."""
+    events = trace(server, id)["events"]
+    return [(each["id"], one["state"]) for each in events for one in each["deliveries"]]
+
+
+def fail_and_redrive(connected: redis.Redis, letter: str, entry_id: str, named: str, **event: str) -> None:
+    """The group gives up on an entry: its letter names one. It is redriven, as a given entry of the retry stream."""
+    append_letter(connected, letter, entryId=named, **event)
+    connected.xdel("orders_dlq", letter)
+    connected.xadd(f"{STREAM}:{GROUP}:retry", {b"event": event["event"]}, id=entry_id)
+    connected.xreadgroup(GROUP, "pod-1", {f"{STREAM}:{GROUP}:retry": ">"}, noack=True)
+
+
+@pytest.mark.parametrize("named", ["1000-0", "4000-0"], ids=["the first entry", "the last entry"])
+@pytest.mark.parametrize("event", [None, "not even JSON, but about order-1"], ids=["an event", "no event"])
+def test_what_fails_again_after_a_redrive_is_no_more_done_than_before(
+    redis_server: Server, event: str | None, named: str
+) -> None:
+    with client(redis_server) as connected:
+        for stream in (STREAM, f"{STREAM}:{GROUP}:retry"):
+            connected.xgroup_create(stream, GROUP, "0", mkstream=True)
+        raw = event or json.dumps(append(connected, STREAM, "900-0", orderId="order-1")[1])
+        connected.xadd(STREAM, {"event": raw}, id="1000-0")
+        connected.xreadgroup(GROUP, "pod-1", {STREAM: ">"}, noack=True)
+        fail_and_redrive(connected, "1001-0", "2000-0", "1000-0", event=raw)
+        fail_and_redrive(connected, "2001-0", "4000-0", named, event=raw)
+        redriven = dict(states(redis_server, "order-1"))
+        append_letter(connected, "4001-0", event=raw, entryId=named)
+    assert (redriven["1000-0"], redriven["2000-0"], redriven["4000-0"]) == ("redriven", "redriven", "done")
+    failed = dict(states(redis_server, "order-1"))
+    assert (failed["2000-0"], failed["4000-0"]) == ("redriven", "dead_lettered")
+    assert failed["1000-0"] == ("dead_lettered" if named == "1000-0" else "redriven")
+    assert "dead-lettered, and redriven since" in run(redis_server, "trace", "order-1").stdout

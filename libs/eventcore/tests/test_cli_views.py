@@ -12,7 +12,7 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, NoPermission
 
 from eventcore.cli.complaints import Failure, explain
 from eventcore.cli.entries import Entry
-from eventcore.cli.following import Delivery, Step, in_order, mark_dead_lettered
+from eventcore.cli.following import Delivery, Step, in_order, with_fates
 from eventcore.cli.meaning import Wanted
 from eventcore.cli.trends import Trends
 from eventcore.cli.words import age, at_least, counted, head, moment, rate, size, tail
@@ -165,6 +165,6 @@ def test_only_what_its_group_has_dead_lettered_is_marked() -> None:
     deliveries = [Delivery("g", "done"), Delivery("h", "done")]
     event, other = (replace(step("s", entry_id, "1"), deliveries=deliveries) for entry_id in ("1-0", "2-0"))
     held = replace(event, deliveries=[Delivery("g", "pending", "pod-1", 1)])
-    marked = mark_dead_lettered([event, other, held, step("d", "9-0", "1", letter=letter)])
+    marked = with_fates([event, other, held, step("d", "9-0", "1", letter=letter)])
     states = [[each.state for each in one.deliveries] for one in marked]
     assert states == [["dead_lettered", "done"], ["done", "done"], ["pending"], []]

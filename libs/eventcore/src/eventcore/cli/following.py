@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Literal
 
 from eventcore.dead_letters import Letter
-from eventcore.inspection.ids import milliseconds, parse_id, text
+from eventcore.inspection.ids import EntryId, milliseconds, parse_id, text
 from eventcore.inspection.replies import groups
 from eventcore.streams import dead_letter_stream, retry_stream
 
@@ -21,7 +21,8 @@ from .words import counted
 
 _most_steps = 10_000
 
-State = Literal["waiting", "pending", "done", "dead_lettered"]
+State = Literal["waiting", "pending", "done", "dead_lettered", "redriven"]
+_NEVER: EntryId = (-1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ async def follow(tool: Tool, wanted: Wanted) -> Story:
         story = Story(min(names, key=lambda name: (name == undecodable, name)), found)
         if wanted.ending:
             _check_unique(wanted, sorted({step.entry.key or "" for step in found}), "ids")
-    return Story(story.by, in_order(mark_dead_lettered(story.steps)))
+    return Story(story.by, in_order(with_fates(story.steps)))
 
 
 def _check_unique(wanted: Wanted, ids: Sequence[str], what: str) -> None:
@@ -160,19 +161,47 @@ def _delivery(group: str, row: Mapping[str, Any], pending: Sequence[Any], entry_
     return Delivery(group, "done" if delivered else "waiting")
 
 
-def mark_dead_lettered(steps: Sequence[Step]) -> list[Step]:
-    """A group with a dead letter of an event is not done with it."""
-    letters = {
-        (step.letter.facts.get("stream"), step.letter.facts.get("entryId"), step.letter.group)
-        for step in steps
-        if step.letter
-    }
+def with_fates(steps: Sequence[Step]) -> list[Step]:
+    """What a group has acknowledged is not always done: it may be a dead letter, or have been redriven since."""
+    fates = _Fates(steps)
+    return [replace(step, deliveries=[fates.told(step.entry, each) for each in step.deliveries]) for step in steps]
 
-    def marked(step: Step, each: Delivery) -> Delivery:
-        lies_dead = (step.entry.stream, step.entry.id, each.group) in letters and each.state == "done"
-        return replace(each, state="dead_lettered") if lies_dead else each
 
-    return [replace(step, deliveries=[marked(step, each) for each in step.deliveries]) for step in steps]
+class _Fates:
+    """Which entries became dead letters, and which of those were redriven.
+
+    A letter names the entry that failed. A redrive keeps the event byte for byte, and so does the letter after it.
+    """
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        letters = [step.letter for step in steps if step.letter]
+        self._named = {(each.facts.get("stream"), each.facts.get("entryId"), each.group) for each in letters}
+        self._letters = _newest((retry_stream(each.stream, each.group), each.event, each.id) for each in letters)
+        entries = (step.entry for step in steps if not step.letter)
+        self._entries = _newest((each.stream, each.fields.get(b"event"), each.id) for each in entries)
+
+    def told(self, entry: Entry, each: Delivery) -> Delivery:
+        """The delivery with what became of it."""
+        return replace(each, state=self._fate(entry, each.group)) if each.state == "done" else each
+
+    def _fate(self, entry: Entry, group: str) -> State:
+        is_redriven = entry.stream.endswith(f":{group}:retry")
+        event = (entry.stream if is_redriven else retry_stream(entry.stream, group), entry.fields.get(b"event"))
+        if (entry.stream, entry.id, group) in self._named:
+            return "dead_lettered"
+        if self._entries.get(event, _NEVER) > parse_id(entry.id):
+            return "redriven"
+        if is_redriven and self._letters.get(event, _NEVER) > parse_id(entry.id):
+            return "dead_lettered"
+        return "done"
+
+
+def _newest(entries: Iterable[tuple[str, bytes | None, str]]) -> dict[tuple[str, bytes | None], EntryId]:
+    """The newest entry id of each event in each stream."""
+    found: dict[tuple[str, bytes | None], EntryId] = {}
+    for stream, event, entry_id in entries:
+        found[stream, event] = max(found.get((stream, event), _NEVER), parse_id(entry_id))
+    return found
 
 
 def in_order(steps: Sequence[Step]) -> list[Step]:

@@ -15,7 +15,13 @@ from .output import clean
 from .words import age, clock, counted, moment
 
 _margin = " " * 23
-_marks = {"done": ("✓", "green"), "waiting": ("…", "yellow"), "pending": ("↻", "yellow"), "dead_lettered": ("✗", "red")}
+_marks = {
+    "done": ("✓", "green"),
+    "waiting": ("…", "yellow"),
+    "pending": ("↻", "yellow"),
+    "dead_lettered": ("✗", "red"),
+    "redriven": ("→", "yellow"),
+}
 
 
 def timeline(steps: Sequence[Step]) -> Group:
@@ -67,6 +73,8 @@ def _delivery(each: Delivery) -> Text:
     if each.state == "pending":
         idle = f" for {age(each.idle)}" if each.idle is not None else ""
         state = f"pending on {clean(each.consumer or '?')}{idle}, attempt {each.attempts}"
+    if each.state == "redriven":
+        state = "dead-lettered, and redriven since"
     return Text.assemble(_margin, (mark, style), f" {clean(each.group)}: ", (state, "" if mark == "✓" else style))
 
 
