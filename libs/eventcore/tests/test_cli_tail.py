@@ -10,7 +10,7 @@ import pytest
 from eventcore.cli import entries
 from eventcore.testing import Server
 
-from .tool import STREAM, append, append_letter, client, one_line, program, run
+from .tool import SECONDS, STREAM, append, append_letter, client, one_line, popen, program, run
 
 CORRELATION = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -157,3 +157,18 @@ def test_following_outlasts_a_restart_and_misses_nothing() -> None:
             server.restart()
             append(connected, orderId="after")
             assert json.loads(following.stdout.readline())["key"] == "after"
+
+
+@pytest.mark.parametrize("command", [("tail", STREAM, "--follow"), ("status", "--watch", "--interval", "0.2")])
+def test_what_waits_for_more_ends_quietly_when_nobody_reads_its_pipe_any_more(
+    any_server: Server, command: tuple[str, ...]
+) -> None:
+    with client(any_server) as connected:
+        append(connected, orderId="last")
+    with popen(any_server, *command) as following:
+        assert following.stdout
+        assert following.stderr
+        assert following.stdout.readline()
+        following.stdout.close()
+        assert following.wait(SECONDS) == 1
+        assert following.stderr.read() == ""

@@ -59,7 +59,7 @@ def run(
 
 def environment(server: Server | None, **env: str) -> dict[str, str]:
     """The environment of a process of its own; every warning is an error there, too."""
-    inherited = {name: value for name, value in os.environ.items() if name not in NO_SETTINGS}
+    inherited = {name: value for name, value in os.environ.items() if name not in (*NO_SETTINGS, "PYTHONUNBUFFERED")}
     url = {"REDIS_URL": server.url} if server else {}
     return {**inherited, **url, "PYTHONWARNINGS": "error", "PYTHONUTF8": "1", **env}
 

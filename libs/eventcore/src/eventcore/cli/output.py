@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import select
 import sys
 import unicodedata
 from collections.abc import AsyncIterator, Iterator
@@ -80,9 +82,11 @@ class Output:
         _write("\n  ]\n}" if separator else "]\n}")
 
     def flush(self) -> None:
-        """Let go of what is still to be written."""
+        """Let go of what is still to be written. Raises `BrokenPipeError` if nobody reads any more."""
         with _writing():
             sys.stdout.flush()
+            if not self.is_terminal and _is_abandoned():
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
     def note(self, message: str) -> None:
         """Say something beside the result."""
@@ -103,6 +107,16 @@ def _writing() -> Iterator[None]:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
         raise Failure(f"can't write to standard output: {error.strerror}") from error
+
+
+def _is_abandoned() -> bool:
+    """Whether whoever has read our pipe is gone: a command that waits for events would never find out by writing."""
+    try:
+        reader = select.poll()
+        reader.register(sys.stdout.fileno(), 0)
+        return any(state & select.POLLERR for _, state in reader.poll(0))
+    except (AttributeError, OSError, ValueError):  # no poll on this system, or standard output is no file, or closed
+        return False
 
 
 @_writing()

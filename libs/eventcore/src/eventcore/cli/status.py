@@ -97,6 +97,7 @@ async def _watch(
     trouble = None
     while True:
         show(look, trouble)
+        tool.output.flush()
         await asyncio.sleep(interval)
         try:
             look, trouble = await eye.look(), None

@@ -54,6 +54,7 @@ async def _follow(tool: Tool, name: str, position: str, as_json: bool) -> None:
     """Show what comes, and outlast a server that is away for a while."""
     connected = True
     while True:
+        tool.output.flush()  # before waiting: an event is shown when it comes, also in a pipe
         try:
             reply: Any = await tool.redis.xread({tool.key(name): position}, count=page_size, block=_block_milliseconds)
         except AuthenticationError:
