@@ -53,8 +53,11 @@ class Settings(BaseSettings):
     redis_sentinel_password_file: Path | None = None
     key_prefix: str = Field("", max_length=100, pattern=r"^[^\s]*$")
 
-    host: str = "0.0.0.0"  # noqa: S104 - a container listens on all its interfaces
+    host: str = ""
+    """The address to listen on; empty: all there are, IPv6 and IPv4."""
     port: int = Field(8000, ge=1, le=65535)
+    max_connections: int = Field(4096, ge=1, le=1_000_000)
+    """Clients connected at once, and fewer where the limit of open files (`ulimit -n`) is low; others get a 503."""
     pod_name: str = Field(
         default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}", max_length=253, pattern=r"^[^\s]+$"
     )

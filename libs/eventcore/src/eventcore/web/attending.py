@@ -101,11 +101,16 @@ def _attributes(request: web.Request) -> dict[str, Any]:
         "http.request.method_original": request.method if _method(request) == "_OTHER" else None,
         "server.port": int(port) if host and port.isdecimal() and len(port) <= 5 else None,
         "url.query": request.raw_path.partition("?")[2] or None,
-        "client.address": request.remote,
+        "client.address": _address(request.remote),
         "user_agent.original": request.headers.get("User-Agent"),
     }
     attributes |= {name: value for name, value in optional.items() if value is not None}
     return {name: _utf_8(value) if isinstance(value, str) else value for name, value in attributes.items()}
+
+
+def _address(remote: str | None) -> str | None:
+    """An IPv4 address as such, also where it came through a socket of both families."""
+    return remote.removeprefix("::ffff:") if remote else None
 
 
 def _utf_8(text: str) -> str:

@@ -20,7 +20,8 @@ from eventcore.settings import Settings, load
 from eventcore.telemetry.configure import configure
 from eventcore.telemetry.logs import configure_logging
 
-from .listener import CannotListen, serve, take_port
+from .accepting import Door, room_for_connections
+from .listener import CannotListen, shown, take_port
 from .service import SERVICE
 
 log = logging.getLogger(__name__)
@@ -79,13 +80,14 @@ async def _main(create: Callable[[S], web.Application], settings: S) -> int:
             await runner.setup()
             relieve_collector()
             collecting = asyncio.create_task(collect_now_and_then(), name="garbage")
-            server = await serve(runner, listening)
-            log.info("%s serves on %s:%d", service.name, settings.host, settings.port)
+            door = Door(listening, runner, room_for_connections(settings))
+            door.open()
+            log.info("%s serves on %s", service.name, shown(settings.host, settings.port))
             await _first(stop, service.failed)
             log.info("stopping")
             await service.drain()
             await _part(runner)
-            server.close()
+            door.close()
             collecting.cancel()
         finally:
             await runner.cleanup()

@@ -1,0 +1,144 @@
+"""Accepting connections: as many as leave file descriptors for what the service itself has to reach."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import resource
+import socket
+import time
+from contextlib import suppress
+
+from aiohttp import web
+
+from eventcore.settings import Settings
+
+from .listener import Connection
+
+log = logging.getLogger(__name__)
+
+# File descriptors for Redis, the collector, name resolution and files; each handler may want one more.
+RESERVE = 192
+# At most so many are accepted in a row: a flood leaves time for those that are there, and for closing what gives way.
+IN_A_ROW = 16
+# How long nothing is accepted after there was no file descriptor left.
+REST_SECONDS = 0.5
+LOG_EVERY_SECONDS = 60.0
+NONE_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+_body = b'{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"Too many connections."}'
+REFUSAL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\n"
+    b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(_body), _body)
+)
+
+
+def room_for_connections(settings: Settings) -> int:
+    """How many clients may be connected at once: as many as the settings say, or the limit of open files leaves."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return settings.max_connections
+    kept_back = min(RESERVE + settings.consumer_concurrency, files // 2)
+    return min(settings.max_connections, files - kept_back)
+
+
+class Door:
+    """Lets clients in through a listening socket, about `room` of them at once.
+
+    Beyond that, who has been connected for the longest and asks for nothing gives way to a new one; where all are being
+    answered, new ones get a 503. So strangers who only hold connections keep nobody out, probes least of all.
+    """
+
+    def __init__(self, listening: socket.socket, runner: web.AppRunner, room: int) -> None:
+        if runner.server is None:
+            raise RuntimeError("the runner is not set up")
+        self._listening, self._server, self._room = listening, runner.server, room
+        self._loop = asyncio.get_running_loop()
+        self._inside = 0
+        self._entering: set[asyncio.Task[object]] = set()
+        self._resting: asyncio.TimerHandle | None = None
+        self._log_next_at = 0.0
+
+    def open(self) -> None:
+        """Begin, or go on after a rest."""
+        self._listening.setblocking(False)
+        self._loop.add_reader(self._listening, self._accept)
+
+    def close(self) -> None:
+        """Let nobody else in. Those who are in stay."""
+        if self._resting is not None:
+            self._resting.cancel()
+        self._loop.remove_reader(self._listening)
+        self._listening.close()
+
+    def _accept(self) -> None:
+        for _ in range(IN_A_ROW):
+            try:
+                client, _ = self._listening.accept()
+            except (BlockingIOError, ConnectionAbortedError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno not in NONE_LEFT:
+                    raise
+                self._rest(error)
+                return
+            client.setblocking(False)
+            if self._inside < self._room or self._make_room():
+                self._let_in(client)
+            else:
+                self._refuse(client)
+
+    def _make_room(self) -> bool:
+        idle = (each for each in self._server.connections if isinstance(each, Connection) and each.idle)
+        if (oldest := next(idle, None)) is None:
+            return False
+        oldest.force_close()
+        self._complain(
+            "%d connections are open, and there is no room for more: idle ones are closed for new ones "
+            "(MAX_CONNECTIONS; of the files that may be open, `ulimit -n`, some are kept back for Redis)"
+        )
+        return True
+
+    def _let_in(self, client: socket.socket) -> None:
+        self._inside += 1
+        task = self._loop.create_task(self._enter(client), name="accept")
+        self._entering.add(task)
+        task.add_done_callback(self._entering.discard)
+
+    async def _enter(self, client: socket.socket) -> None:
+        connection = Connection(self._server, loop=self._loop, on_lost=self._left)
+        try:
+            await self._loop.connect_accepted_socket(lambda: connection, client)
+        except OSError as error:  # it has hung up already
+            log.debug("a client was gone before it was let in: %s", error)
+            client.close()
+            self._left()
+
+    def _left(self) -> None:
+        self._inside -= 1
+
+    def _refuse(self, client: socket.socket) -> None:
+        with client, suppress(OSError):
+            client.send(REFUSAL)
+            client.shutdown(socket.SHUT_WR)
+            client.recv(65536)  # closing with a request unread would reset the connection, and the answer be lost
+        self._complain(
+            "%d connections are open and busy, and there is no room for more: new ones are answered 503 "
+            "(MAX_CONNECTIONS; of the files that may be open, `ulimit -n`, some are kept back for Redis)"
+        )
+
+    def _rest(self, error: OSError) -> None:
+        """Without a rest the socket would be readable at once, again and again."""
+        self._loop.remove_reader(self._listening)
+        self._resting = self._loop.call_later(REST_SECONDS, self.open)
+        self._complain(
+            f"%d connections are open, and no more can be accepted ({error.strerror}): clients wait, and Redis may be "
+            "out of reach. Raise the limit of open files (`ulimit -n`), or lower MAX_CONNECTIONS"
+        )
+
+    def _complain(self, message: str) -> None:
+        """Log how many are connected: one line a minute, however many clients it concerns."""
+        if time.monotonic() >= self._log_next_at:
+            self._log_next_at = time.monotonic() + LOG_EVERY_SECONDS
+            log.warning(message, self._inside)
