@@ -59,6 +59,7 @@ EVENTCORE_LAYERS = (
                 "durability",
                 "gathering",
                 "pipe",
+                "requirements",
                 "script",
                 "sending",
                 "store",

@@ -21,6 +21,7 @@ from eventcore.inspection import (
     StreamState,
 )
 from eventcore.inspection.server import state_of
+from eventcore.requirements import Facts, Finding, findings
 
 START = datetime(2026, 11, 23, 10, tzinfo=UTC)
 GIB = 2**30
@@ -48,6 +49,10 @@ def of_server(**changes: Any) -> list[Problem]:
     return problems(replace(SERVER, **changes), [], Trends(), cap=100)
 
 
+def found(**info: str) -> tuple[Finding, ...]:
+    return tuple(findings(Facts({"maxmemory_policy": "noeviction", **info}, None)))
+
+
 def of_streams(*looks: StreamState) -> list[Problem]:
     trends = Trends()
     for look in looks:
@@ -57,16 +62,15 @@ def of_streams(*looks: StreamState) -> list[Problem]:
 
 def test_a_server_in_good_order_is_no_problem() -> None:
     assert of_server() == []
-    assert of_server(memory_limit=None, append_only=False, eviction_policy="volatile-lru") == []
 
 
 @pytest.mark.parametrize(
     ("changes", "kind", "words"),
     [
         ({"memory": GIB * 95 // 100}, "memory_nearly_full", "972.8 MiB of 1.0 GiB of memory are used"),
-        ({"append_only_ok": False}, "append_only_failing", "the append-only file can't be written"),
-        ({"snapshots_ok": False}, "snapshots_failing", "the last snapshot failed"),
-        ({"eviction_policy": "allkeys-lru"}, "may_evict", "allkeys-lru may evict whole streams"),
+        ({"findings": found(aof_last_write_status="err")}, "append_only_failing", "can't be written"),
+        ({"findings": found(rdb_last_bgsave_status="err")}, "snapshots_failing", "the last snapshot failed"),
+        ({"findings": found(maxmemory_policy="allkeys-lru")}, "may_evict", "allkeys-lru, which may evict whole"),
         ({"is_replica": True}, "replica", "this is a replica"),
     ],
 )
@@ -92,17 +96,17 @@ def test_the_servers_own_report_is_understood() -> None:
         "rdb_last_bgsave_status": "err",
     }
     state = state_of(report)
-    assert (state.version, state.is_replica, state.memory_used, state.may_evict_streams) == (
-        "Valkey 9.1.2",
-        True,
-        0.45,
-        True,
-    )
+    assert (state.version, state.is_replica, state.memory_used) == ("Valkey 9.1.2", True, 0.45)
+    assert {each.kind for each in state.findings} == {"may_evict", "append_only_failing", "snapshots_failing"}
     assert (state.append_only, state.append_only_ok, state.snapshots_ok) == (True, False, False)
     assert not state_of({"aof_last_bgrewrite_status": "err"}).append_only_ok
     sparse = state_of({"redis_version": "7.0"})
     assert (sparse.memory_limit, sparse.append_only_ok, sparse.snapshots_ok) == (None, True, True)
-    assert of_server() == problems(None, [], Trends(), cap=100) == []
+
+
+def test_a_server_that_may_not_be_asked_is_said_to_be_unchecked() -> None:
+    [problem] = problems(None, [], Trends(), cap=100)
+    assert (problem.kind, problem.grave) == ("unchecked", False)
 
 
 def test_dead_letters_say_how_many_why_and_whether_more_come() -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 
 import pytest
-from pydantic import SecretStr
 
-from eventcore import Consumer, SettingsError, Store, StreamFull, Transaction, publish
+from eventcore import Consumer, Store, StreamFull, Transaction, publish
 from eventcore.retention import Retention
 from eventcore.streams import retry_stream
 from eventcore.testing import run_until_idle
-from eventcore.testing.fixtures import Connect, StartServer
-from eventcore.testing.server import Server
+from eventcore.testing.fixtures import Connect
 
 from .samples import GROUP, Ordered, publish_orders, router_for
 
@@ -186,29 +184,3 @@ async def test_a_consumer_that_starts_after_the_loss_tells_of_it_and_reads_on(
     assert handled == ["0", "1", "2", "3", "4"]
     told = f"2 entries of {STREAM} were trimmed before {GROUP} was given them: they are lost"
     assert caplog.messages.count(told) == 1
-
-
-@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random"])
-async def test_a_server_that_may_evict_streams_is_refused(
-    start_server: StartServer, connect: Connect, policy: str
-) -> None:
-    store = await connect_to(start_server(policy=policy), connect)
-    with pytest.raises(SettingsError, match=f"maxmemory-policy is {policy}"):
-        await store.check_server()
-
-
-async def test_or_only_warned_about_where_the_settings_say_so(
-    start_server: StartServer, connect: Connect, caplog: pytest.LogCaptureFixture
-) -> None:
-    store = await connect_to(start_server(policy="allkeys-lru"), connect, eviction_policy="warn")
-    await store.check_server()
-    assert "may evict whole streams" in caplog.text
-
-
-@pytest.mark.parametrize("policy", ["noeviction", "volatile-lru"])
-async def test_a_server_that_keeps_streams_is_welcome(start_server: StartServer, connect: Connect, policy: str) -> None:
-    await (await connect_to(start_server(policy=policy), connect)).check_server()
-
-
-async def connect_to(server: Server, connect: Connect, **changed: object) -> Store:
-    return await connect(redis_url=SecretStr(server.url), **changed)

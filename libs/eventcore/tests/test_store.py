@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from pydantic import SecretStr
 
 from eventcore import (
     Conflict,
@@ -16,7 +15,6 @@ from eventcore import (
     Hash,
     Origin,
     OutcomeUnknown,
-    SettingsError,
     Store,
     StreamFull,
     Text,
@@ -27,7 +25,7 @@ from eventcore import (
     publish,
 )
 from eventcore.commit import Answer, Work
-from eventcore.testing.fixtures import Connect, StartServer
+from eventcore.testing.fixtures import Connect
 
 from .samples import STREAM, Ordered, Shipped
 
@@ -216,17 +214,3 @@ async def test_a_refused_second_sending_does_not_claim_that_the_first_wrote_noth
     with pytest.raises(OutcomeUnknown, match="LOADING"):
         await store.commit(Transaction(then=[STOCK.add(1)]), resend=True)
     assert await store.redis.hget("stock", "available") == b"1"
-
-
-@pytest.mark.parametrize("policy", ["allkeys-lru", "noeviction", "volatile-lru"])
-async def test_a_server_that_may_evict_streams_is_refused(
-    policy: str, start_server: StartServer, connect: Connect
-) -> None:
-    server = start_server(policy=policy, maxmemory="64mb")
-    store = await connect(redis_url=SecretStr(server.url))
-    if policy.startswith("allkeys"):
-        with pytest.raises(SettingsError, match="maxmemory-policy is allkeys-lru"):
-            await store.check_server()
-        await (await connect(redis_url=SecretStr(server.url), eviction_policy="warn")).check_server()
-    else:
-        await store.check_server()

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from .errors import EventcoreError
 from .inspection import GroupState, Inspector, Progress, ServerState, StreamState, WrongType
 from .pipe import Argument
+from .requirements import Finding
 from .script import Call, Script, run_all
 from .store import Store
 from .telemetry import Gauges, measurements
@@ -54,6 +55,7 @@ class Reporter:
         )
         self._name = f"{store.source}:{settings.pod_name}:{random.getrandbits(32):08x}"
         self._shown: Shown = {}
+        self._found: frozenset[Finding] | None = None
         self._looked_at = float("-inf")
 
     async def run(self) -> None:
@@ -79,6 +81,7 @@ class Reporter:
         ours = set(await self._lease(lease))
         streams = [state for name in sorted(ours - {_server}) if (state := await self._look_at(name)) is not None]
         server = await self._inspector.server() if _server in ours else None
+        self._notice(server)
         self._shown, self._looked_at = shown(streams, server), began
 
     async def _look_at(self, stream: str) -> StreamState | None:
@@ -87,6 +90,14 @@ class Reporter:
         except WrongType as error:  # no reason to be silent about the others
             log.debug("not reporting: %s", error)
             return None
+
+    def _notice(self, server: ServerState | None) -> None:
+        """Say what has become wrong with the server since the last look; what was so before was said at the start."""
+        found = None if server is None else frozenset(server.findings)
+        if found is not None and self._found is not None:
+            for finding in found - self._found:
+                log.warning("Redis is no longer as it must be: %s", finding)
+        self._found = found
 
     def shown(self, gauges: Gauges) -> dict[Key, float]:
         """What one metric shows of what was seen; nothing any more once the lease may be somebody else's."""
@@ -118,6 +129,7 @@ _gauges = (
     measurements.redis_commands,
     measurements.redis_append_only_ok,
     measurements.redis_snapshots_ok,
+    measurements.redis_findings,
 )
 
 
@@ -142,7 +154,8 @@ def _show_group(values: Shown, stream: str, group: GroupState) -> None:
             _show_progress(values, group.name, progress)
     alive = sum(consumer.alive for consumer in group.consumers)
     values[measurements.consumers][stream, group.name, "alive"] = alive
-    values[measurements.consumers][stream, group.name, "dead"] = len(group.consumers) - alive
+    dead = sum(consumer.holds > 0 for consumer in group.consumers if not consumer.alive)
+    values[measurements.consumers][stream, group.name, "dead"] = dead
 
 
 def _show_progress(values: Shown, group: str, progress: Progress) -> None:
@@ -162,6 +175,7 @@ def _show_server(values: Shown, server: ServerState) -> None:
         measurements.redis_commands: server.commands,
         measurements.redis_append_only_ok: server.append_only_ok if server.append_only else None,
         measurements.redis_snapshots_ok: server.snapshots_ok,
+        measurements.redis_findings: len(server.findings),
     }
     for gauges, value in seen.items():
         if value is not None:

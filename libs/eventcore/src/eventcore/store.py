@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from types import TracebackType
@@ -13,16 +11,15 @@ from .commit import Answer, Committed, Committer, GuardsFailed, Work
 from .connection import Connector
 from .durability import Durability, DurableCommitter, patience
 from .envelope import Origin
-from .errors import GuardFailed, OutcomeUnknown, SettingsError, StreamFull, Unavailable
+from .errors import GuardFailed, OutcomeUnknown, StreamFull, Unavailable
 from .event import Event
 from .gathering import GatheringCommitter
-from .pipe import Pipe, ServerError
+from .pipe import Pipe
+from .requirements import check_server
 from .sending import send, send_all
 from .settings import Settings
 from .streams import longest_block
 from .transaction import Transaction
-
-log = logging.getLogger(__name__)
 
 # A transaction whose guards fail again after each new decision is chasing a moving target.
 _most_decisions = 8
@@ -86,26 +83,13 @@ class Store:
         await self._connector.close()
 
     async def check_server(self) -> None:
-        """Refuse (or, by setting, warn about) a server that may evict streams when its memory is full.
+        """Refuse a server that is not fit for orders, warn of what else is wrong with it (docs/requirements.md).
 
-        Raises `SettingsError`. Says nothing where the server doesn't let us look.
+        Raises `SettingsError`, or `Unavailable` where it can't answer now.
         """
         if self._durable is not None:
             await self._durable.check_server()
-        try:
-            report: bytes = await self.commands.execute("INFO", "memory")
-        except ServerError:
-            return
-        policy = re.search(rb"maxmemory_policy:(\S+)", report)
-        if policy is None or not policy[1].startswith(b"allkeys"):
-            return
-        message = (
-            f"the server's maxmemory-policy is {policy[1].decode()}, which may evict whole streams; "
-            "set it to noeviction (or EVICTION_POLICY=warn to run anyway)"
-        )
-        if self.settings.eviction_policy == "refuse":
-            raise SettingsError(message)
-        log.warning("%s", message)
+        await check_server(self.commands, self.settings)
 
     async def commit(
         self, transaction: Transaction, *, origin: Origin | None = None, resend: bool = False

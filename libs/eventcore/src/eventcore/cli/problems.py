@@ -33,9 +33,12 @@ class Problem:
     grave: bool = True
 
 
+_unseen = Problem("unchecked", None, None, "the Redis user may not run INFO: the server is not checked", grave=False)
+
+
 def problems(server: ServerState | None, states: Sequence[StreamState], trends: Trends, *, cap: int) -> list[Problem]:
     """The problems of the server and all streams, grave ones first."""
-    found = [*_of_server(server)] if server else []
+    found = [*_of_server(server)] if server else [_unseen]
     found += [problem for state in states for problem in _of_stream(state, trends, cap)]
     return sorted(found, key=lambda problem: not problem.grave)
 
@@ -47,13 +50,8 @@ def _of_server(server: ServerState) -> Iterator[Problem]:
     if server.memory_limit and (server.memory_used or 0) >= nearly_full:
         text = f"{size(server.memory)} of {size(server.memory_limit)} of memory are used, then writes are refused"
         yield problem("memory_nearly_full", text)
-    if not server.append_only_ok:
-        yield problem("append_only_failing", "the append-only file can't be written: writes may be refused, or lost")
-    if not server.snapshots_ok:
-        yield problem("snapshots_failing", "the last snapshot failed: writes may be refused")
-    if server.may_evict_streams:
-        text = f"maxmemory-policy {server.eviction_policy} may evict whole streams: set it to noeviction"
-        yield problem("may_evict", text)
+    for each in server.findings:
+        yield problem(each.kind, str(each), grave=each.grave)
     if server.is_replica:
         yield problem("replica", "this is a replica: what it shows may be old", grave=False)
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, ResponseError
+
+from eventcore.requirements import PARAMETERS, Facts, Finding, findings
+
+from .ids import text
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +31,13 @@ class ServerState:
     """Whether the last write to the append-only file, and its last rewrite, went well."""
     snapshots_ok: bool
     """Whether the last snapshot went well; one that failed may make the server refuse writes."""
+    findings: tuple[Finding, ...] = ()
+    """What is not as it must be."""
 
     @property
     def memory_used(self) -> float | None:
         """The part of the limit that is used."""
         return self.memory / self.memory_limit if self.memory_limit else None
-
-    @property
-    def may_evict_streams(self) -> bool:
-        """Whether the server, once full, may throw whole streams away."""
-        return self.eviction_policy.startswith("allkeys")
 
 
 async def server_state(redis: Redis) -> ServerState | None:
@@ -44,10 +46,18 @@ async def server_state(redis: Redis) -> ServerState | None:
         info: dict[str, Any] = await redis.info()
     except NoPermissionError:
         return None
-    return state_of(info)
+    return state_of(info, await _config(redis))
 
 
-def state_of(info: dict[str, Any]) -> ServerState:
+async def _config(redis: Redis) -> Mapping[str, str] | None:
+    try:
+        said: dict[Any, Any] = await redis.config_get(*PARAMETERS)
+    except ResponseError:  # not allowed, or renamed
+        return None
+    return {text(name): text(value) for name, value in said.items()}
+
+
+def state_of(info: Mapping[str, Any], config: Mapping[str, str] | None = None) -> ServerState:
     """From what `INFO` says. Servers in managed services leave some of it out: what is not said is well."""
     name = "Valkey" if "valkey_version" in info else "Redis"
     return ServerState(
@@ -61,4 +71,5 @@ def state_of(info: dict[str, Any]) -> ServerState:
         append_only=info.get("aof_enabled") == 1,
         append_only_ok=all(info.get(f"aof_last_{each}_status", "ok") == "ok" for each in ("write", "bgrewrite")),
         snapshots_ok=info.get("rdb_last_bgsave_status", "ok") == "ok",
+        findings=tuple(findings(Facts(info, config))),
     )

@@ -125,6 +125,12 @@ redis_append_only_ok = Gauges(
 redis_snapshots_ok = Gauges(
     "eventcore.redis.snapshots.ok", "", "1 if the last snapshot went well, else 0", constant=_redis
 )
+redis_findings = Gauges(
+    "eventcore.redis.findings",
+    "",
+    "How much about the server is not as it must be; `eventcore status` names it",
+    constant=_redis,
+)
 
 # Of this process.
 waiting = Gauges("eventcore.waiting", "{event}", "Deliveries waiting here for another attempt", (_group,))
