@@ -129,3 +129,23 @@ def test_what_is_being_handled_is_named() -> None:
         assert line(record(eventId="e-2"))["eventId"] == "e-2"
     finally:
         handled.reset(token)
+
+
+@pytest.mark.parametrize(
+    "hostile", ["a\nCRITICAL forged", "a\r\nforged", "\x1b[45;7m", "\x9b31m", "\u2028forged", "\u202eforged"]
+)
+def test_what_a_stranger_wrote_begins_no_line_and_steers_no_terminal(hostile: str) -> None:
+    made = record(path=hostile)
+    made.msg = f"answered 503 to GET {hostile}"
+    written = ConsoleFormatter().format(made)
+    assert len(written.splitlines()) == 1
+    assert all(character.isprintable() for character in written)
+
+
+def test_a_traceback_keeps_its_lines_and_nothing_else_of_what_steers_a_terminal() -> None:
+    try:
+        raise ValueError("\x1b[45;7m")
+    except ValueError:
+        written = ConsoleFormatter().format(record(exc_info=sys.exc_info()))
+    assert "\x1b" not in written
+    assert written.splitlines()[-1] == r"ValueError: \x1b[45;7m"

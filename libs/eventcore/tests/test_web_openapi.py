@@ -63,7 +63,7 @@ def test_the_docstring_is_summary_and_description(document: dict[str, Any]) -> N
 
 def test_errors_follow_from_what_is_read(document: dict[str, Any]) -> None:
     paths = document["paths"]
-    assert set(paths["/notes"]["post"]["responses"]) == {"202", "400", "409", "413", "415", "422", "500", "503"}
+    assert set(paths["/notes"]["post"]["responses"]) == {"202", "400", "408", "409", "413", "415", "422", "500", "503"}
     assert set(paths["/notes"]["get"]["responses"]) == {"200", "422", "500", "503"}
     assert set(paths["/notes/{noteId}"]["get"]["responses"]) == {"200", "404", "422", "500", "503"}
     assert set(paths["/livez"]["get"]["responses"]) == {"200", "503"}

@@ -88,6 +88,18 @@ class Settings(BaseSettings):
     dlq_keep_entries: int = Field(100_000, ge=1)
     drop_groups_idle_seconds: float | None = Field(None, gt=0)
     """Forget a group whose consumers have all been gone for so long, so that it no longer holds up trimming."""
+    http_header_seconds: float = Field(10, gt=0, le=3600)
+    """How long a client may take from the first byte of a request to the end of its headers (then 408)."""
+    http_body_seconds: float = Field(15, gt=0, le=3600)
+    """How long a body may take, beside what a pace of 16 KiB a second gives it (then 408)."""
+    http_idle_seconds: float = Field(75, gt=0, le=3600)
+    """How long a connection stays open between requests: longer than load balancers do, so that they close first."""
+    http_unread_seconds: float = Field(30, gt=0, le=3600)
+    """How long a client may leave an answer unread before its connection is closed."""
+    http_memory_bytes: int = Field(16 * 1024 * 1024, ge=1024 * 1024, le=1 << 40)
+    """What all bodies that are being received may take together (then 503), and what all unread answers may."""
+    baggage_bytes: int = Field(512, ge=0, le=8192)
+    """How much of a request's `baggage` goes along with its events; members beyond that are dropped."""
     eviction_policy: Literal["refuse", "warn"] = "refuse"
     """What to do on a server that may evict streams: refuse to start, or only warn."""
 

@@ -20,6 +20,8 @@ _url_password = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+@")
 _address = re.compile(
     r"(?<![^\s<>\"'(),:;=\[\]{}])(?!\*)([^\s<>\"'(),:;=/@\[\]{}])[^\s<>\"'(),:;=/@\[\]{}]*@(?=[^\s@])"
 )
+# ASCII's and Latin-1's (but for the tab), and Unicode's line and paragraph separators and directional overrides.
+_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 class Handled(Protocol):
@@ -73,8 +75,8 @@ class ConsoleFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S.%f")[:-3]
         facts = "".join(f" {name}={value}" for name, value in extras(record).items() if "\n" not in str(value))
-        line = f"{time} {record.levelname:<8} {record.name}: {record.getMessage()}{facts}"
-        trouble = _trouble(self, record)
+        line = escaped(f"{time} {record.levelname:<8} {record.name}: {record.getMessage()}{facts}")
+        trouble = "\n".join(map(escaped, _trouble(self, record).split("\n")))
         return without_secrets(f"{line}\n{trouble}" if trouble else line)
 
 
@@ -100,6 +102,11 @@ def without_secrets(text: str) -> str:
     if "@" not in text:
         return text
     return _address.sub(r"\1***@", _url_password.sub(r"\1:***@", text))
+
+
+def escaped(text: str) -> str:
+    """One line of text: control characters would begin lines of their own, or steer a terminal."""
+    return _control.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -153,6 +153,18 @@ request_duration = Durations(
     ("http.request.method", "url.scheme", "http.route", "http.response.status_code", "error.type"),
     bounds=(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
 )
+clients_limited = Counts(
+    "eventcore.http.limited",
+    "{request}",
+    "Requests refused, and connections closed, because of a limit on a client's time or memory",
+    ("eventcore.http.limit",),
+)
+"""Limits: `header_time`, `body_time`, `body_memory`, `body_values`, `body_encoding`, `unread_time`, `unread_memory`."""
+for _limit in (
+    *("header_time", "body_time", "body_memory", "body_values", "body_encoding"),
+    *("unread_time", "unread_memory"),
+):
+    clients_limited.add(_limit, count=0)
 uptime = Gauges("process.uptime", "s", "Time since the start")
 
 

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from eventcore.settings import Settings
 
+from .clients import CLIENTS
 from .listener import Connection
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Door:
         if runner.server is None:
             raise RuntimeError("the runner is not set up")
         self._listening, self._server, self._room = listening, runner.server, room
+        self._clients = runner.app[CLIENTS]
         self._loop = asyncio.get_running_loop()
         self._inside = 0
         self._entering: set[asyncio.Task[object]] = set()
@@ -107,7 +109,7 @@ class Door:
         task.add_done_callback(self._entering.discard)
 
     async def _enter(self, client: socket.socket) -> None:
-        connection = Connection(self._server, loop=self._loop, on_lost=self._left)
+        connection = Connection(self._server, self._clients, on_lost=self._left)
         try:
             await self._loop.connect_accepted_socket(lambda: connection, client)
         except OSError as error:  # it has hung up already

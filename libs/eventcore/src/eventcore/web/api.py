@@ -30,8 +30,8 @@ class Api:
     `answers` maps each status that the handler gives to its model (`None`: no body; a string: the media type of what is
     no JSON); `answer_headers` describes headers of those answers. `links` names the endpoints that an answer leads
     to, with where their parameters stand in it: `{"get_note": {"noteId": "$response.body#/noteId"}}`. `errors` names
-    the statuses of the `Problem`s that it raises; those that follow from the above (400, 413, 415, 422, 500, 503) need
-    no naming. `max_body` is in bytes. The docstring's first line is the summary, the rest the description.
+    the statuses of the `Problem`s that it raises; those that follow from the above (400, 408, 413, 415, 422, 500, 503)
+    need no naming. `max_body` is in bytes. The docstring's first line is the summary, the rest the description.
 
     A handler returns an `Answer`, or just its model or dataclass. Unknown fields of bodies and unknown parameters are
     ignored. What doesn't fit together raises `TypeError` while the module is imported.

@@ -17,6 +17,7 @@ from eventcore.telemetry.measurements import request_duration
 
 from .correlation import incoming, note
 from .problems import problem_of
+from .service import SERVICE
 
 # What asks about the service itself is neither traced nor measured.
 unobserved = frozenset({"/livez", "/readyz", "/metrics", "/openapi.json", "/docs"})
@@ -38,11 +39,13 @@ async def attend(request: web.Request, handler: Handler) -> web.StreamResponse:
     span: Span | None = None
     if request.path not in unobserved:
         span = _start_span(request, caller) if telemetry.tracing else caller
-        baggage = ",".join(request.headers.getall(_baggage_header, ()))
+        baggage = _bounded(request) if _baggage_header in request.headers else ""
         # Never left: each request is a task, which has a context of its own.
         telemetry.enter(span, baggage)
     status = 500
     try:
+        if request.protocol.writing_paused:  # no further answer for who does not read those before
+            await request.protocol._drain_helper()
         response = await handler(request)
         status = response.status
     except (web.HTTPSuccessful, web.HTTPRedirection) as answer:
@@ -55,6 +58,18 @@ async def attend(request: web.Request, handler: Handler) -> web.StreamResponse:
         if span is not None:
             _finish(request, span, status, time.perf_counter() - began)
     return response
+
+
+def _bounded(request: web.Request) -> str:
+    """The request's baggage, as many of its members as the settings allow to go along with events."""
+    left = request.app[SERVICE].store.settings.baggage_bytes
+    taken: list[str] = []
+    for member in ",".join(request.headers.getall(_baggage_header)).split(","):
+        left -= len(member) + 1
+        if left < 0:
+            break
+        taken.append(member)
+    return ",".join(taken)
 
 
 def _start_span(request: web.Request, caller: PassingSpan) -> Span:

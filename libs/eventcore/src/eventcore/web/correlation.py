@@ -16,6 +16,7 @@ from eventcore.telemetry import PassingSpan
 header: str = istr("X-Correlation-ID")
 _traceparent_header = istr("traceparent")
 
+LONGEST_STATE = 512
 _trace_id = web.RequestKey("correlation_id", str)
 _traceparent = re.compile(
     r"(?!ff)([0-9a-f]{2})-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII
@@ -61,11 +62,19 @@ def incoming(headers: CIMultiDictProxy[str]) -> PassingSpan:
     # Version 00 has four parts; those to come may have more.
     if match and not (match[1] == "00" and match[5]):
         states = headers.getall("tracestate", [])
-        state = TraceState.from_header(states).to_header() if states else None
+        state = _state(states) if states else None
         return PassingSpan(f"00-{match[2]}-{match[3]}-{int(match[4], 16) & 3:02x}", state, is_remote=True)
     ids = (random.getrandbits(192) | _not_zero).to_bytes(24).hex()
     trace_id = (_chosen(chosen) if chosen else None) or ids[:32]
     return PassingSpan(f"00-{trace_id}-{ids[32:]}-00")
+
+
+def _state(headers: list[str]) -> str | None:
+    """A `tracestate` that goes along with events, cut to what W3C wants to be passed on (Trace Context, 3.3.1.5)."""
+    state = TraceState.from_header(headers).to_header()
+    while len(state) > LONGEST_STATE:
+        state = state.rpartition(",")[0]
+    return state or None
 
 
 def _chosen(text: str) -> str | None:

@@ -19,6 +19,7 @@ from eventcore.telemetry.configure import start_metrics
 
 from .api import Api
 from .attending import attend
+from .clients import CLIENTS, Clients
 from .correlation import current_origin, tell
 from .endpoint import body_limit
 from .greeting import greet
@@ -55,11 +56,11 @@ def create_service(
     api = api or Api()
     largest = max((endpoint.max_body for endpoint in api.endpoints), default=body_limit)
     app = web.Application(middlewares=[attend], client_max_size=largest)
-    app[STORE], app[SERVICE] = store, service
+    app[STORE], app[SERVICE], app[CLIENTS] = store, service, Clients(store.settings)
     app.on_response_prepare.append(_completing(service))
     api.add_to(app)
     add_probes(app, service, api, description)
-    app.cleanup_ctx.extend([_watch_loop(service, api), _open_store, *resources, _run_service])
+    app.cleanup_ctx.extend([_watch_loop(service, api), _watch_clients, _open_store, *resources, _run_service])
     return app
 
 
@@ -80,6 +81,13 @@ def _watch_loop(service: Service, api: Api) -> Resource:
         await asyncio.gather(task, return_exceptions=True)
 
     return watch
+
+
+async def _watch_clients(app: web.Application) -> AsyncIterator[None]:
+    task = asyncio.create_task(app[CLIENTS].watch(), name="clients")
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 _GREETED = web.AppKey("GREETED", bool)

@@ -7,16 +7,20 @@ import errno
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable
 
 from aiohttp import web
 
+from .clients import Clients
 from .correlation import correlation_id, header
 from .problems import Problem
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
+# How long to go on reading a body that was refused, so that its client comes to read the answer.
+LINGERING_SECONDS = 5.0
 # What the kernel says where it has no IPv6, or has it switched off.
 NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
 
@@ -26,24 +30,77 @@ class CannotListen(Exception):
 
 
 class Connection(web.RequestHandler):
-    """aiohttp's connection; what is no HTTP is answered with a problem too, and doesn't fill the log."""
+    """aiohttp's connection, watched for its limits; what is no HTTP is answered with a problem too."""
 
-    __slots__ = ("on_lost",)
+    __slots__ = ("_begun_at", "_clients", "_on_lost", "unread_since")
 
-    def __init__(self, manager: web.Server, *, loop: asyncio.AbstractEventLoop, on_lost: Callable[[], None]) -> None:
-        # No line for every request: metrics and traces say more at less cost.
-        super().__init__(manager, loop=loop, access_log=None)  # type: ignore[arg-type] # None is its word for it
-        self.on_lost = on_lost
+    def __init__(self, server: web.Server, clients: Clients, on_lost: Callable[[], None]) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            # No line for every request: metrics and traces say more at less cost.
+            access_log=None,  # type: ignore[arg-type] # None is its word for it
+            keepalive_timeout=clients.settings.http_idle_seconds,
+            lingering_time=LINGERING_SECONDS,
+            auto_decompress=False,  # it would unpack on the event loop, also what was refused
+        )
+        self._clients, self._on_lost = clients, on_lost
+        self._begun_at = self.unread_since = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It counts from now on."""
+        super().connection_made(transport)
+        self._clients.connected.add(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """It counts no longer: there is room for another one."""
+        super().connection_lost(exc)
+        self._clients.connected.discard(self)
+        self._on_lost()
 
     @property
     def idle(self) -> bool:
         """Whether no request is being answered on it."""
         return self.transport is not None and not self._request_in_progress
 
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Make room for another one."""
-        super().connection_lost(exc)
-        self.on_lost()
+    def data_received(self, data: bytes) -> None:
+        """Note whether these bytes have begun a request without coming to its headers' end."""
+        super().data_received(data)
+        if self._messages or self._request_in_progress:
+            self._begun_at = 0.0
+        elif not self._begun_at:
+            self._begun_at = time.monotonic()
+
+    @property
+    def begun_at(self) -> float:
+        """When the first bytes of a request came whose headers are not complete; 0 while there is none."""
+        return 0.0 if self._messages or self._request_in_progress else self._begun_at
+
+    def pause_writing(self) -> None:
+        """The client does not read."""
+        super().pause_writing()
+        self.unread_since = time.monotonic()
+
+    def resume_writing(self) -> None:
+        """The client reads on."""
+        super().resume_writing()
+        self.unread_since = 0.0
+
+    @property
+    def unread(self) -> int:
+        """How many bytes the client has not taken yet."""
+        return 0 if self.transport is None else self.transport.get_write_buffer_size()
+
+    def refuse(self, problem: Problem) -> None:
+        """Answer a request that never came whole, and close."""
+        if self.transport is not None:
+            self.transport.write(problem.bare())
+        self.force_close()
+
+    def drop(self) -> None:
+        """Close at once, whatever is still unread."""
+        if self.transport is not None:
+            self.transport.abort()
 
     def handle_error(
         self,

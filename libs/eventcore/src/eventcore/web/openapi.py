@@ -157,7 +157,7 @@ def _errors(endpoint: Endpoint) -> list[int]:
     if endpoint.path not in unobserved:
         statuses |= {500, 503}
     if endpoint.body is not None:
-        statuses |= {400, 413, 415, 422}
+        statuses |= {400, 408, 413, 415, 422}
     if any(can_fail(rule) for rule in all_parameters(endpoint)):
         statuses.add(422)
     if endpoint.path_parameters is not None:

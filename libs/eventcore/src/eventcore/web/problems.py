@@ -74,6 +74,12 @@ class Problem(Exception):
             seconds = retry_after.total_seconds() if isinstance(retry_after, timedelta) else retry_after
             self.headers["Retry-After"] = str(max(1, math.ceil(seconds)))
 
+    def bare(self) -> bytes:
+        """The answer as bytes, where there is no request to answer."""
+        body = json.dumps({"type": "about:blank", "title": self.title, "status": self.status, "detail": self.detail})
+        head = f"HTTP/1.1 {self.status} {self.title}\r\nContent-Type: {media_type}\r\nContent-Length: {len(body)}"
+        return f"{head}\r\nConnection: close\r\n\r\n{body}".encode()
+
     def response(self, trace_id: str) -> web.Response:
         """The answer, for a request of this trace."""
         content: dict[str, Any] = {"type": "about:blank", "title": self.title, "status": self.status}

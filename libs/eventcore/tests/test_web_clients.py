@@ -1,0 +1,213 @@
+"""Clients that take their time or too much memory: each limit is met by one, and others are served meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, web
+
+from eventcore.telemetry.measurements import clients_limited
+from eventcore.testing import until
+from eventcore.web import Api, create_service
+from eventcore.web.accepting import Door
+from eventcore.web.clients import CLIENTS, SMALL_BODY, Clients
+from eventcore.web.listener import take_port
+from eventcore.web.reading import MOST_VALUES
+
+from .test_web import NOWHERE
+
+PUT = b"PUT /echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+LARGEST = 1024 * 1024
+
+
+def echo_api() -> Api:
+    """An endpoint that takes large bodies, and one with a large answer."""
+    api = Api()
+
+    @api.put("/echo", body=Any, answers={200: dict}, max_body=LARGEST)
+    async def echo(request: web.Request, body: Any) -> dict[str, Any]:
+        """Say that a body has come."""
+        return {"came": True}
+
+    @api.get("/long", answers={200: dict})
+    async def long(request: web.Request) -> dict[str, str]:
+        """Answer much."""
+        return {"text": "x" * LARGEST}
+
+    return api
+
+
+@asynccontextmanager
+async def listening(**limits: Any) -> AsyncIterator[tuple[int, Clients]]:
+    """A service on a port of its own, as `run` serves it."""
+    settings = NOWHERE.model_copy(update=limits)
+    runner = web.AppRunner(create_service(settings, name="echo", api=echo_api()), shutdown_timeout=0.1)
+    await runner.setup()
+    with take_port("127.0.0.1", 0) as port:
+        door = Door(port, runner, room=100)
+        address = port.getsockname()[1]
+        door.open()
+        try:
+            yield address, runner.app[CLIENTS]
+        finally:
+            door.close()
+            await runner.cleanup()
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    """Close a connection, which may be closed already."""
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+async def answer_to(port: int, sent: bytes, *, dribble: bytes = b"") -> bytes:
+    """What a client reads until the connection is closed, who sends this and then, again and again, `dribble`."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(sent)
+    received = asyncio.create_task(reader.read())
+    while not received.done():
+        await asyncio.wait([received], timeout=0.1)
+        writer.write(dribble)
+    await hang_up(writer)
+    return received.result() if received.exception() is None else b""
+
+
+def limited(limit: str) -> float:
+    """How often the limit has been met."""
+    return clients_limited.cells[limit,]
+
+
+@pytest.mark.parametrize(
+    ("sent", "dribble"),
+    [
+        (b"GET /liv", b""),
+        (b"GET /livez HTTP/1.1\r\nHost: x\r\n", b""),
+        (b"GET /livez HTTP/1.1\r\nHost: x\r\n", b"X-A: b\r\n"),
+    ],
+    ids=["half a line", "headers that stop", "headers that dribble"],
+)
+async def test_headers_must_come_in_time(sent: bytes, dribble: bytes) -> None:
+    before = limited("header_time")
+    async with listening(http_header_seconds=0.5) as (port, _):
+        answer = await answer_to(port, sent, dribble=dribble)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"application/problem+json" in answer
+    assert limited("header_time") == before + 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "dribble"),
+    [
+        (PUT + b"Content-Length: 100\r\n\r\n", b""),
+        (PUT + b"Content-Length: 1000\r\n\r\n", b" "),
+        (PUT + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    ],
+    ids=["a body that never comes", "a body that dribbles", "chunks without end"],
+)
+async def test_a_body_must_come_in_time(sent: bytes, dribble: bytes) -> None:
+    before = limited("body_time")
+    async with listening(http_body_seconds=0.5) as (port, _):
+        answer = await answer_to(port, sent, dribble=dribble)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert limited("body_time") == before + 1
+
+
+async def test_a_body_that_keeps_a_pace_may_take_longer() -> None:
+    async with listening(http_body_seconds=0.5) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        pieces = 8
+        writer.write(PUT + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % (pieces * SMALL_BODY))
+        began = time.monotonic()
+        for number in range(pieces):
+            writer.write(b"1" if number == 0 else b"")
+            writer.write(b" " * (SMALL_BODY - (number == 0)))
+            await writer.drain()
+            await until(lambda due=began + (number + 1) / 5: time.monotonic() > due)  # type: ignore[misc]
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        await hang_up(writer)
+    assert time.monotonic() - began > 2 * 0.5
+
+
+async def test_a_connection_that_says_nothing_is_closed() -> None:
+    async with listening(http_idle_seconds=0.5) as (port, clients):
+        assert await answer_to(port, b"") == b""
+        await until(lambda: not clients.connected)
+
+
+async def test_bodies_take_a_bounded_memory_in_all_and_small_ones_are_always_received() -> None:
+    most = 1024 * 1024
+    before = limited("body_memory")
+    async with listening(http_memory_bytes=most, http_body_seconds=20) as (port, _), ClientSession() as session:
+        withheld = []
+        for _ in range(2):  # each a little more than half
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(PUT + b"Content-Length: %d\r\n\r\n" % LARGEST + b" " * (LARGEST * 2 // 3))
+            withheld.append((reader, writer))
+        refused, _ = await asyncio.wait(
+            [asyncio.create_task(reader.readline()) for reader, _ in withheld], return_when=asyncio.FIRST_COMPLETED
+        )
+        assert [each.result()[:13] for each in refused] == [b"HTTP/1.1 503 "]
+        assert limited("body_memory") == before + 1
+        small = b" " * (SMALL_BODY - 2) + b"{}"
+        answer = await session.put(
+            f"http://127.0.0.1:{port}/echo", data=small, headers={"Content-Type": "application/json"}
+        )
+        assert answer.status == 200
+        for _, writer in withheld:
+            await hang_up(writer)
+
+
+@pytest.mark.parametrize("body", [b"[" + b"{}," * MOST_VALUES + b"{}]", b"[" + b"1," * MOST_VALUES + b"1]"])
+async def test_a_body_of_too_many_values_is_refused_before_it_becomes_objects(body: bytes) -> None:
+    before = limited("body_values")
+    async with listening() as (port, _):
+        answer = await answer_to(port, PUT + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert limited("body_values") == before + 1
+
+
+async def test_what_stands_within_texts_is_no_value() -> None:
+    body = b'["' + b"{,[" * MOST_VALUES + b'\\"' + b"," * MOST_VALUES + b'"]'
+    async with listening() as (port, _):
+        answer = await answer_to(port, PUT + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def unread_answers(port: int, count: int) -> list[asyncio.StreamWriter]:
+    """Clients who ask for long answers and never read."""
+    writers = []
+    for _ in range(count):
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.write(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+        writers.append(writer)
+    return writers
+
+
+@pytest.mark.parametrize(
+    ("limits", "limit"),
+    [({"http_unread_seconds": 0.5}, "unread_time"), ({"http_memory_bytes": 100_000}, "unread_memory")],
+    ids=["for too long", "too much in all"],
+)
+async def test_who_does_not_read_answers_is_cut_off(limits: dict[str, Any], limit: str) -> None:
+    before = limited(limit)
+    async with listening(**limits) as (port, clients):
+        writers = await unread_answers(port, 4)
+        await until(lambda: limited(limit) > before)
+        await until(lambda: sum(each.unread for each in clients.connected) <= 2 * LARGEST)
+        for writer in writers:
+            await hang_up(writer)
+
+
+async def test_no_further_request_is_worked_on_while_answers_are_unread() -> None:
+    async with listening() as (port, clients):
+        writers = await unread_answers(port, 1)
+        await until(lambda: any(each.unread_since for each in clients.connected))
+        assert sum(each.unread for each in clients.connected) < 3 * LARGEST
+        for writer in writers:
+            await hang_up(writer)
