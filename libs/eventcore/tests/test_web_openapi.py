@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Any
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Generic, Literal, TypeVar
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
+from pydantic import BaseModel
 
-from eventcore.web import create_service
+from eventcore.web import Api, create_service, openapi
 
 from .test_web import NOWHERE, notes_api, serving
+
+T = TypeVar("T")
 
 
 @pytest_asyncio.fixture
@@ -140,3 +147,72 @@ async def test_the_page_for_people_needs_nothing_from_elsewhere() -> None:
     assert "a &amp; b" in text
     for shown in ("/notes/{noteId}", "Put a note.", "Idempotency-Key", "lineNumber", "at most <code>1000</code>"):
         assert shown in text
+
+
+class Status(StrEnum):
+    """One of two models of one name, as `test_web_openapi.Other.Status` is the other."""
+
+    OPEN = "open"
+
+
+class Other:
+    """Stands for another module."""
+
+    class Status(BaseModel):
+        """How it is."""
+
+        code: Literal["a", "b"]
+
+
+class Boxed(BaseModel, Generic[T]):
+    """A model of several, by what it holds."""
+
+    inside: T
+    among: list[T] = []
+
+
+class Problem(BaseModel):
+    """Not the one that errors are answered with."""
+
+    cause: str
+
+
+class Everything(BaseModel):
+    """Refers to all of them, and is written otherwise than it is read."""
+
+    status: Status = Status.OPEN
+    other: Other.Status
+    boxed: Boxed[Other.Status]
+    problem: Problem | None = None
+    price: Decimal
+
+
+def test_each_model_has_a_short_name_of_its_own_and_all_references_lead_to_it() -> None:
+    api = Api()
+
+    @api.post("/everything", body=Everything, answers={200: Everything})
+    async def put_everything(request: web.Request, body: Everything) -> Everything:
+        """Answer what was asked."""
+        return body
+
+    document = json.loads(openapi.written(openapi.document(api.endpoints, title="names")))
+    validate(document)
+    schemas = document["components"]["schemas"]
+    both_ways = {"EverythingInput", "EverythingOutput"}
+    assert set(schemas) == {*both_ways, "BoxedOtherStatus", "Problem", "Problem2", "Status", "Status2"}
+    assert all(schema.get("title", name) == name for name, schema in schemas.items())
+    references = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
+    assert references == set(schemas)
+    assert "title" not in schemas["Problem2"]["properties"]["cause"]
+
+
+def test_two_operations_of_one_name_are_refused_where_one_is_a_probe() -> None:
+    api = Api()
+
+    @api.get("/figures", answers={200: dict})
+    async def metrics(request: web.Request) -> dict[str, str]:
+        """Say something else."""
+        return {}
+
+    with pytest.raises(TypeError, match="there are two endpoints called metrics"):
+        create_service(NOWHERE, name="notes", api=api)

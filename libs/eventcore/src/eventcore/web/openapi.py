@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic_core import to_json
 from .attending import unobserved
 from .correlation import header as correlation_header
 from .endpoint import Endpoint, body_limit
+from .model_names import names_for, renamed, with_references
 from .parameters import all_parameters, can_fail
 from .problems import media_type as problem_type
 from .problems import title_of
@@ -19,6 +21,7 @@ from .reading import media_type
 Schema = dict[str, Any]
 
 _reference = "#/components/schemas/{model}"
+_PROBLEM = "Problem"
 _problem: Schema = {
     "type": "object",
     "description": "An error, as RFC 9457 has it.",
@@ -81,6 +84,7 @@ _components: Schema = {
 
 def document(endpoints: Sequence[Endpoint], *, title: str, description: str = "", version: str = "1.0.0") -> Schema:
     """The document for these endpoints, as plain data."""
+    _check_names(endpoints)
     schemas, definitions = _schemas(endpoints)
     paths: dict[str, Schema] = {}
     for endpoint in endpoints:
@@ -93,9 +97,16 @@ def document(endpoints: Sequence[Endpoint], *, title: str, description: str = ""
         "components": {
             **_components,
             "responses": {str(status): _error(status) for status in errors},
-            "schemas": {**definitions, "Problem": _problem},
+            "schemas": {**definitions, _PROBLEM: _problem},
         },
     }
+
+
+def _check_names(endpoints: Sequence[Endpoint]) -> None:
+    """Each operation has an id of its own, those of the probes included."""
+    for name, count in Counter(endpoint.name for endpoint in endpoints).items():
+        if count > 1:
+            raise TypeError(f"there are two endpoints called {name}")
 
 
 Place = tuple[str, str]  # operation id, and "body" or the status of an answer
@@ -114,7 +125,11 @@ def _schemas(endpoints: Iterable[Endpoint]) -> tuple[Mapping[Place, Schema], Map
             if answer is not None and not isinstance(answer, str)
         ]
     found, rest = TypeAdapter.json_schemas(inputs, ref_template=_reference)
-    return {place: schema for (place, _), schema in found.items()}, rest.get("$defs", {})
+    definitions: dict[str, Schema] = rest.get("$defs", {})
+    names = names_for(definitions, taken=[_PROBLEM.lower()])
+    references = {_reference.format(model=called): _reference.format(model=name) for called, name in names.items()}
+    bodies = {place: with_references(schema, references) for (place, _), schema in found.items()}
+    return bodies, with_references(renamed(definitions, names), references)
 
 
 def _operation(endpoint: Endpoint, schemas: Mapping[Place, Schema]) -> Schema:
@@ -176,7 +191,7 @@ def _error(status: int, max_body: int = body_limit) -> Schema:
     headers = {correlation_header: {"$ref": f"#/components/headers/{correlation_header}"}}
     if status == 503:
         headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
-    content = {problem_type: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    content = {problem_type: {"schema": {"$ref": _reference.format(model=_PROBLEM)}}}
     return {"description": title_of(status) + limit, "headers": headers, "content": content}
 
 

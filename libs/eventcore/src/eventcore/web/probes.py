@@ -24,7 +24,7 @@ alive_seconds = 20.0
 ready_seconds = 1.0
 
 
-class Status(BaseModel):
+class ProbeStatus(BaseModel):
     """All is well."""
 
     status: str
@@ -34,15 +34,15 @@ def add_probes(app: web.Application, service: Service, api: Api, description: st
     """Serve the probes from `app`, and a document of all that is served, in two forms."""
     probes = Api()
 
-    @probes.get("/livez", answers={200: Status}, errors=(503,))
-    async def livez(request: web.Request) -> Status:
+    @probes.get("/livez", answers={200: ProbeStatus}, errors=(503,))
+    async def livez(request: web.Request) -> ProbeStatus:
         """Say whether the loops of this process turn. Redis is not asked."""
         if loop := stuck(service):
             raise Problem(503, detail=loop)
-        return Status(status="alive")
+        return ProbeStatus(status="alive")
 
-    @probes.get("/readyz", answers={200: Status}, errors=(503,))
-    async def readyz(request: web.Request) -> Status:
+    @probes.get("/readyz", answers={200: ProbeStatus}, errors=(503,))
+    async def readyz(request: web.Request) -> ProbeStatus:
         """Say whether this process can do its work now, or why not.
 
         `shared` of the problem is true where the reason is Redis, which all replicas share, false where it is this
@@ -50,7 +50,7 @@ def add_probes(app: web.Application, service: Service, api: Api, description: st
         """
         if obstacle := await find_obstacle(service):
             raise Problem(503, detail=obstacle.reason, shared=obstacle.shared)
-        return Status(status="ready")
+        return ProbeStatus(status="ready")
 
     @probes.get("/metrics", answers={200: "text/plain"})
     async def metrics(request: web.Request) -> web.Response:
