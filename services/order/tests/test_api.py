@@ -201,6 +201,20 @@ async def test_expired_orders_leave_no_holes_in_a_page(call: Caller, store: Stor
     assert listed == [[placed[0], placed[2], placed[4]], [placed[5]]]
 
 
+async def test_a_page_of_large_orders_is_shorter_than_its_limit_and_loses_none(call: Caller) -> None:
+    large = {
+        "items": [
+            {"productId": f"{number:03d}" + "\N{MUSICAL SYMBOL G CLEF}" * 60, "quantity": 1} for number in range(100)
+        ]
+    }
+    placed = [(await call("POST", "/orders", 202, json=large))["id"] for _ in range(45)]
+    placed += [await place(call) for _ in range(5)]
+    pages = await call.pages("/orders?limit=1000")
+    assert len(pages) > 1
+    assert all(len(json.dumps(page, ensure_ascii=False).encode()) < 1024 * 1024 for page in pages)
+    assert [order["id"] for page in pages for order in page["orders"]] == sorted(placed, reverse=True)
+
+
 async def test_an_order_on_its_way_to_another_status_is_not_listed_under_the_one_it_has_left(
     call: Caller, store: Store
 ) -> None:

@@ -147,7 +147,7 @@ async def all_are_cancelled(orders: Orders, store: Store) -> None:
     """Every order is, and in no index but that of the cancelled ones."""
     placed = await store.redis.keys(store.key("order:*"))
     assert len(placed) > 5
-    found = await orders.newest(list(Status), before=None, count=1000)
+    found, _ = await orders.newest(list(Status), before=None, count=1000)
     assert (len(found), {each.status for each in found}) == (len(placed), {Status.CANCELLED})
     assert await store.redis.keys(store.key("orders:*")) == [store.key("orders:cancelled").encode()]
 

@@ -108,11 +108,13 @@ async def get_order(request: web.Request, id: str) -> Order:
 
 @api.get("/orders", query=OrderFilter, answers={200: OrderPage})
 async def list_orders(request: web.Request, query: OrderFilter) -> OrderPage:
-    """List orders, newest first."""
+    """List orders, newest first.
+
+    A page of large orders may hold fewer than `limit`.
+    """
     statuses = list(Status) if query.status is None else [query.status]
-    orders = await request.app[ORDERS].newest(statuses, before=query.position, count=query.limit + 1)
-    shown, more = orders[: query.limit], len(orders) > query.limit
-    return OrderPage(orders=shown, next_cursor=query.cursor_at(shown[-1].id) if more else None)
+    orders, last = await request.app[ORDERS].newest(statuses, before=query.position, count=query.limit)
+    return OrderPage(orders=orders, next_cursor=None if last is None else query.cursor_at(last))
 
 
 @api.post("/orders/{id}/cancel", answers={202: Accepted}, links={"get_order": same_order}, errors=(404, 409))

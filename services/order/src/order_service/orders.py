@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +19,12 @@ from .domain.status import Status
 
 # How many ids housekeeping looks at in one go.
 page = 1000
+# What the orders of one page may hold, about: a page of large orders is shorter than its limit.
+PAGE_BYTES = 512 * 1024
+# How many orders are looked at before it is known how large they are.
+FIRST_LOOK = 16
+# Each takes about ten times its size until it is written.
+PAGES_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,7 @@ class Orders:
 
     store: Store
     keep: timedelta
+    _pages: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PAGES_AT_ONCE))
 
     async def place(self, new: NewOrder, once: Once | None) -> str:
         """Have this order and its event, unless the same was asked `once` before; the id of the order.
@@ -47,19 +55,39 @@ class Orders:
 
     async def find(self, order_id: str) -> Order | None:
         """The order with this id."""
-        return next(iter(await self._existing([order_id])), None)
+        kept = await self._kept([order_id])
+        return Order.read(order_id, _fields(kept[order_id])) if kept else None
 
-    async def newest(self, statuses: Sequence[Status], *, before: bytes | None, count: int) -> list[Order]:
-        """The newest `count` orders of these statuses whose ids come before this one, newest first."""
+    async def newest(
+        self, statuses: Sequence[Status], *, before: bytes | None, count: int
+    ) -> tuple[list[Order], str | None]:
+        """The newest orders of these statuses whose ids come before this one, newest first, and where to go on.
+
+        At most `count`, and about `PAGE_BYTES` of them; where to go on is `None` when there are no more.
+        """
+        async with self._pages:
+            return await self._page(statuses, before, count)
+
+    async def _page(
+        self, statuses: Sequence[Status], before: bytes | None, count: int
+    ) -> tuple[list[Order], str | None]:
         found: list[Order] = []
-        while missing := count - len(found):
-            ids = await self._newest_ids(statuses, before=before, count=missing)
+        looked_at = size = 0
+        look = min(FIRST_LOOK, count)
+        while True:
+            ids = await self._newest_ids(statuses, before=before, count=look + 1)
+            kept = await self._kept([each.decode() for each in ids[:look]])
+            looked_at, size = looked_at + look, size + sum(map(_size, kept.values()))
             # Some may have expired, or moved on since the index was read.
-            found += [each for each in await self._existing([each.decode() for each in ids]) if each.status in statuses]
-            if len(ids) < missing:
-                break
-            before = ids[-1]
-        return found
+            orders = (Order.read(order_id, _fields(reply)) for order_id, reply in kept.items())
+            found += [each for each in orders if each.status in statuses]
+            if len(ids) <= look:
+                return found, None
+            before = ids[look - 1]
+            if len(found) >= count or size >= PAGE_BYTES:
+                return found, before.decode()
+            room = (PAGE_BYTES - size) * looked_at // max(1, size)
+            look = min(count - len(found), max(1, room))
 
     async def forget(self) -> None:
         """Take orders out of the indexes that have expired; only those placed long enough ago are looked at."""
@@ -83,11 +111,10 @@ class Orders:
         *_, pages = await self._ask([("MULTI",), *reads, ("EXEC",)])
         return heapq.nlargest(count, (member for page in pages for member in page))
 
-    async def _existing(self, order_ids: Sequence[str]) -> list[Order]:
+    async def _kept(self, order_ids: Sequence[str]) -> dict[str, list[bytes]]:
+        """Fields and values of those of these orders that exist, in the same order."""
         replies = await self._ask([("HGETALL", self.store.key(order(order_id).key)) for order_id in order_ids])
-        return [
-            Order.read(order_id, _fields(reply)) for order_id, reply in zip(order_ids, replies, strict=True) if reply
-        ]
+        return {order_id: reply for order_id, reply in zip(order_ids, replies, strict=True) if reply}
 
     async def _execute(self, *command: str | bytes | int) -> Any:
         return await self.store.commands.execute(*command)
@@ -98,6 +125,10 @@ class Orders:
             if isinstance(reply, Exception):
                 raise reply
         return replies
+
+
+def _size(flat: Sequence[bytes]) -> int:
+    return sum(map(len, flat))
 
 
 def _fields(flat: Sequence[bytes]) -> dict[str, str]:
