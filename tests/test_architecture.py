@@ -53,6 +53,7 @@ EVENTCORE_LAYERS = (
         "redis",
         frozenset(
             {
+                "clock",
                 "commit",
                 "compiling",
                 "connection",

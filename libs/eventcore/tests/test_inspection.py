@@ -239,6 +239,29 @@ async def test_a_consumer_without_heartbeats_is_alive_while_it_does_something(
     assert not consumer.alive
 
 
+async def test_a_consumer_that_never_beats_and_holds_nothing_is_at_rest_and_not_dead(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eventcore.inspection.consumers.foreign_idle", timedelta(0))
+    await append(store.redis, 1)
+    await store.redis.xgroup_create(STREAM, GROUP, "0")
+    await store.redis.xgroup_createconsumer(STREAM, GROUP, "by hand")
+    [consumer] = (await inspect_group(store)).consumers
+    assert (consumer.alive, consumer.resting) == (False, True)
+    await read(store.redis, 1, "by hand")
+    [consumer] = (await inspect_group(store)).consumers
+    assert (consumer.alive, consumer.resting) == (False, False)
+
+
+async def test_a_heartbeat_far_ahead_of_the_clock_does_not_make_a_consumer_alive(store: Store) -> None:
+    await append(store.redis, 1)
+    await store.redis.xgroup_create(STREAM, GROUP, "0")
+    await read(store.redis, 1, "dead")
+    await store.redis.zadd(BEATS, {"dead": await server_now(store.redis) + 3_600_000})
+    [consumer] = (await inspect_group(store)).consumers
+    assert (consumer.alive, consumer.silent, consumer.resting) == (False, None, False)
+
+
 async def test_a_group_shows_its_retry_stream_and_each_consumer_once(store: Store) -> None:
     for stream in (STREAM, RETRIES):
         await append(store.redis, 3, stream)

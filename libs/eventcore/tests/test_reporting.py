@@ -15,6 +15,7 @@ from eventcore import Event, Settings, Store, reporting
 from eventcore.reporting import Reporter
 from eventcore.telemetry import Gauges, measurements
 from eventcore.testing import until
+from eventcore.testing.fixtures import Connect
 
 STREAM, GROUP = "notes_stream", "notes-group"
 
@@ -96,13 +97,15 @@ async def test_what_is_pending_and_since_when_is_shown(store: Store, reporter: R
     assert reporter.shown(measurements.pending_age)[key] < 60
 
 
-async def test_the_living_and_the_dead_are_counted(store: Store, reporter: Reporter) -> None:
+async def test_the_living_and_the_dead_are_counted(connect: Connect) -> None:
+    store = await connect(dead_after_seconds=30.0)  # however slow this test is
+    reporter = Reporter(store, [STREAM])
     await group(store)
     await fill(store, 2)
     await read(store, 1, "alive")
     await read(store, 1, "dead")
     seconds, _ = await store.redis.time()
-    beats = {"alive": (seconds + 60) * 1000, "dead": (seconds - 60) * 1000}  # however slow this test is
+    beats = {"alive": seconds * 1000, "dead": (seconds - 60) * 1000}
     await store.redis.zadd(f"{STREAM}:{GROUP}:beats", beats)
     await reporter.look()
     shown = reporter.shown(measurements.consumers)

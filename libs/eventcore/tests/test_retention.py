@@ -9,7 +9,7 @@ import pytest
 from eventcore import Consumer, Store, StreamFull, Transaction, publish
 from eventcore.retention import Retention
 from eventcore.streams import retry_stream
-from eventcore.testing import run_until_idle
+from eventcore.testing import run_until_idle, until
 from eventcore.testing.fixtures import Connect
 
 from .samples import GROUP, Ordered, publish_orders, router_for
@@ -116,6 +116,20 @@ async def test_a_group_with_a_recent_heartbeat_is_never_dropped(connect: Connect
     await store.redis.delete(store.key(f"{STREAM}:slow:beats"))
 
 
+async def test_a_group_whose_last_heartbeat_lies_ahead_of_the_clock_is_dropped_in_time(connect: Connect) -> None:
+    store = await connect(drop_groups_idle_seconds=0.2)
+    await fill(store)
+    await read(store, "gone", 1, acknowledge=False)
+    await store.redis.zadd(store.key(f"{STREAM}:gone:beats"), {"c": (time.time() + 3600) * 1000})
+    retention = Retention(store, [STREAM])
+
+    async def dropped() -> bool:
+        await retention.trim()
+        return not await store.redis.xinfo_groups(store.key(STREAM))
+
+    await until(dropped)
+
+
 async def test_what_was_redriven_and_is_finished_goes_too(connect: Connect) -> None:
     store, redriven = await connect(stream_keep_entries=0), retry_stream(STREAM, "g")
     await store.commands.pipeline([("XADD", redriven, "*", "event", "{}")] * MANY)
@@ -129,6 +143,31 @@ async def test_old_dead_letters_go(store: Store) -> None:
     await store.commands.pipeline([("XADD", dlq, entry, "event", "{}") for entry in old])
     await Retention(store, [STREAM]).trim()
     assert await store.redis.xlen(dlq) <= 100
+
+
+async def test_dead_letters_stay_however_wrong_the_clock_of_a_replica_is(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dlq = store.key("orders_dlq")
+    await store.commands.pipeline([("XADD", dlq, "*", "event", "{}")] * MANY)
+    ahead = time.time() + 40 * 86_400
+    monkeypatch.setattr(time, "time", lambda: ahead)
+    await Retention(store, [STREAM]).trim()
+    assert await store.redis.xlen(dlq) == MANY
+
+
+async def test_a_clock_that_is_off_is_told_of_once_and_measured(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    retention, real = Retention(store, [STREAM]), time.time
+    await retention.trim()
+    assert store.clock.skew == pytest.approx(0, abs=2)
+    monkeypatch.setattr(time, "time", lambda: real() + 3600)
+    for _ in range(2):
+        await retention.trim()
+    [said] = caplog.messages
+    assert said.startswith("this machine's clock is 3600 s ahead of the clock of Redis")
+    assert store.clock.skew == pytest.approx(3600, abs=2)
 
 
 async def test_at_the_hard_cap_new_events_are_refused_and_old_ones_stay(connect: Connect) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from datetime import timedelta
 from functools import partial
 
@@ -47,6 +49,28 @@ async def test_a_dead_consumer_is_removed_once_it_holds_nothing(connect: Connect
 async def is_alone(store: Store, name: str, stream: str) -> bool:
     beats = {member.decode() for member in await store.redis.zrange(f"{stream}:{GROUP}:beats", 0, -1)}
     return await members(store, stream) <= {name} and beats == {name}
+
+
+@pytest.mark.parametrize("ahead", [3_600_000.0, math.inf])
+async def test_a_dead_consumer_whose_last_beat_lies_ahead_of_the_clock_is_dead_all_the_same(
+    connect: Connect, ahead: float
+) -> None:
+    await leave_behind(await connect(pod_name="dead"), 1)
+    store, handled = await connect(), list[str]()
+    for stream in (STREAM, RETRY_STREAM):
+        await store.redis.zincrby(f"{stream}:{GROUP}:beats", ahead, "dead")
+    await run_until_idle(store, consumer(store, lambda order: handled.append(order.order_id)))
+    assert handled == ["0"]
+
+
+async def test_after_a_jump_of_the_servers_clock_nobody_is_taken_for_dead_at_once(connect: Connect) -> None:
+    await leave_behind(await connect(pod_name="looks dead"), 1)
+    store, handled, loop = await connect(), list[float](), asyncio.get_running_loop()
+    seconds, _ = await store.redis.time()
+    store.clock.note((seconds - 3600) * 1000, time.monotonic())
+    began = loop.time()
+    await run_until_idle(store, consumer(store, lambda order: handled.append(loop.time())))
+    assert handled[0] - began >= 2 * store.settings.dead_after_seconds
 
 
 async def test_peers_share_what_they_take_over(connect: Connect) -> None:

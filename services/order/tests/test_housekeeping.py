@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import timedelta
 from itertools import product
 from typing import Any
@@ -45,6 +46,23 @@ async def test_expired_orders_are_taken_out_of_the_indexes_and_no_others(
     await store.redis.zadd(store.key(index(Status.PROCESSING).key), {being_placed: 0})
     await orders.forget()
     assert await indexed(store) == {changed_lately, new, being_placed}
+
+
+async def test_the_servers_clock_decides_which_orders_are_looked_at(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind = time.time() - 40 * 365 * 86_400
+    monkeypatch.setattr(time, "time", lambda: behind)
+    then = (await server_seconds(store) - 40 * 86_400) * 1000
+    placed_40_days_ago = f"{then >> 16:08x}-0000-7000-8000-000000000000"
+    await store.redis.zadd(store.key(index(Status.PROCESSING).key), {placed_40_days_ago: 0})
+    await Orders(store, KEEP).forget()
+    assert await indexed(store) == set()
+
+
+async def server_seconds(store: Store) -> int:
+    seconds, _ = await store.redis.time()
+    return int(seconds)
 
 
 async def test_the_service_keeps_house(store: Store) -> None:

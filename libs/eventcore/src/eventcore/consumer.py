@@ -51,6 +51,7 @@ class Consumer:
             consumer=settings.pod_name,
             streams=router.streams,
             prefix=settings.key_prefix,
+            clock=store.clock,
         )
         self.holding = Holding(
             router.group,

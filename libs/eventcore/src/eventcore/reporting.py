@@ -61,6 +61,7 @@ class Reporter:
     async def run(self) -> None:
         """Look every few seconds, until cancelled."""
         unwatch = [gauges.watch(partial(self.shown, gauges)) for gauges in _gauges]
+        unwatch.append(measurements.clock_skew.watch(self._store.clock.shown))
         try:
             while True:
                 try:

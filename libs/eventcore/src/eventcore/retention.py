@@ -13,7 +13,7 @@ from functools import cache
 from .delivery import entry_time
 from .envelope import timestamp
 from .errors import EventcoreError
-from .pipe import Command, Pipe
+from .pipe import Pipe
 from .script import Call, Script, run, run_all
 from .store import Store
 from .streams import beats_key, dead_letter_stream
@@ -74,11 +74,12 @@ class Retention:
         keep = min(self._settings.stream_keep_entries, self._settings.stream_cap // 2)
         limits = [int(self._settings.stream_keep_seconds * 1000), keep]
         calls = [Call(_script("trim"), [self._store.key(stream)], limits) for stream in self._streams]
-        oldest_letter = f"{max(0, int((time.time() - self._settings.dlq_keep_seconds) * 1000))}-0"
-        letters: list[Command] = [
-            ("XTRIM", self._store.key(name), "MINID", "~", oldest_letter) for name in self._dead_letters
-        ]
-        replies = await run_all(self._store.commands, calls, beside=letters)
+        keep_letters = [int(self._settings.dlq_keep_seconds * 1000)]
+        calls += [Call(_script("trim_letters"), [self._store.key(name)], keep_letters) for name in self._dead_letters]
+        asked_at = time.monotonic()
+        *replies, now = await run_all(self._store.commands, calls, beside=[("TIME",)])
+        if not isinstance(now, Exception):
+            self._store.clock.note(int(now[0]) * 1000 + int(now[1]) // 1000, asked_at)
         gone = 0
         for stream, reply in zip(self._streams, replies, strict=False):
             if isinstance(reply, Exception):

@@ -7,6 +7,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
+from .clock import Clock
 from .commit import Answer, Committed, Committer, GuardsFailed, Work
 from .connection import Connector
 from .durability import Durability, DurableCommitter, patience
@@ -49,6 +50,7 @@ class Store:
         # Any: redis-py's hints are unions over all protocols and callbacks, which no caller can use.
         self.redis: Any = self._connector.client()
         self.commands = Pipe(self._connector.connect)
+        self.clock = Clock()
         self.full_streams: set[str] = set()
         self.published_streams: set[str] = set()
         self.handled: dict[str, frozenset[str]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
@@ -9,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from .clock import Clock
 from .delivery import Key
 from .errors import Unavailable
 from .pipe import Argument, Pipe, Reply, ServerError
@@ -65,12 +67,21 @@ class GroupMember:
     """One consumer in one group, over all the streams that the group reads."""
 
     def __init__(
-        self, commands: Pipe, reader: Pipe, *, group: str, consumer: str, streams: Iterable[str], prefix: str = ""
+        self,
+        commands: Pipe,
+        reader: Pipe,
+        *,
+        group: str,
+        consumer: str,
+        streams: Iterable[str],
+        prefix: str = "",
+        clock: Clock | None = None,
     ) -> None:
         self.group, self.consumer = group, consumer
         self.main_streams = tuple(streams)
         self.streams = (*self.main_streams, *(retry_stream(stream, group) for stream in self.main_streams))
         self._commands, self._reader, self._prefix = commands, reader, prefix
+        self.clock = clock or Clock()
         self._names = {(prefix + stream).encode(): stream for stream in self.streams}
 
     async def create(self) -> list[str]:
@@ -141,11 +152,15 @@ class GroupMember:
             Call(_script("beat"), [self._beats(stream)], [self.consumer, _milliseconds(dead_after)])
             for stream in self.streams
         ]
+        asked_at = time.monotonic()
+        replies = await run_all(self._commands, calls)
         dead: list[tuple[str, str]] = []
-        for stream, reply in zip(self.streams, await run_all(self._commands, calls), strict=True):
+        for stream, reply in zip(self.streams, replies, strict=True):
             if isinstance(reply, Exception):
                 raise reply
-            dead += [(stream, name.decode()) for name in reply if name.decode() != self.consumer]
+            now, *silent = reply
+            self.clock.note(now, asked_at)
+            dead += [(stream, name.decode()) for name in silent if name.decode() != self.consumer]
         return dead
 
     async def strangers(self) -> list[tuple[str, str]]:

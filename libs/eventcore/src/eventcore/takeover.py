@@ -58,6 +58,8 @@ class Takeover:
         """Whether to leave the others alone: what kept us from beating may have kept them too, and be over only now."""
         now, before = time.monotonic(), self._beaten
         self._beaten = now
+        mercy = 2 * self._dead_after.total_seconds()
         if before is not None and now - before > self._dead_after.total_seconds() / 2:
-            self._mercy_until = now + 2 * self._dead_after.total_seconds()
-        return self.resting or now < self._mercy_until
+            self._mercy_until = now + mercy
+        # After a jump of the server's clock the beats of all others are of the clock before: they only look old.
+        return self.resting or now < max(self._mercy_until, self._member.clock.jumped_at + mercy)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -91,7 +90,8 @@ class Orders:
 
     async def forget(self) -> None:
         """Take orders out of the indexes that have expired; only those placed long enough ago are looked at."""
-        latest = int((time.time() - self.keep.total_seconds()) * 1000)
+        seconds, _ = await self._execute("TIME")  # by which orders expire; this machine's clock may be off
+        latest = int(seconds) * 1000 - int(self.keep.total_seconds() * 1000)
         end = f"({latest >> 16:08x}-{latest & 0xFFFF:04x}"  # as the id of an order begins that was placed then
         for status in Status:
             key, start = self.store.key(index(status).key), "-"

@@ -20,6 +20,7 @@ from .words import age, at_least, clock, counted, rate, size
 # Consumers that hold nothing and are listed one by one.
 _shown_consumers = 8
 _columns = ("GROUP", "LAG", "BEHIND", "PENDING", "OLDEST", "DONE", "REDRIVEN", "LETTERS")
+_words = ("dead", "resting", "alive")
 # What is left out first where there is little room.
 _dispensable = ("REDRIVEN", "DONE", "LETTERS", "OLDEST")
 
@@ -173,24 +174,31 @@ def _consumers(group: GroupState) -> Table:
     if not group.consumers:
         table.add_row(Text("no consumers", "yellow"))
     notable = sorted(group.consumers, key=lambda each: (each.alive, -each.holds, each.name))
-    idle = {alive: [each for each in notable if each.alive is alive and not each.holds] for alive in (False, True)}
+    idle = {word: [each for each in notable if _word(each) == word and not each.holds] for word in _words}
     for each in notable:
-        if each not in idle[each.alive][_shown_consumers:]:
+        if each not in idle[_word(each)][_shown_consumers:]:
             table.add_row(*_consumer(each))
-    for alive, word in ((False, "dead"), (True, "alive")):
-        if hidden := len(idle[alive][_shown_consumers:]):
+    for word in _words:
+        if hidden := len(idle[word][_shown_consumers:]):
             table.add_row(Text(f"and {hidden:,} more, {word} and holding nothing", "dim"))
     return table
 
 
+def _word(each: ConsumerState) -> str:
+    return "alive" if each.alive else "resting" if each.resting else "dead"
+
+
 def _consumer(each: ConsumerState) -> Iterator[Text]:
-    mark, style = ("●", "green") if each.alive else ("✗", "bold red" if each.holds else "dim")
+    dead = ("✗", "bold red" if each.holds else "dim")
+    mark, style = ("●", "green") if each.alive else ("○", "dim") if each.resting else dead
     yield Text.assemble((mark, style), f" {clean(each.name)}")
     if each.left:
         yield Text("left", style)
     elif each.silent is not None:
         beat = f"heartbeat {age(each.silent)} ago"
         yield Text(beat if each.alive else f"dead, {beat}", "" if each.alive else style)
+    elif each.last_beat is not None:
+        yield Text("dead, heartbeat ahead of the clock", style)
     else:
         yield Text(f"no heartbeat, idle {age(each.idle)}", "dim" if each.alive else style)
     yield Text(f"holds {each.holds:,}" if each.holds else "", "" if each.alive else style)

@@ -34,7 +34,9 @@ def _state(name: str, both: Sequence[Seen], now: int, dead_after: timedelta) -> 
     beats = [seen.beats[name] for seen in both if name in seen.beats]
     beat = max(beats, default=None)
     idle = milliseconds(min((seen.held[name][0] for seen in both if name in seen.held), default=now - (beat or 0)))
-    silent = milliseconds(now - beat) if beat else None
+    # A beat far ahead is of another server's clock, before a failover: who lives has beaten anew since.
+    ahead = beat is not None and milliseconds(beat - now) > dead_after
+    silent = milliseconds(now - beat) if beat and not ahead else None
     pending = [seen.held[name][1] if name in seen.held else 0 for seen in both]
     return ConsumerState(
         name=name,

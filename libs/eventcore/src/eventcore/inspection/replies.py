@@ -37,4 +37,4 @@ async def groups(redis: Redis, key: str) -> dict[str, Mapping[str, Any]]:
 async def scores(redis: Redis, key: str) -> dict[str, int]:
     """The members of a sorted set with their scores."""
     reply: Any = await redis.zrange(key, 0, -1, withscores=True)
-    return {text(member): int(score) for member, score in reply}
+    return {text(member): int(min(max(score, 0), 2**53)) for member, score in reply}

@@ -60,6 +60,11 @@ class ConsumerState:
         """Entries pending on it, those of the retry stream included."""
         return self.pending + self.retry_pending
 
+    @property
+    def resting(self) -> bool:
+        """Whether it neither beats nor works nor holds anything: another library's, or made by hand, and no harm."""
+        return not self.alive and self.last_beat is None and not self.left and not self.holds
+
 
 @dataclass(frozen=True, slots=True)
 class GroupState:

@@ -4,6 +4,11 @@
 local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
 if #last == 0 then return 0 end
 local time = redis.call('TIME')
-if tonumber(last[2]) >= time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[2] then return 0 end
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if tonumber(last[2]) > now then -- by the clock of another server, before a failover: it counts as of now
+  redis.call('ZADD', KEYS[2], now, last[1])
+  return 0
+end
+if tonumber(last[2]) >= now - ARGV[2] then return 0 end
 redis.call('DEL', KEYS[2])
 return redis.call('XGROUP', 'DESTROY', KEYS[1], ARGV[1])

@@ -140,6 +140,9 @@ paused = Gauges(
     "1 while deliveries are held up here: too many wait for another attempt, or commits are refused; else 0",
     (_group,),
 )
+clock_skew = Gauges(
+    "eventcore.clock.skew", "s", "How far the clock of this machine is ahead of the server's, which decides about ages"
+)
 event_loop_delay = Durations(
     "eventcore.event_loop.delay",
     "s",
