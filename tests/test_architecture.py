@@ -44,6 +44,7 @@ EVENTCORE_LAYERS = (
                 "reporting",
                 "retention",
                 "retries",
+                "running",
                 "takeover",
             }
         ),

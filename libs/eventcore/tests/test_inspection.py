@@ -10,8 +10,9 @@ import pytest
 from redis.asyncio import Redis
 
 from eventcore import Consumer, Store, Transaction
+from eventcore.delivery import entry_time
 from eventcore.inspection import GroupState, Inspector, StreamState, inspector
-from eventcore.inspection.ids import age_of, parse_id, time_of
+from eventcore.inspection.ids import age_of, parse_id
 from eventcore.inspection.names import main_streams, scan_pattern
 from eventcore.streams import foreign_idle, retry_stream
 from eventcore.testing import running, until_idle
@@ -220,7 +221,7 @@ async def test_consumers_are_alive_or_dead_by_their_heartbeats(store: Store) -> 
     assert (dead.name, dead.alive, dead.left, dead.holds) == ("dead", False, False, 1)
     assert dead.silent is not None
     assert timedelta(seconds=6) <= dead.silent < timedelta(seconds=16)
-    assert dead.last_beat == time_of(f"{now - 6_000}-0")
+    assert dead.last_beat == entry_time(f"{now - 6_000}-0")
     assert (left.name, left.alive, left.left, left.holds, left.silent) == ("left", False, True, 1, None)
 
 
@@ -412,4 +413,4 @@ def test_entry_ids_compare_as_numbers_and_must_be_whole() -> None:
 def test_ages_are_never_negative_and_always_fit() -> None:
     assert age_of("2000-0", 1_000) == timedelta(0)
     assert age_of("0-0", 2**63) == timedelta(days=365_000)
-    assert time_of("18446744073709551615-0") is None
+    assert entry_time("18446744073709551615-0") is None

@@ -93,8 +93,42 @@ async def test_a_stream_without_groups_is_left_alone(store: Store) -> None:
 async def test_a_group_that_holds_up_trimming_is_named(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     await fill(store)
     await read(store, "gone", 1, acknowledge=False)
-    await Retention(store, [STREAM]).trim()
-    assert "gone has not finished with orders_stream" in caplog.text
+    retention = Retention(store, [STREAM])
+    for _ in range(3):
+        await retention.trim()
+    assert caplog.text.count("gone has not finished with orders_stream since 20") == 1
+
+
+async def test_a_group_that_reads_on_is_not_named(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    await fill(store)
+    await store.redis.xgroup_create(store.key(STREAM), "new", "0")
+    retention = Retention(store, [STREAM])
+    for _ in range(3):
+        await retention.trim()
+        await store.redis.xreadgroup("new", "c", {store.key(STREAM): ">"}, count=10)
+        [oldest] = await store.redis.xpending_range(store.key(STREAM), "new", "-", "+", 1)
+        await store.redis.xack(store.key(STREAM), "new", oldest["message_id"])
+    assert caplog.text == ""
+
+
+async def test_a_group_that_reads_nothing_is_not_said_to_wait_since_1970(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    await fill(store)
+    await store.redis.xgroup_create(store.key(STREAM), "new", "0")
+    retention = Retention(store, [STREAM])
+    for _ in range(3):
+        await retention.trim()
+    assert caplog.messages == ["new has not read anything of orders_stream yet: nothing newer can be trimmed"]
+
+
+async def test_a_group_that_holds_up_trimming_at_an_id_without_a_date_is_named_all_the_same(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    retention = Retention(store, [STREAM])
+    for _ in range(2):
+        await retention._notice(STREAM, "gone", "18446744073709551615-0")
+    assert "gone has not finished with orders_stream since entry 18446744073709551615-0" in caplog.text
 
 
 async def test_a_group_that_stopped_for_good_is_dropped_where_the_settings_say_so(connect: Connect) -> None:

@@ -12,7 +12,8 @@ from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from eventcore.telemetry import handled
-from eventcore.telemetry.logs import ConsoleFormatter, JsonFormatter, without_secrets
+from eventcore.telemetry.blotting import without_secrets
+from eventcore.telemetry.logs import ConsoleFormatter, JsonFormatter
 
 json_lines = JsonFormatter(service="notes", pod="pod-1")
 

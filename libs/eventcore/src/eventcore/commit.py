@@ -10,12 +10,13 @@ from functools import cache
 from msgspec import Struct
 
 from .compiling import Fence, Keys, Work, compile_transaction, guards_in_script_order
-from .errors import Conflict, EventcoreError, StreamFull
+from .errors import ENDS_PROCESS, Conflict, EventcoreError, StreamFull
 from .pipe import Command, Pipe, Reply, ServerError
 from .script import Call, Script, run_all
 from .sending import end_spans, measure
 from .telemetry import RecordedSpan
 from .telemetry.measurements import commit_duration
+from .telemetry.trouble import summary_of
 from .transaction import Found, Transaction
 
 __all__ = ["Acknowledgement", "Answer", "Committed", "Committer", "Duplicate", "Fence", "GuardsFailed", "Work"]
@@ -105,8 +106,10 @@ class Committer:
                 batches.append(_Batch(each.fence, self._prefix))
             try:
                 batches[-1].add(i, compile_transaction(each, batches[-1].keys, self._cap))
-            except Exception as error:  # noqa: BLE001 - what one handler decided must not hurt its neighbours
-                replies[i] = error
+            except ENDS_PROCESS:
+                raise
+            except BaseException as error:  # noqa: BLE001 - what one handler decided must not hurt its neighbours
+                replies[i] = error if isinstance(error, Exception) else RuntimeError(summary_of(error))
         batches = [batch for batch in batches if batch.places]
         calls = [self._call(batch) for batch in batches]
         xacks: list[Command] = [

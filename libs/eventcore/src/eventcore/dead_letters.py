@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import traceback
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,29 +17,32 @@ from .plain_json import parse_to_show
 from .script import Script
 from .streams import dead_letter_stream, retry_stream
 from .telemetry import traceparent_of
+from .telemetry.trouble import kind_of, text_of, traceback_of
 from .transaction import Append
 
-_longest_traceback = 8_000
+_LONGEST_ERROR = 2_000
 _longest_type = 200
 # A redriven event brings along under this name (of a letter's fact, and of an entry's field) which attempt had failed.
 failed_attempt = b"failedAttempt"
 
 
-def letter(delivery: Delivery, error: Exception, reason: Reason, group: str, consumer: str, max_length: int) -> Append:
+def letter(
+    delivery: Delivery, error: BaseException, reason: Reason, group: str, consumer: str, max_length: int
+) -> Append:
     """The write that puts a delivery into its stream's dead letters: the raw event, and everything about the failure.
 
     Of a redriven delivery that fails again, the letter names the stream that the event first stood in.
     """
     metadata = delivery.metadata
     source = delivery.stream.removesuffix(f":{group}:retry")
-    lines = "".join(traceback.format_exception(error))
+    published_at = delivery.published_at
     facts = {
         "reason": reason.value,
-        "errorType": type(error).__name__,
-        "error": str(error)[:2000],
-        "traceback": lines[-_longest_traceback:],
+        "errorType": kind_of(error),
+        "error": text_of(error, _LONGEST_ERROR),
+        "traceback": traceback_of(error),
         "attempts": str(delivery.attempt),
-        "firstSeen": timestamp(delivery.published_at),
+        "firstSeen": timestamp(published_at) if published_at else "",
         "failedAt": timestamp(datetime.now(UTC)),
         "stream": source,
         "entryId": delivery.entry_id,
@@ -53,6 +55,22 @@ def letter(delivery: Delivery, error: Exception, reason: Reason, group: str, con
     }
     if delivery.span is not None:
         facts[failed_attempt.decode()] = traceparent_of(delivery.span)
+    safe = tuple((name, value.encode("utf-8", "replace")) for name, value in facts.items())
+    return Append(dead_letter_stream(source), (*_raw(delivery), *safe), max_length)
+
+
+def bare_letter(delivery: Delivery, error: BaseException, group: str, max_length: int) -> Append:
+    """The same of a delivery of which nothing more can be said."""
+    facts = {
+        "reason": Reason.ATTEMPTS_EXHAUSTED.value,
+        "errorType": kind_of(error),
+        "error": text_of(error, _LONGEST_ERROR),
+        "attempts": str(delivery.attempt),
+        "stream": delivery.stream,
+        "entryId": delivery.entry_id,
+        "group": group,
+    }
+    source = delivery.stream.removesuffix(f":{group}:retry")
     safe = tuple((name, value.encode("utf-8", "replace")) for name, value in facts.items())
     return Append(dead_letter_stream(source), (*_raw(delivery), *safe), max_length)
 

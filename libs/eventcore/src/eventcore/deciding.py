@@ -16,18 +16,20 @@ from msgspec import Struct
 from opentelemetry.trace import SpanContext
 
 from . import telemetry
-from .dead_letters import failed_attempt, letter
-from .delivery import CrashLoop, DeadLetter, Delivery, TryAgain, judge, unknown
+from .dead_letters import bare_letter, failed_attempt, letter
+from .delivery import CrashLoop, DeadLetter, Delivery, TryAgain, Verdict, judge, unknown
 from .envelope import Metadata, Origin, decode
-from .errors import GuardFailed
+from .errors import ENDS_PROCESS, GuardFailed
 from .event import Event
 from .lanes import Lanes
 from .opening import Opener
 from .retries import suspect_from
 from .retry import RetryPolicy
 from .router import Router
+from .running import Failure, decision_of
 from .telemetry.measurements import dead_letters, process_duration
-from .transaction import Found, Transaction
+from .telemetry.trouble import summary_of
+from .transaction import NOTHING, Found, Transaction, plain
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +81,10 @@ class Decider:
         """What becomes of a delivery, or how to find out; `None` if it waits for its turn or for another attempt."""
         try:
             return self._decide_upon(delivery)
-        except Exception as error:  # noqa: BLE001 - a handler may raise anything
+        except ENDS_PROCESS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a handler may raise anything
             telemetry.handled.set(delivery)  # what is logged now is about this one, whoever was handled before it
-            if telemetry.tracing and delivery.span is None and delivery.metadata is not None:
-                self._begin_span(delivery, delivery.metadata)
             return self.failed(delivery, error)
 
     def _decide_upon(self, delivery: Delivery) -> Decided | Undecided | None:
@@ -91,7 +93,7 @@ class Decider:
             self._open(delivery)
         event, metadata = delivery.event, delivery.metadata
         if event is None or metadata is None:  # there is no handler for it
-            return Decided(delivery, _nothing, "ignored")
+            return Decided(delivery, NOTHING, "ignored")
         handler = self.router.handlers[delivery.type]
         if delivery.lane is None and self._must_wait(delivery, event):
             return None
@@ -105,10 +107,10 @@ class Decider:
         telemetry.handled.set(delivery)
         delivery.event = None  # whatever lives as long as its batch costs the collector; a later attempt opens it anew
         if delivery.span is None and metadata.baggage is None:
-            return Decided(delivery, _transaction(handler(event, metadata)))
+            return Decided(delivery, plain(handler(event, metadata)))
         token = telemetry.enter(delivery.span or _carried(metadata), metadata.baggage)
         try:
-            return Decided(delivery, _transaction(handler(event, metadata)))
+            return Decided(delivery, plain(handler(event, metadata)))
         finally:
             telemetry.leave(token)
 
@@ -125,8 +127,11 @@ class Decider:
 
     def _must_wait(self, delivery: Delivery, event: Event) -> bool:
         """Whether somebody is ahead in the lane that the delivery enters now, where it has one."""
-        lane = delivery.lane = event.lane_key()
-        return lane is not None and not self._lanes.enter(lane, delivery)
+        lane = event.lane_key()
+        if lane is None:
+            return False
+        delivery.lane = lane = str(lane)  # a subclass of the event may answer anything
+        return not self._lanes.enter(lane, delivery)
 
     def next_in_lane(self, delivery: Delivery) -> Delivery | None:
         """Who may go now that this delivery is done and has left its lane."""
@@ -149,35 +154,46 @@ class Decider:
 
     async def wait_for(self, undecided: Undecided) -> Decided | None:
         """Run an `async` handler; `None` when the delivery will be tried again."""
-        delivery, seconds = undecided.delivery, undecided.seconds
-        limit = asyncio.timeout(seconds)
+        delivery = undecided.delivery
         try:
             telemetry.handled.set(delivery)
             metadata = cast("Metadata", delivery.metadata)  # nobody handles what has none
             with telemetry.current(delivery.span or _carried(metadata), metadata.baggage):
-                async with self._slots, limit:
-                    return Decided(delivery, _transaction(await undecided.handler()))
-        except Exception as error:  # noqa: BLE001 - a handler may raise anything
-            late = TimeoutError(f"the handler did not finish within {seconds:g} s")
-            return self.failed(delivery, late if limit.expired() else error)
+                async with self._slots:
+                    decision = await decision_of(undecided.handler, undecided.seconds)
+        except Exception as error:  # noqa: BLE001 - a cancellation that comes this far is the consumer's
+            return self.failed(delivery, error)
+        if isinstance(decision, Failure):
+            return self.failed(delivery, decision.error)
+        return Decided(delivery, decision)
 
     def decide_again(self, each: Decided, found: Found) -> Decided | None:
         """What to commit instead, now that a guard has failed; `None` when the delivery will be tried again."""
         try:
             transaction = each.transaction.decide_again(found) if each.decisions < _most_decisions else None
-        except Exception as error:  # noqa: BLE001 - `otherwise` is a handler's code
+        except ENDS_PROCESS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - `otherwise` is a handler's code
             return self.failed(each.delivery, error)
         if transaction is None:
             failed = ", ".join(map(str, found.failed))
             return self.failed(each.delivery, GuardFailed(f"guard failed: {failed}", found))
         return Decided(each.delivery, transaction, each.outcome, each.decisions + 1)
 
-    def failed(self, delivery: Delivery, error: Exception) -> Decided | None:
+    def failed(self, delivery: Delivery, error: BaseException) -> Decided | None:
         """Judge a failure: a dead letter to commit, or `None` when the delivery stays pending for another attempt."""
         delivery.failures += 1
         delivery.failing_since = delivery.failing_since or delivery.received_at
+        try:
+            return self._act_on(self._verdict(delivery, error), delivery, error)
+        except ENDS_PROCESS:
+            raise
+        except BaseException as trouble:  # noqa: BLE001 - the error's own class, for one, may break what looks at it
+            return self._failed_twice(delivery, error, trouble)
+
+    def _verdict(self, delivery: Delivery, error: BaseException) -> Verdict:
         handler = self.router.handlers.get(delivery.type)
-        verdict = judge(
+        return judge(
             error,
             attempt=delivery.attempt,
             failures=delivery.failures,
@@ -186,6 +202,10 @@ class Decider:
             rollout=self.rollout,
             give_up_after=handler.give_up_after if handler else None,
         )
+
+    def _act_on(self, verdict: Verdict, delivery: Delivery, error: BaseException) -> Decided | None:
+        if telemetry.tracing and delivery.span is None and delivery.metadata is not None:
+            self._begin_span(delivery, delivery.metadata)
         facts = {
             "stream": delivery.stream,
             "group": self.router.group,
@@ -195,18 +215,32 @@ class Decider:
             **delivery.ids,
         }
         if isinstance(verdict, DeadLetter):
-            log.error("dead-lettered (%s): %s", verdict.reason, error, extra=facts)
+            log.error("dead-lettered (%s): %s", verdict.reason, summary_of(error), extra=facts)
             dead_letters.add(delivery.stream, self.router.group, verdict.reason)
             if delivery.span is not None:
                 telemetry.fail(delivery.span, error)
             append = letter(delivery, error, verdict.reason, self.router.group, self.consumer, self.dead_letter_cap)
             return Decided(delivery, Transaction(then=[append]), outcome="dead_lettered")
-        log.warning("attempt failed, next in %.1f s: %r", verdict.after.total_seconds(), error, extra=facts)
-        measure_attempts(self.router, [Decided(delivery, _nothing, "failed")])
+        log.warning("attempt failed, next in %.1f s: %s", verdict.after.total_seconds(), summary_of(error), extra=facts)
+        measure_attempts(self.router, [Decided(delivery, NOTHING, "failed")])
         if delivery.span is not None:
             telemetry.end_spans([delivery.span], error, outcome="failed")
             delivery.span = None
         self.on_retry(delivery, verdict)
+        return None
+
+    def _failed_twice(self, delivery: Delivery, error: BaseException, trouble: BaseException) -> Decided | None:
+        """The last resort, where judging a failure has failed: another attempt or a letter all the same."""
+        about = {"stream": delivery.stream, "entryId": delivery.entry_id}
+        log.error(
+            "can't judge a failed attempt: %s; it failed with %s", summary_of(trouble), summary_of(error), extra=about
+        )
+        delivery.span = None
+        delay = RetryPolicy().delay(delivery.attempt)
+        if delay is None:
+            append = bare_letter(delivery, error, self.router.group, self.dead_letter_cap)
+            return Decided(delivery, Transaction(then=[append]), outcome="dead_lettered")
+        self.on_retry(delivery, TryAgain(delay))
         return None
 
 
@@ -226,14 +260,3 @@ def _carried(metadata: Metadata) -> SpanContext:
     """What a handler does and whom it talks to is part of the event's trace, also where that is not recorded."""
     origin = Origin.caused_by(metadata, "")
     return telemetry.context_of(origin.traceparent, origin.tracestate)
-
-
-_nothing = Transaction()
-
-
-def _transaction(decision: object) -> Transaction:
-    if decision is None:
-        return _nothing
-    if not isinstance(decision, Transaction):
-        raise TypeError(f"a handler returns a Transaction or None, not {type(decision).__name__}")
-    return decision

@@ -17,6 +17,10 @@ from .telemetry import RecordedSpan, traceparent_of
 Key = tuple[str, str]
 
 
+# Who asks for more is asked again after so long: an entry that waits for ever is as good as lost.
+LONGEST_WAIT = timedelta(days=1)
+
+
 class Reason(StrEnum):
     """Why a delivery was dead-lettered."""
 
@@ -86,8 +90,8 @@ class Delivery(Struct, eq=False, gc=False):
         }
 
     @property
-    def published_at(self) -> datetime:
-        """When the server appended the entry: the first half of its id."""
+    def published_at(self) -> datetime | None:
+        """When the server appended the entry, as far as its id says."""
         return entry_time(self.entry_id)
 
 
@@ -108,7 +112,7 @@ Verdict = TryAgain | DeadLetter
 
 
 def judge(  # noqa: PLR0911 - one return for each kind of failure
-    error: Exception,
+    error: BaseException,
     *,
     attempt: int,
     failures: int,
@@ -137,17 +141,24 @@ def judge(  # noqa: PLR0911 - one return for each kind of failure
         case Unavailable(retry_after=least):
             if _is_too_long(waited, give_up_after) and not isinstance(error, LetterRefused):
                 return DeadLetter(Reason.UNAVAILABLE)
-            return TryAgain(max(least or timedelta(0), policy.backoff(failures)), counts=False)
+            return TryAgain(_bounded(max(least or timedelta(0), policy.backoff(failures))), counts=False)
     delay = policy.delay(attempt)
     if delay is None:
         return DeadLetter(Reason.ATTEMPTS_EXHAUSTED)
-    return TryAgain(max(delay, error.after or delay) if isinstance(error, Retry) else delay)
+    return TryAgain(_bounded(max(delay, error.after or delay) if isinstance(error, Retry) else delay))
 
 
 def _is_too_long(waited: timedelta, limit: timedelta | None) -> bool:
     return limit is not None and waited >= limit
 
 
-def entry_time(entry_id: str) -> datetime:
-    """When an entry with this id was appended, by the server's clock."""
-    return datetime.fromtimestamp(int(entry_id.partition("-")[0]) / 1000, UTC)
+def _bounded(wait: timedelta) -> timedelta:
+    return min(wait, LONGEST_WAIT)
+
+
+def entry_time(entry_id: str) -> datetime | None:
+    """When an entry with this id was appended; `None` if the id is no time that has a date: it may be any number."""
+    try:
+        return datetime.fromtimestamp(int(entry_id.partition("-")[0]) / 1000, UTC)
+    except (OverflowError, OSError, ValueError):
+        return None

@@ -21,6 +21,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+ENDS_PROCESS = (SystemExit, KeyboardInterrupt)
+"""What a handler may raise that is no failed attempt."""
+
 
 class EventcoreError(Exception):
     """The root: catching it catches everything that eventcore raises on purpose."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from .errors import Undecodable, UnsupportedVersion
+from .telemetry.trouble import summary_of
 
 type_pattern = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
@@ -125,7 +126,7 @@ class Event(Value):
         try:
             return upcaster(data)
         except Exception as error:
-            raise Undecodable(f"data: {cls.type} {major}.x could not be upcast: {error!r}") from error
+            raise Undecodable(f"data: {cls.type} {major}.x could not be upcast: {summary_of(error)}") from error
 
     def to_json(self) -> bytes:
         """The data as it stands in an envelope: optional fields that are not there are left out."""

@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 
 every = timedelta(seconds=5)
 
+# The group that holds up trimming, and the entry id that it waits for.
+_HeldUp = tuple[str, str]
+NOTHING_READ = "0-0"
+
 
 @cache
 def _script(name: str) -> Script:
@@ -56,7 +60,8 @@ class Retention:
         main = tuple(streams)
         self._streams = (*main, *redriven)
         self._dead_letters = tuple(sorted({dead_letter_stream(stream) for stream in main}))
-        self._held_up: dict[str, str] = {}
+        self._held_up: dict[str, _HeldUp] = {}
+        self._named: dict[str, str] = {}
 
     async def run(self) -> None:
         """Trim every few seconds, until cancelled."""
@@ -91,11 +96,17 @@ class Retention:
         return gone
 
     async def _notice(self, stream: str, holder: str, waits_for: str) -> None:
-        """Say once, loudly, when a group holds up trimming; forget the group where the settings allow that."""
-        if holder and self._held_up.get(stream) != holder:
-            since = timestamp(entry_time(waits_for))
-            log.warning("%s has not finished with %s since %s: nothing newer can be trimmed", holder, stream, since)
-        self._held_up[stream] = holder
+        """Say once, loudly, when a group holds up trimming; forget the group where the settings allow that.
+
+        A group that has only just begun, or is catching up, is somewhere else at the next look.
+        """
+        stands = self._held_up.get(stream) == (holder, waits_for)
+        self._held_up[stream] = (holder, waits_for)
+        if not holder:
+            self._named.pop(stream, None)
+        elif stands and self._named.get(stream) != holder:
+            log.warning("%s %s: nothing newer can be trimmed", holder, _where(stream, waits_for))
+            self._named[stream] = holder
         patience = self._settings.drop_groups_idle_seconds
         if holder and patience is not None:
             keys = [self._store.key(stream), self._store.key(beats_key(stream, holder))]
@@ -114,3 +125,11 @@ class Retention:
         for name in full - self._store.full_streams:
             log.error("%s is at its hard cap of %d entries: refusing new events", name, self._settings.stream_cap)
         self._store.full_streams = full
+
+
+def _where(stream: str, waits_for: str) -> str:
+    """Where a group stands that waits for this entry id."""
+    if waits_for == NOTHING_READ:
+        return f"has not read anything of {stream} yet"
+    since = entry_time(waits_for)
+    return f"has not finished with {stream} since {timestamp(since) if since else f'entry {waits_for}'}"

@@ -41,7 +41,7 @@ class Handler:
         """Call the function with what it asks for."""
         return self.function(event, metadata) if self.wants_metadata else self.function(event)
 
-    def policy(self, error: Exception) -> RetryPolicy:
+    def policy(self, error: BaseException) -> RetryPolicy:
         """The retry policy for this error: that of its nearest class named in `retry_for`, or the general one."""
         named = (self.retry_for[kind] for kind in type(error).__mro__ if kind in self.retry_for)
         return next(named, self.retry or RetryPolicy())

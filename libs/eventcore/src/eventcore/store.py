@@ -20,7 +20,7 @@ from .requirements import check_server
 from .sending import send, send_all
 from .settings import Settings
 from .streams import longest_block
-from .transaction import Transaction
+from .transaction import Transaction, plain
 
 # A transaction whose guards fail again after each new decision is chasing a moving target.
 _most_decisions = 8
@@ -102,7 +102,7 @@ class Store:
         (nothing was written) or `OutcomeUnknown`. With `resend` a commit whose reply was lost is sent once more; say so
         only where the transaction's own guards make a second run harmless.
         """
-        origin = origin or self._origin(self.source)
+        origin, transaction = origin or self._origin(self.source), plain(transaction)
         for _ in range(_most_decisions):
             work = Work(transaction, origin)
             try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from inspect import iscoroutine
 from typing import Literal
 
 from msgspec import Struct
@@ -252,13 +253,47 @@ class Transaction(Struct, frozen=True):
         """The transaction to try after a guard failed; `None` when nobody said."""
         if self.otherwise is None:
             return None
-        decision = self.otherwise(found)
-        return decision if isinstance(decision, Transaction) else Transaction(then=decision)
+        decision: object = self.otherwise(found)
+        if isinstance(decision, str) or not isinstance(decision, Transaction | Sequence):
+            raise _wrong("`otherwise` returns a Transaction or a list of writes", decision)
+        return plain(decision if isinstance(decision, Transaction) else Transaction(then=decision))
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to check and nothing to write: acknowledging is all."""
         return not self.when and not self.then
+
+
+NOTHING = Transaction()
+
+
+def plain(decision: object) -> Transaction:
+    """What a handler has decided, as a transaction that says the same however often it is read; `None` writes nothing.
+
+    Raises `TypeError` for anything else, and whatever its parts raise when they are read.
+    """
+    if decision is None:
+        return NOTHING
+    if not isinstance(decision, Transaction):
+        raise _wrong("a handler returns a Transaction or None", decision)
+    if (
+        type(decision) is Transaction
+        and type(decision.when) in _READ_AGAIN
+        and type(decision.then) in _READ_AGAIN
+        and type(decision.counts) in _READ_AGAIN
+    ):
+        return decision
+    # A generator, for one, would have nothing left to say where a commit is sent again.
+    return Transaction(tuple(decision.when), tuple(decision.then), decision.otherwise, tuple(decision.counts))
+
+
+_READ_AGAIN = (tuple, list)
+
+
+def _wrong(rule: str, decision: object) -> TypeError:
+    if iscoroutine(decision):
+        decision.close()  # nobody will await it
+    return TypeError(f"{rule}, not {type(decision).__name__}")
 
 
 def _holds(guard: Guard, value: str | None) -> bool:

@@ -10,9 +10,10 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from eventcore.delivery import entry_time
 from eventcore.envelope import Envelope, decode, timestamp
 from eventcore.errors import Undecodable
-from eventcore.inspection.ids import text, time_of
+from eventcore.inspection.ids import text
 from eventcore.inspection.replies import Fields, Row, entries, newest_entries
 from eventcore.plain_json import parse_to_show
 
@@ -30,7 +31,7 @@ class Entry:
     @property
     def time(self) -> datetime | None:
         """When it was appended, as far as its id says."""
-        return time_of(self.id)
+        return entry_time(self.id)
 
     @cached_property
     def _decoded(self) -> tuple[Envelope | None, str | None]:

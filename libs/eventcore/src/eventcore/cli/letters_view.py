@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from rich.text import Text
 
 from eventcore.dead_letters import Letter
-from eventcore.inspection.ids import time_of
+from eventcore.delivery import entry_time
 
 from .entries import parsed
 from .output import Output, clean
@@ -44,7 +44,7 @@ def _print(output: Output, rows: list[Sequence[str]], shown: int, widths: list[i
 
 def _row(letter: Letter, *, full: bool) -> Sequence[str]:
     facts = letter.facts
-    failed_at = facts.get("failedAt") or moment(time_of(letter.id))
+    failed_at = facts.get("failedAt") or moment(entry_time(letter.id))
     error = ": ".join(part for part in (facts.get("errorType"), facts.get("error")) if part)
     return (
         letter.id,

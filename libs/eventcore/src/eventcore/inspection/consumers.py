@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from eventcore.delivery import entry_time
 from eventcore.streams import foreign_idle
 
-from .ids import milliseconds, time_of
+from .ids import milliseconds
 from .state import ConsumerState
 
 
@@ -42,7 +43,7 @@ def _state(name: str, both: Sequence[Seen], now: int, dead_after: timedelta) -> 
         name=name,
         alive=idle < foreign_idle if beat is None else silent is not None and silent <= dead_after,
         left=beat == 0,
-        last_beat=time_of(f"{beat}-0") if beat else None,
+        last_beat=entry_time(f"{beat}-0") if beat else None,
         silent=silent,
         idle=idle,
         pending=pending[0],

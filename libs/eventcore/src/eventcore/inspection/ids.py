@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 EntryId = tuple[int, int]
 
@@ -22,14 +22,6 @@ def parse_id(entry_id: str) -> EntryId:
 def age_of(entry_id: str, now: int) -> timedelta:
     """How long ago the entry was appended; `now` is in milliseconds of the server's clock. Never negative."""
     return milliseconds(now - parse_id(entry_id)[0])
-
-
-def time_of(entry_id: str) -> datetime | None:
-    """When the entry was appended; `None` if its id is no time that has a date."""
-    try:
-        return datetime.fromtimestamp(parse_id(entry_id)[0] / 1000, UTC)
-    except (OverflowError, OSError, ValueError):
-        return None
 
 
 def milliseconds(count: int) -> timedelta:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
 
 from opentelemetry._logs import Logger, LogRecord, SeverityNumber
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, get_current_span, set_span_in_context
 
-from .logs import extras, ids, without_secrets
+from .blotting import without_secrets
+from .logs import extras, ids
+from .trouble import kind_of, text_of, traceback_of
 
 _severities = {
     logging.DEBUG: SeverityNumber.DEBUG,
@@ -37,9 +38,9 @@ class LogRecords(logging.Handler):
             facts.pop(name, None)
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]
-            facts["exception.type"] = type(error).__qualname__
-            facts["exception.message"] = without_secrets(str(error))
-            facts["exception.stacktrace"] = without_secrets("".join(traceback.format_exception(error)))
+            facts["exception.type"] = kind_of(error)
+            facts["exception.message"] = text_of(error)
+            facts["exception.stacktrace"] = traceback_of(error)
         level = max((each for each in _severities if each <= record.levelno), default=logging.DEBUG)
         self._logger.emit(
             LogRecord(

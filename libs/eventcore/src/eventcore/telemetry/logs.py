@@ -13,13 +13,10 @@ from typing import Any, Literal, Protocol
 
 from opentelemetry import trace
 
+from .blotting import without_secrets
+from .trouble import traceback_of
+
 _standard = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-# The password in a URL, wherever one turns up: redis://user:password@host
-_url_password = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+@")
-# A mail address, without the names in URLs; what stands before its first letter can't be part of one.
-_address = re.compile(
-    r"(?<![^\s<>\"'(),:;=\[\]{}])(?!\*)([^\s<>\"'(),:;=/@\[\]{}])[^\s<>\"'(),:;=/@\[\]{}]*@(?=[^\s@])"
-)
 # ASCII's and Latin-1's (but for the tab), and Unicode's line and paragraph separators and directional overrides.
 _control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -97,13 +94,6 @@ def ids() -> dict[str, str]:
     return {"correlationId": trace_id, **known, "traceId": trace_id, "spanId": f"{span.span_id:016x}"}
 
 
-def without_secrets(text: str) -> str:
-    """The text, with the passwords of URLs and all but the first letter of mail addresses blotted out."""
-    if "@" not in text:
-        return text
-    return _address.sub(r"\1***@", _url_password.sub(r"\1:***@", text))
-
-
 def escaped(text: str) -> str:
     """One line of text: control characters would begin lines of their own, or steer a terminal."""
     return _control.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
@@ -115,7 +105,8 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _trouble(formatter: logging.Formatter, record: logging.LogRecord) -> str:
-    parts = [formatter.formatException(record.exc_info)] if record.exc_info else []
+    error = record.exc_info[1] if record.exc_info else None
+    parts = [] if error is None else [traceback_of(error).rstrip("\n")]
     if record.stack_info:
         parts.append(formatter.formatStack(record.stack_info))
     return "\n".join(parts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-import traceback
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
@@ -26,8 +25,8 @@ from opentelemetry.trace import (
 )
 
 from . import quick
-from .logs import without_secrets
 from .quick import QuickSpan, outcome_name
+from .trouble import kind_of, text_of, traceback_of
 
 _traceparent = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _baggage = W3CBaggagePropagator()
@@ -63,9 +62,11 @@ def end_spans(spans: Iterable[RecordedSpan], error: BaseException | None = None,
 
 def fail(span: RecordedSpan, error: BaseException) -> None:
     """Note what went wrong, before the end of a span."""
-    said, lines = without_secrets(str(error)), "".join(traceback.format_exception(error))
-    span.record_exception(error, {"exception.message": said, "exception.stacktrace": without_secrets(lines)})
-    span.set_attribute("error.type", type(error).__qualname__)
+    kind, said = kind_of(error), text_of(error)
+    # Not by `record_exception`: the SDK's asks the error itself, which may fail, for what it says.
+    facts = {"exception.type": kind, "exception.message": said, "exception.stacktrace": traceback_of(error)}
+    span.add_event("exception", facts)
+    span.set_attribute("error.type", kind)
     span.set_status(StatusCode.ERROR, said)
 
 
