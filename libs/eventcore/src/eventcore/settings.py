@@ -98,6 +98,11 @@ class Settings(BaseSettings):
     """How long a client may leave an answer unread before its connection is closed."""
     http_memory_bytes: int = Field(16 * 1024 * 1024, ge=1024 * 1024, le=1 << 40)
     """What all bodies that are being received may take together (then 503), and what all unread answers may."""
+    rate_limit_requests: int = Field(0, ge=0, le=1_000_000)
+    """How many requests each client may send at once, and within `rate_limit_seconds`; 0: any number."""
+    rate_limit_seconds: float = Field(60, ge=0.1, le=86_400)
+    trusted_proxies: int = Field(0, ge=0, le=10)
+    """How many proxies of ours stand in front: a client is whom the outermost saw, by `X-Forwarded-For`."""
     baggage_bytes: int = Field(512, ge=0, le=8192)
     """How much of a request's `baggage` goes along with its events; members beyond that are dropped."""
     eviction_policy: Literal["refuse", "warn"] = "refuse"

@@ -24,6 +24,7 @@ from .correlation import current_origin, tell
 from .endpoint import body_limit
 from .greeting import greet
 from .probes import add_probes
+from .rates import limit_rates
 from .service import SERVICE, STORE, Service
 
 Resource = Callable[[web.Application], AsyncIterator[None]]
@@ -56,6 +57,7 @@ def create_service(
     api = api or Api()
     largest = max((endpoint.max_body for endpoint in api.endpoints), default=body_limit)
     app = web.Application(middlewares=[attend], client_max_size=largest)
+    limit_rates(app, store.settings)
     app[STORE], app[SERVICE], app[CLIENTS] = store, service, Clients(store.settings)
     app.on_response_prepare.append(_completing(service))
     api.add_to(app)
