@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from jsonschema import Draft202012Validator
-from pydantic import create_model
+from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped] # it ships no types
+from pydantic import Field, create_model
 
 from eventcore import Event, Origin, encode
-from eventcore.event import Data
+from eventcore.event import Data, Value
 from eventcore.schemas import check, data_schema, envelope_schema, event_schema, write
 
 Upcasters = Mapping[int, Any]
@@ -62,11 +63,57 @@ def test_what_is_on_file_is_the_schema_of_the_data(folder: Path) -> None:
     assert on_file == {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "shop.sold 1.0",
-        "x-stream": "shop_stream",
+        "$comment": "In shop_stream.",
         "type": "object",
         "required": ["product"],
         "properties": {"product": {"type": "string"}},
     }
+
+
+class Card(Value):
+    """Paid by card."""
+
+    way: Literal["card"]
+
+
+class Cash(Value):
+    """Paid in cash."""
+
+    way: Literal["cash"]
+
+
+def test_schemas_have_no_keyword_that_a_strict_validator_refuses() -> None:
+    event = sold(title=str, paid=(Card | Cash, Field(discriminator="way")), note=OPTIONAL, sizes=tuple[int, str])
+    whole = event_schema(event, data_schema(event))
+    assert set(keywords(whole)) <= KEYWORDS
+    assert not any(isinstance(each.get("type"), list) for each in subschemas(whole)), "refused by Ajv's strictTypes"
+    Draft202012Validator.check_schema(whole)
+
+
+VOCABULARIES = ("core", "applicator", "validation", "meta-data", "format-annotation")
+KEYWORDS = {
+    name
+    for vocabulary in VOCABULARIES
+    for name in REGISTRY.contents(f"https://json-schema.org/draft/2020-12/meta/{vocabulary}")["properties"]
+}
+
+
+def subschemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A schema and all within it."""
+    yield schema
+    for name in ("properties", "$defs"):
+        for each in schema.get(name, {}).values():
+            yield from subschemas(each)
+    for name in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        for each in schema.get(name, ()):
+            yield from subschemas(each)
+    if isinstance(schema.get("items"), dict):
+        yield from subschemas(schema["items"])
+
+
+def keywords(schema: dict[str, Any]) -> Iterator[str]:
+    for each in subschemas(schema):
+        yield from each
 
 
 def test_an_additive_change_without_a_new_version_is_found_and_a_minor_advised(folder: Path) -> None:

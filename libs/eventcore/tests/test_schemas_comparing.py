@@ -165,7 +165,7 @@ def test_all_changes_are_told() -> None:
 
 def test_another_stream_is_another_event_to_all_that_read_it() -> None:
     [change] = compare(data_schema(event("a_stream")), data_schema(event("b_stream")))
-    assert str(change) == "data: x-stream was 'a_stream', is 'b_stream'"
+    assert str(change) == "data: $comment was 'In a_stream.', is 'In b_stream.'"
     assert change.breaking
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,7 @@ def document(
     """The document of these programs, as plain data; `examples` are whole events by type."""
     chosen = {event.type: event for participant in participants for event in participant.events}
     events = [chosen[name] for name in sorted(chosen)]
+    references, schemas = data_schemas(events, _schemas, taken=[_metadata])
     return {
         "asyncapi": "3.0.0",
         "info": {"title": title, "version": version, "description": description},
@@ -59,8 +61,11 @@ def document(
         "channels": {stream: _channel(stream, events) for stream in sorted({event.stream for event in events})},
         "operations": dict(operation for participant in participants for operation in _operations(participant)),
         "components": {
-            "messages": {event.type: _message(event, (examples or {}).get(event.type, ())) for event in events},
-            "schemas": {_metadata: metadata_schema, **data_schemas(events, _schemas)},
+            "messages": {
+                event.type: _message(event, references[event.type], (examples or {}).get(event.type, ()))
+                for event in events
+            },
+            "schemas": {_metadata: metadata_schema, **schemas},
         },
     }
 
@@ -76,13 +81,12 @@ def _channel(stream: str, events: Iterable[EventClass]) -> Document:
     }
 
 
-def _message(event: EventClass, examples: Iterable[Any]) -> Document:
+def _message(event: EventClass, data: Document, examples: Iterable[Any]) -> Document:
     """Of the current version; that older ones are lifted to it on reading is nothing that a document can say."""
     about: Document = {"name": event.type, "title": f"{event.type} {event.version}", "contentType": "application/json"}
     if event.__doc__:
         about["summary"] = event.__doc__.strip()
-    data, metadata = ({"$ref": _schemas.format(model=name)} for name in (event.__name__, _metadata))
-    about["payload"] = event_schema(event, data, metadata)
+    about["payload"] = event_schema(event, data, {"$ref": _schemas.format(model=_metadata)})
     if shown := [{"name": f"example-{number}", "payload": each} for number, each in enumerate(examples, start=1)]:
         about["examples"] = shown
     return about
@@ -91,6 +95,7 @@ def _message(event: EventClass, examples: Iterable[Any]) -> Document:
 def _operations(participant: Participant) -> Iterator[tuple[str, Document]]:
     """One for each stream that it publishes to, and for each that one of its groups reads."""
     name = participant.name
+    readers = Counter(stream for router in participant.reads for stream in router.streams)
     for stream in dict.fromkeys(event.stream for event in participant.publishes):
         events = [event for event in participant.publishes if event.stream == stream]
         yield f"{name}.publish.{stream}", _operation("send", name, stream, events)
@@ -99,7 +104,8 @@ def _operations(participant: Participant) -> Iterator[tuple[str, Document]]:
         for stream in router.streams:
             events = [event for event in handled if event.stream == stream]
             group = {"description": f"As consumer group `{router.group}`.", "x-consumer-group": router.group}
-            yield f"{name}.read.{stream}", _operation("receive", name, stream, events) | group
+            of_group = f".{router.group}" if readers[stream] > 1 else ""
+            yield f"{name}.read.{stream}{of_group}", _operation("receive", name, stream, events) | group
 
 
 def _operation(action: str, name: str, stream: str, events: Iterable[EventClass]) -> Document:

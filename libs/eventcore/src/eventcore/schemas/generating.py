@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 from pydantic.json_schema import models_json_schema
 
 from eventcore.envelope import EventClass
 
+from .model_names import named_once
+
 Schema = dict[str, Any]
 
 dialect = "https://json-schema.org/draft/2020-12/schema"
 
-_text: Schema = {"type": ["string", "null"]}
+_text: Schema = {"anyOf": [{"type": "string"}, {"type": "null"}]}
 metadata_schema: Schema = {
     "type": "object",
     "description": "What is known of an event beside its data.",
@@ -44,18 +46,24 @@ metadata_schema: Schema = {
 
 def data_schema(event: EventClass) -> Schema:
     """The schema of an event's data, as it stands on file."""
-    found = _without_titles(event.model_json_schema(mode="validation", by_alias=True))
-    named = {"$schema": dialect, "title": f"{event.type} {event.version}", "x-stream": event.stream, **found}
+    found = _bare(event.model_json_schema(mode="validation", by_alias=True))
+    # A comment, for strict validators (Ajv's default) refuse a schema with a keyword that JSON Schema doesn't have.
+    named = {"$schema": dialect, "title": f"{event.type} {event.version}", "$comment": f"In {event.stream}.", **found}
     return _in_order(named)
 
 
-def data_schemas(events: Sequence[EventClass], place: str) -> dict[str, Schema]:
-    """The schemas of many events' data and of all that they refer to, by the names of their classes.
+def data_schemas(
+    events: Sequence[EventClass], place: str, *, taken: Iterable[str] = ()
+) -> tuple[dict[str, Schema], dict[str, Schema]]:
+    """References to the schemas of many events' data, by type, and the schemas with all that they refer to, by name.
 
-    `place` is where a reference leads to: `#/components/schemas/{model}`.
+    `place` is where a reference leads to: `#/components/schemas/{model}`; names that are `taken` are given to none.
     """
-    _, found = models_json_schema([(event, "validation") for event in events], by_alias=True, ref_template=place)
-    return {name: _in_order(_without_titles(schema)) for name, schema in found["$defs"].items()}
+    models: list[tuple[EventClass, Literal["validation"]]] = [(event, "validation") for event in events]
+    found, rest = models_json_schema(models, by_alias=True, ref_template=place)
+    plain = {event.type: found[event, "validation"] for event in events}
+    references, schemas = named_once(rest.get("$defs", {}), plain, place, taken=taken)
+    return references, {name: _in_order(_bare(schema)) for name, schema in schemas.items()}
 
 
 def envelope_schema() -> Schema:
@@ -78,7 +86,7 @@ def event_schema(event: EventClass, data: Schema, metadata: Schema = metadata_sc
 
 
 # As one reads them; the rest stands between.
-_first, _last = ("$schema", "title", "x-stream", "description", "type", "required", "properties"), ("$defs",)
+_first, _last = ("$schema", "title", "$comment", "description", "type", "required", "properties"), ("$defs",)
 
 
 def _in_order(schema: Schema) -> Schema:
@@ -86,15 +94,15 @@ def _in_order(schema: Schema) -> Schema:
     return {name: schema[name] for name in (*_first, *between, *_last) if name in schema}
 
 
-def _without_titles(schema: Any) -> Any:
-    """Pydantic gives every field its own name as a title, which says nothing."""
+def _bare(schema: Any) -> Any:
+    """Without what pydantic adds: its titles are names that say nothing, its discriminators are no JSON Schema."""
     match schema:
         case {"properties": dict() as properties, **rest}:
-            fields = {name: _without_titles(each) for name, each in properties.items()}
-            return {**_without_titles(rest), "properties": fields}
+            fields = {name: _bare(each) for name, each in properties.items()}
+            return {**_bare(rest), "properties": fields}
         case dict():
-            return {name: _without_titles(each) for name, each in schema.items() if name != "title"}
+            return {name: _bare(each) for name, each in schema.items() if name not in ("title", "discriminator")}
         case list():
-            return [_without_titles(each) for each in schema]
+            return [_bare(each) for each in schema]
         case _:
             return schema

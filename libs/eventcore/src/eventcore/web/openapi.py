@@ -9,10 +9,11 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
+from eventcore.schemas.model_names import named_once
+
 from .attending import unobserved
 from .correlation import header as correlation_header
 from .endpoint import Endpoint, body_limit
-from .model_names import names_for, renamed, with_references
 from .parameters import all_parameters, can_fail
 from .problems import media_type as problem_type
 from .problems import title_of
@@ -125,11 +126,8 @@ def _schemas(endpoints: Iterable[Endpoint]) -> tuple[Mapping[Place, Schema], Map
             if answer is not None and not isinstance(answer, str)
         ]
     found, rest = TypeAdapter.json_schemas(inputs, ref_template=_reference)
-    definitions: dict[str, Schema] = rest.get("$defs", {})
-    names = names_for(definitions, taken=[_PROBLEM.lower()])
-    references = {_reference.format(model=called): _reference.format(model=name) for called, name in names.items()}
-    bodies = {place: with_references(schema, references) for (place, _), schema in found.items()}
-    return bodies, with_references(renamed(definitions, names), references)
+    bodies = {place: schema for (place, _), schema in found.items()}
+    return named_once(rest.get("$defs", {}), bodies, _reference, taken=[_PROBLEM])
 
 
 def _operation(endpoint: Endpoint, schemas: Mapping[Place, Schema]) -> Schema:

@@ -32,6 +32,15 @@ def renamed(schemas: Mapping[str, Schema], names: Mapping[str, str]) -> dict[str
     return {names[called]: {**_titled(schema), "title": names[called]} for called, schema in schemas.items()}
 
 
+def named_once(
+    schemas: Mapping[str, Schema], references: Any, place: str, *, taken: Iterable[str]
+) -> tuple[Any, dict[str, Schema]]:
+    """What refers to models, with their names, and the models by their names; `place` is where a reference leads."""
+    names = names_for(schemas, taken=[each.lower() for each in taken])
+    new = {place.format(model=called): place.format(model=name) for called, name in names.items()}
+    return with_references(references, new), with_references(renamed(schemas, names), new)
+
+
 def with_references(content: Any, references: Mapping[str, str]) -> Any:
     """The content with each reference to a model in place of the one that pydantic made."""
     match content:
