@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from contracts import InventoryRejected, InventoryReleased, InventoryReserved, Line, Reason, Shortage
 from eventcore import Metadata
 from notification_service.channels import Notification
+from notification_service.domain.telling import notification
 
 ITEMS = (Line(product_id="tea", quantity=2),)
 SHORT = Shortage(product_id="tea", requested=2, available=1)
@@ -25,6 +26,7 @@ METADATA = Metadata(
     correlation_id=TRACE,
     traceparent=f"00-{TRACE}-00f067aa0ba902b7-01",
 )
+TOLD = notification(RESERVED, METADATA)
 
 
 @dataclass

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from notification_service.channels import ChannelError, Refused, Unavailable
+from notification_service.channels import ChannelError, Declined, Refused, Unanswered, Unavailable
 from notification_service.channels.smtp import SmtpChannel
 from services.notification.tests.mail_server import CONFIRMED, Receiver, running, saying, sending, silence
 
@@ -91,13 +91,29 @@ def test_a_customer_without_an_address_has_no_recipient() -> None:
     ("command", "answer", "error"),
     [
         ("RCPT", "550 5.1.1 no such user", Refused),
-        ("DATA", "554 5.7.1 looks like spam", Refused),
+        ("RCPT", "550 5.1.2 no such domain", Refused),
+        ("RCPT", "556 5.1.10 this domain takes no mail", Refused),
+        ("RCPT", "550 no such user", Declined),
+        ("RCPT", "550 5.2.1 mailbox disabled", Declined),
+        ("DATA", "554 5.7.1 looks like spam", Declined),
+        ("DATA", "550 5.6.0 no such content", Declined),
         ("RCPT", "450 4.2.1 try later", Unavailable),
         ("DATA", "451 4.3.0 try later", Unavailable),
+        ("RCPT", "554 5.7.1 relay access denied", Unavailable),
+        ("RCPT", "550 5.7.1 relaying denied", Unavailable),
+        ("RCPT", "554 relaying denied", Unavailable),
+        ("RCPT", "530 5.7.0 authentication required", Unavailable),
+        ("RCPT", "535 authentication failed", Unavailable),
+        ("RCPT", "550 5.1.8 sender address rejected", Unavailable),
+        ("RCPT", "550 5.4.1 access denied", Unavailable),
+        ("RCPT", "552 quota exceeded", Unavailable),
+        ("RCPT", "552 5.2.2 mailbox full", Unavailable),
+        ("DATA", "552 5.3.1 system full", Unavailable),
         ("MAIL", "553 5.7.1 you may not send as shop@example.com", Unavailable),
+        ("MAIL", "552 5.2.2 over quota", Unavailable),
     ],
 )
-async def test_an_answer_is_permanent_only_where_it_is_about_this_mail(
+async def test_an_answer_is_held_against_a_mail_only_where_it_is_about_this_mail(
     command: str, answer: str, error: type[ChannelError]
 ) -> None:
     async with running(Receiver(**{command: saying(answer)})) as receiver, sending(receiver) as channel:
@@ -109,9 +125,9 @@ async def test_an_answer_is_permanent_only_where_it_is_about_this_mail(
 
 
 async def test_the_answer_is_told_without_the_customers_address() -> None:
-    answer = saying("550 <Anna@xn--strae-oqa.example> is\tunknown")
+    answer = saying("550 5.1.1 <Anna@xn--strae-oqa.example> is\tunknown")
     async with running(Receiver(RCPT=answer)) as receiver, sending(receiver) as channel:
-        with pytest.raises(Refused, match=r"550 <a\*\*\*@xn--strae-oqa\.example> is unknown"):
+        with pytest.raises(Refused, match=r"550 5\.1\.1 <a\*\*\*@xn--strae-oqa\.example> is unknown"):
             await channel.send(replace(CONFIRMED, email="anna@straße.example"))
 
 
@@ -124,11 +140,19 @@ async def test_nobody_listening_is_transient() -> None:
     assert raised.value.retry_after is None
 
 
-@pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA"])
-async def test_a_server_that_stops_answering_is_transient(command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "error", "said"),
+    [
+        ("MAIL", Unavailable, r"did not answer within 0\.2 s"),
+        ("RCPT", Unavailable, r"did not answer within 0\.2 s"),
+        ("DATA", Unanswered, "it may have arrived"),
+    ],
+)
+async def test_a_server_that_stops_answering_is_transient(command: str, error: type[ChannelError], said: str) -> None:
     async with running(Receiver(**{command: silence})) as receiver, sending(receiver, "&timeout=0.2") as channel:
-        with pytest.raises(Unavailable, match=r"did not answer within 0\.2 s"):
+        with pytest.raises(Unavailable, match=said) as raised:
             await channel.send(CONFIRMED)
+        assert type(raised.value) is error
         await asyncio.gather(*(connection.over.wait() for connection in receiver.connections))
 
 

@@ -75,6 +75,7 @@ def test_the_user_is_the_sender_where_it_is_an_address(url: str, sender: str) ->
         ("smtp://:hunter2@host", "both a user and a password"),
         ("smtp://user:hunter2@host?form=a@b.c", "takes the options"),
         ("smtp://user:hunter2@host?timeout=1&timeout=2", "takes the options"),
+        *((f"smtp://host?connections={each}", "has connections that") for each in ("0", "1001", "9" * 5000, "few", "")),
         ("smtp://user:hunter2@host?from=hunter2", "no mail address"),
         ("smtp://user:hunter2@host?from=", "no mail address"),
         ("smtp://user:hunter2@host?from=a@b.c%0D%0ABcc:x@y.z", "no mail address"),

@@ -8,20 +8,20 @@ from datetime import timedelta
 
 import pytest
 
-from eventcore import Consumer, RetryPolicy, Router, Settings, Store, Unavailable
+from eventcore import Consumer, Reject, RetryPolicy, Router, Settings, Store, Unavailable
 from eventcore.testing import run_until_idle, running, until
 from libs.contracts.tests.calling import patience
 from libs.contracts.tests.streams import entries
-from notification_service.channels import Refused
+from notification_service.channels import Declined, Refused, Unanswered
+from notification_service.channels import TurnedAway as SentAway
 from notification_service.channels import Unavailable as Unreachable
 from notification_service.delivering import Courier
 from notification_service.domain.record import Record, records
-from notification_service.domain.telling import notification
 from notification_service.handlers import notification_router
-from services.notification.tests.outcomes import METADATA, RESERVED, Fake
+from notification_service.verdicts import ASIDE, REPEAT_AFTER, MayHaveArrived, TurnedAway
+from services.notification.tests.outcomes import RESERVED, TOLD, Fake
 
 KEEP = timedelta(days=30)
-TOLD = notification(RESERVED, METADATA)
 
 
 class Weather:
@@ -80,21 +80,73 @@ async def test_when_one_channel_is_out_of_reach_only_that_one_is_tried_again(sto
     assert (await recorded(store)).keys() == {"smtp", "webhook"}
 
 
-async def test_a_refusal_for_good_is_recorded_as_failed(store: Store) -> None:
-    refusing = Fake("smtp", behave=Weather(Refused("no such mailbox")))
-    await store.commit(await Courier(store, (refusing, Fake("webhook")), KEEP).tell(TOLD))
+@pytest.mark.parametrize(("refusal", "raised"), [(Refused, Reject), (Declined, Declined)])
+async def test_a_refusal_is_recorded_as_failed_and_goes_on_to_a_dead_letter(
+    store: Store, refusal: type[Exception], raised: type[Exception]
+) -> None:
+    refusing = Fake("smtp", behave=Weather(refusal("no such mailbox")))
+    with pytest.raises(raised, match="smtp: no such mailbox"):
+        await Courier(store, (refusing, Fake("webhook")), KEEP).tell(TOLD)
     statuses = {name: record.status for name, record in (await recorded(store)).items()}
     assert statuses == {"smtp": "failed", "webhook": "sent"}
 
 
+async def test_what_is_recorded_as_failed_does_not_count_as_told(store: Store) -> None:
+    weather = Weather(Refused("no such mailbox"))
+    mail, web = Fake("smtp", behave=weather), Fake("webhook")
+    courier = Courier(store, (mail, web), KEEP)
+    with pytest.raises(Reject):
+        await courier.tell(TOLD)
+    weather.clear()
+    await store.commit(await courier.tell(TOLD))
+    assert [len(channel.told) for channel in (mail, web)] == [1, 1]
+    assert (await recorded(store))["smtp"].status == "sent"
+
+
+async def test_a_record_of_a_newer_version_counts_as_told(store: Store) -> None:
+    mail = Fake("smtp")
+    key = store.key(records("1").key)
+    await store.redis.hset(key, "event-1:smtp", '{"status":"read"}')
+    await store.redis.expire(key, KEEP)
+    await Courier(store, (mail,), KEEP).tell(TOLD)
+    assert mail.told == []
+
+
 async def test_a_defect_of_one_channel_does_not_make_the_others_repeat_themselves(store: Store) -> None:
-    broken = Fake("smtp", behave=Weather(KeyError("defect")))
-    away, web = Fake("away", behave=Weather(Unreachable("later"))), Fake("webhook")
-    courier = Courier(store, (broken, away, web), KEEP)
+    broken, web = Fake("smtp", behave=Weather(KeyError("defect"))), Fake("webhook")
+    courier = Courier(store, (broken, web), KEEP)
     for _ in range(2):
         with pytest.raises(KeyError, match="defect"):
             await courier.tell(TOLD)
     assert len(web.told) == 1
+
+
+@pytest.mark.parametrize(
+    "other", [KeyError("defect"), Declined("no"), Refused("never")], ids=lambda e: type(e).__name__
+)
+async def test_while_one_channel_is_out_of_reach_no_other_ends_its_chance(store: Store, other: Exception) -> None:
+    broken, away = Fake("smtp", behave=Weather(other)), Fake("away", behave=Weather(Unreachable("later")))
+    with pytest.raises(Unavailable, match=r"smtp: .*; away: later"):
+        await Courier(store, (broken, away), KEEP).tell(TOLD)
+
+
+async def test_a_channel_that_is_spared_is_waited_for_aside_by_those_whom_another_has_told(store: Store) -> None:
+    away = Fake("webhook", behave=Weather(SentAway("down", timedelta(seconds=3))))
+    for channels, least in (((away,), timedelta(seconds=3)), ((away, Fake("smtp")), ASIDE)):
+        with pytest.raises(TurnedAway) as failure:
+            await Courier(store, channels, KEEP).tell(TOLD)
+        assert failure.value.retry_after == least
+
+
+async def test_what_may_have_arrived_is_repeated_with_patience(store: Store) -> None:
+    silent = Fake("smtp", behave=Weather(Unanswered("no reply to a whole mail")))
+    with pytest.raises(MayHaveArrived) as failure:
+        await Courier(store, (silent,), KEEP).tell(TOLD)
+    assert failure.value.retry_after == REPEAT_AFTER
+    for handler in notification_router(Courier(store, (silent,), KEEP), attempts=5).handlers.values():
+        # At least REPEAT_AFTER, so three copies in the first ten seconds at most, and doubled each time.
+        longest = [handler.policy(failure.value).base * 2**attempt for attempt in range(13)]
+        assert handler.policy(failure.value).ceiling >= longest[12] > timedelta(hours=20)
 
 
 async def test_of_several_that_are_out_of_reach_the_most_patient_one_decides(store: Store) -> None:
@@ -116,7 +168,7 @@ async def test_a_silent_channel_costs_the_event_no_attempt(store: Store, monkeyp
             await asyncio.Event().wait()
 
     monkeypatch.setattr("notification_service.delivering.patience", timedelta(milliseconds=10))
-    with pytest.raises(Unavailable, match="smtp took more than"):
+    with pytest.raises(Unavailable, match="smtp: took more than"):
         await Courier(store, (Silent("smtp"),), KEEP).tell(TOLD)
 
 

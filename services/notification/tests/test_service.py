@@ -144,6 +144,11 @@ WRONG = {
     "no webhook URL": ({"WEBHOOK_URL": "example.com", "WEBHOOK_SECRET": SECRET}, "WEBHOOK_URL"),
     "no secret": ({"WEBHOOK_URL": "https://example.com/hook"}, "WEBHOOK_SECRET"),
     "no base64": ({"WEBHOOK_URL": "https://example.com/hook", "WEBHOOK_SECRET": "hush!"}, "WEBHOOK_SECRET"),
+    "a secret that is none": (
+        {"WEBHOOK_URL": "https://example.com/hook", "WEBHOOK_SECRET": "AAAA"},
+        "WEBHOOK_SECRET",
+    ),
+    "never given up": ({"GIVE_UP_SECONDS": "inf"}, "GIVE_UP_SECONDS"),
     "no days": ({"STATE_KEEP_DAYS": "0"}, "STATE_KEEP_DAYS"),
 }
 

@@ -9,7 +9,7 @@ from contracts import OrderId
 from eventcore import Value
 from eventcore.web import STORE, Api
 
-from .domain.record import Record, records
+from .domain.record import Record, readable, records
 
 api = Api()
 
@@ -31,5 +31,5 @@ async def list_notifications(request: web.Request, query: OfOrder) -> Notificati
     """List what the customer was told about an order."""
     store = request.app[STORE]
     kept = await store.commands.execute("HVALS", store.key(records(query.order_id).key))
-    told = sorted(map(Record.model_validate_json, kept), key=lambda record: (record.sent_at, record.id))
+    told = sorted(readable(kept), key=lambda record: (record.sent_at, record.id))
     return Notifications(notifications=told)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 from aiohttp import web
 
@@ -11,9 +13,16 @@ from eventcore import Router, Store
 from eventcore.web import create_service
 
 from .api import api
+from .channels.careful import CarefulChannel
 from .delivering import Courier
+from .domain.measures import receivers_down
 from .handlers import notification_router
 from .settings import NotificationSettings
+
+log = logging.getLogger(__name__)
+
+# Receivers that hang must not keep the process from ending in time.
+CLOSING = timedelta(seconds=2)
 
 
 def create_app(settings: NotificationSettings) -> web.Application:
@@ -21,17 +30,26 @@ def create_app(settings: NotificationSettings) -> web.Application:
     channels = settings.channels()
 
     def routers(store: Store) -> list[Router]:
-        return [notification_router(Courier(store, channels, settings.keep), attempts=settings.retry_attempts)]
+        courier = Courier(store, channels, settings.keep)
+        attempts, give_up_after = settings.retry_attempts, settings.give_up_after
+        return [notification_router(courier, attempts=attempts, give_up_after=give_up_after)]
 
-    async def close_channels(app: web.Application) -> AsyncIterator[None]:
+    async def use_channels(app: web.Application) -> AsyncIterator[None]:
+        if settings.caution:
+            log.warning("%s", settings.caution)
+        careful = [channel for channel in channels if isinstance(channel, CarefulChannel)]
+        forget = receivers_down.watch(lambda: {(each.name,): int(each.is_down) for each in careful})
         yield
-        await asyncio.gather(*(channel.close() for channel in channels))
+        forget()
+        await asyncio.wait(
+            [asyncio.create_task(channel.close()) for channel in channels], timeout=CLOSING.total_seconds()
+        )
 
     return create_service(
         settings,
         name="notification-service",
         routers=routers,
         api=api,
-        resources=[close_channels],
+        resources=[use_channels],
         description="Tells customers what became of their orders.",
     )

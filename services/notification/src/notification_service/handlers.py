@@ -9,19 +9,30 @@ from eventcore import Metadata, RetryPolicy, Router, Transaction
 
 from .delivering import Courier, patience
 from .domain.telling import Outcome, notification
+from .verdicts import MayHaveArrived, TurnedAway
+
+# Nobody asks a receiver more often than that about one notification, once it has been failing for a while.
+LONGEST_WAIT = timedelta(minutes=5)
 
 
-def notification_router(courier: Courier, *, attempts: int) -> Router:
+def notification_router(courier: Courier, *, attempts: int, give_up_after: timedelta | None = None) -> Router:
     """The handlers of `notification-group`."""
     router = Router(
         group="notification-group",
-        retry=RetryPolicy(attempts=attempts),
+        retry=RetryPolicy(attempts=attempts, ceiling=LONGEST_WAIT),
         timeout=patience + timedelta(minutes=1),  # `patience` is to run out first
+        give_up_after=give_up_after,
     )
+    retry_for: dict[type[Exception], RetryPolicy] = {
+        # It was not even tried: back soon after the receiver is.
+        TurnedAway: RetryPolicy(attempts=attempts, ceiling=timedelta(seconds=30)),
+        # Without a limit a customer would get thousands of copies; doubled each time, a dozen in three days.
+        MayHaveArrived: RetryPolicy(attempts=attempts, base=timedelta(seconds=20), ceiling=timedelta(days=1)),
+    }
 
-    @router.on(InventoryReserved)
-    @router.on(InventoryRejected)
-    @router.on(InventoryReleased)
+    @router.on(InventoryReserved, retry_for=retry_for)
+    @router.on(InventoryRejected, retry_for=retry_for)
+    @router.on(InventoryReleased, retry_for=retry_for)
     async def tell(event: Outcome, metadata: Metadata) -> Transaction:
         """Tell the customer by every channel; the records commit with the acknowledgement."""
         return await courier.tell(notification(event, metadata))

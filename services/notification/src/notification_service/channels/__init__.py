@@ -4,6 +4,18 @@ This package's own names are pure; the channels themselves, and the libraries th
 """
 
 from .base import Channel, Kind, Line, Notification, Shortage
-from .errors import ChannelError, Refused, Unavailable
+from .errors import ChannelError, Declined, Refused, TurnedAway, Unanswered, Unavailable
 
-__all__ = ["Channel", "ChannelError", "Kind", "Line", "Notification", "Refused", "Shortage", "Unavailable"]
+__all__ = [
+    "Channel",
+    "ChannelError",
+    "Declined",
+    "Kind",
+    "Line",
+    "Notification",
+    "Refused",
+    "Shortage",
+    "TurnedAway",
+    "Unanswered",
+    "Unavailable",
+]

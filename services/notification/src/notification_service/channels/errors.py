@@ -1,15 +1,18 @@
 """What can go wrong when a channel tells a customer something.
 
-    ChannelError            never raised itself; catch it to catch both
-    ├── Refused             the outside said no to this notification: don't retry, record it as failed
-    └── Unavailable         the outside could not be asked, or asked for patience: retry
+    ChannelError            never raised itself; catch it to catch all
+    ├── Refused             the outside said no to this notification for good: a dead letter at once
+    ├── Declined            the outside said no to this notification: a few more attempts, then a dead letter
+    └── Unavailable         nothing that this notification is to blame for: tried again until it is too old
+        ├── Unanswered      it was sent and no answer came: it may have arrived, so it is repeated with patience
+        └── TurnedAway      it was not sent: the receiver is down, or has enough to do
 
 Messages are for the operator's log: they name the server, never a password, a URL's path or a whole mail address.
 """
 
 from datetime import timedelta
 
-__all__ = ["ChannelError", "Refused", "Unavailable"]
+__all__ = ["ChannelError", "Declined", "Refused", "TurnedAway", "Unanswered", "Unavailable"]
 
 
 class ChannelError(Exception):
@@ -20,12 +23,36 @@ class Refused(ChannelError):
     """Permanent: the same notification would be refused again."""
 
 
-class Unavailable(ChannelError):
-    """Transient, or nothing that this notification is to blame for, such as wrong credentials, which people mend.
+class Declined(ChannelError):
+    """An answer to this notification that may be another one next time, or once people have mended something."""
 
-    `retry_after` is how long the outside asked to be left alone, at most a day; None where it did not say.
+
+class Unavailable(ChannelError):
+    """Transient, or what people mend for all notifications at once, such as wrong credentials.
+
+    `retry_after` is how long the outside asked to be left alone, as far as we follow it; None where it did not say.
+    `overloaded`: it may have had too much to do. `only_this_one`: it would take others meanwhile.
     """
 
-    def __init__(self, message: str, retry_after: timedelta | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        retry_after: timedelta | None = None,
+        *,
+        overloaded: bool = False,
+        only_this_one: bool = False,
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.overloaded, self.only_this_one = overloaded, only_this_one
+
+
+class Unanswered(Unavailable):
+    """No answer came to what was sent: the receiver may have it, or may still be working on it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, overloaded=True)
+
+
+class TurnedAway(Unavailable):
+    """Not sent, so as to spare a receiver that is down or busy, and those who would wait for it."""

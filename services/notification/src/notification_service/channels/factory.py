@@ -1,22 +1,29 @@
 """Which channels the settings ask for."""
 
 from .base import Channel
+from .careful import CarefulChannel
 from .log import LogChannel
 from .smtp import SmtpChannel
 from .webhook import WebhookChannel
 
-__all__ = ["LogChannel", "SmtpChannel", "WebhookChannel", "channels_from"]
+__all__ = ["CarefulChannel", "LogChannel", "SmtpChannel", "WebhookChannel", "channels_from"]
 
 
-def channels_from(smtp_url: str | None, webhook_url: str | None, webhook_secret: str | None) -> tuple[Channel, ...]:
+def channels_from(
+    smtp_url: str | None, webhook_url: str | None, webhook_secret: str | None, *, at_once: int
+) -> tuple[Channel, ...]:
     """SMTP and webhook where their URLs are set, the log where neither is; an empty value counts as not set.
 
-    Connects to nothing and needs no event loop, so that it also serves to check settings.
+    `at_once` is how many notifications are told at the same time: so many connections a channel may have, unless it
+    is told otherwise. Connects to nothing and needs no event loop, so that it also serves to check settings.
     ValueError: one readable sentence that names the variable and holds no secret.
     """
     configured: list[Channel] = []
     if smtp_url:
-        configured.append(SmtpChannel(smtp_url))
+        mail = SmtpChannel(smtp_url)
+        most = min(at_once, mail.connections or at_once)
+        configured.append(CarefulChannel(mail, at_once=most, timeout=mail.timeout))
     if webhook_url:
-        configured.append(WebhookChannel(webhook_url, webhook_secret))
+        webhook = WebhookChannel(webhook_url, webhook_secret)
+        configured.append(CarefulChannel(webhook, at_once=at_once, timeout=webhook.timeout))
     return tuple(configured) or (LogChannel(),)

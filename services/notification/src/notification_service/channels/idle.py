@@ -34,8 +34,10 @@ class IdleConnections:
         """Put a connection by; after `close`, take leave of it."""
         if self._closed:
             await _quit(smtp)
-        else:
-            self._stack.append((smtp, _now()))
+            return
+        self._stack.append((smtp, _now()))
+        while self._stack and _now() - self._stack[0][1] >= self._max_idle:  # what a busy hour has left behind
+            self._stack.pop(0)[0].close()
 
     async def close(self) -> None:
         """Take leave of all connections, politely but not for long."""

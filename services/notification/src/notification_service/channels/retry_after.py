@@ -1,15 +1,16 @@
-"""How long a server asks to be left alone (RFC 9110, 10.2.3)."""
+"""How long a server asks to be left alone (RFC 9110, 10.2.3), as far as we follow it."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-__all__ = ["retry_after"]
+__all__ = ["LONGEST", "retry_after"]
 
-LONGEST = timedelta(days=1)
+# A stranger's header must not decide for how long nobody is told anything: an hour may be a proxy's guess.
+LONGEST = timedelta(minutes=1)
 
 
 def retry_after(value: str | None, now: datetime) -> timedelta | None:
-    """Read a `Retry-After`: seconds or an HTTP date, from zero to a day; None without one that can be read."""
+    """Read a `Retry-After`: seconds or an HTTP date, from zero to `LONGEST`; None without one that can be read."""
     if value is None:
         return None
     value = value.strip()

@@ -32,12 +32,13 @@ class SmtpUrl:
     starttls: StartTls
     sender: Mailbox
     timeout: timedelta
+    connections: int | None
     user: str | None = field(repr=False)
     password: str | None = field(repr=False)
 
     @classmethod
     def parse(cls, url: str) -> "SmtpUrl":
-        """Read `smtp[s]://[user:password@]host[:port][?from=…&timeout=10&starttls=require|auto|never]`.
+        """Read `smtp[s]://[user:password@]host[:port][?from=…&timeout=10&connections=3&starttls=require|auto|never]`.
 
         Credentials never travel in clear text unless the URL says so: with a user, `starttls` is `require` by default.
         Without `from`, the user is the sender where that is a mail address. ValueError: a sentence without the secrets.
@@ -53,6 +54,7 @@ class SmtpUrl:
             starttls=_starttls(options.get("starttls"), tls=tls, credentials=user is not None),
             sender=_sender(options.get("from"), user),
             timeout=_timeout(options.get("timeout")),
+            connections=_connections(options.get("connections")),
             user=user,
             password=password,
         )
@@ -95,8 +97,8 @@ def _options(query: str) -> dict[str, str]:
     options: dict[str, str] = {}
     for option in filter(None, query.split("&")):
         name, _, value = option.partition("=")
-        if name not in ("from", "timeout", "starttls") or name in options:
-            raise ValueError("SMTP_URL takes the options from, timeout and starttls, each once")
+        if name not in ("from", "timeout", "connections", "starttls") or name in options:
+            raise ValueError("SMTP_URL takes the options from, timeout, connections and starttls, each once")
         options[name] = unquote(value)
     return options
 
@@ -130,3 +132,12 @@ def _timeout(value: str | None) -> timedelta:
     if not 0 < seconds <= 600:  # also refuses NaN
         raise ValueError("SMTP_URL has a timeout that is not a number of seconds above 0 and up to 600")
     return timedelta(seconds=seconds)
+
+
+def _connections(value: str | None) -> int | None:
+    """How many the server allows at once; None where nobody says so."""
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdigit() and 1 <= int(value[:5]) <= 1000):
+        raise ValueError("SMTP_URL has connections that are not a number from 1 to 1000")
+    return int(value)

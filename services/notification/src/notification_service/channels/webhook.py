@@ -1,7 +1,5 @@
 """The channel that posts signed webhooks."""
 
-import base64
-import binascii
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +10,7 @@ from aiohttp import (
     ClientResponse,
     ClientSession,
     ClientTimeout,
+    ConnectionTimeoutError,
     DummyCookieJar,
     TCPConnector,
 )
@@ -24,30 +23,35 @@ from yarl import URL
 from eventcore.telemetry import inject
 
 from .base import Notification
-from .errors import Refused, Unavailable
+from .errors import Declined, Refused, Unanswered, Unavailable
 from .retry_after import retry_after
+from .webhook_secret import signing_key
 
 __all__ = ["WebhookChannel"]
 
-MAX_CONNECTIONS = 32
 TIMEOUT = timedelta(seconds=10)
 _tracer = trace.get_tracer("notification_service")
-TRANSIENT_4XX = frozenset({408, 425, 429})
+GONE = 410
+# What a receiver says of this one notification. All else (404 of an ingress during a deployment, 401 during a
+# rotation) it would say of any other, until people have mended it.
+ABOUT_THIS_ONE = frozenset({400, 409, 413, 415, 422})
+OVERLOADED = frozenset({429, 503})
 
 
 class WebhookChannel:
     """Posts notifications as JSON, signed by Standard Webhooks, which receivers verify and deduplicate by `webhook-id`.
 
-    `secret` is `whsec_…` or its base64 alone. `timeout` covers everything, from waiting for a free connection to the
-    answer's headers. ValueError: a sentence that names the variable and holds nothing secret.
+    `secret` is `whsec_…` or its base64 alone. `timeout` covers everything up to the answer's headers; half of it is for
+    connecting. There are as many connections as notifications under way, so that none waits for another's.
+    ValueError: a sentence that names the variable and holds nothing secret.
     """
 
     name = "webhook"
 
     def __init__(self, url: str, secret: str | None, *, timeout: timedelta = TIMEOUT) -> None:
         self._url = _endpoint(url)
-        self._webhook = Webhook(_key(secret))
-        self._timeout = timeout
+        self._webhook = Webhook(signing_key(secret))
+        self.timeout = timeout
         self._session: ClientSession | None = None
         self._attributes: Attributes = {
             "http.request.method": "POST",
@@ -64,7 +68,7 @@ class WebhookChannel:
         return str(self._url.origin())
 
     async def send(self, n: Notification) -> None:
-        """Return on 2xx; `Refused` on 4xx but 408, 425 and 429; else `Unavailable`. Redirects are not followed."""
+        """Return on 2xx, else raise as docs/notifications.md has it. Redirects are not followed."""
         with _tracer.start_as_current_span("POST", kind=SpanKind.CLIENT, attributes=self._attributes) as span:
             await self._post(n, span)
 
@@ -76,13 +80,16 @@ class WebhookChannel:
             async with post as response:
                 _describe(span, response.status)
                 self._judge(response)  # the body is left unread: aiohttp takes in one buffer of it at most
-        except TimeoutError:
-            span.set_attribute("error.type", "timeout")
-            seconds = self._timeout.total_seconds()
-            raise Unavailable(f"{self._url.origin()} did not answer within {seconds:g} s") from None
-        except (ClientError, OSError) as error:  # "from None": some of these quote the whole URL
+        except (ClientConnectorError, ConnectionTimeoutError) as error:  # "from None": some quote the whole URL
             span.set_attribute("error.type", type(error).__qualname__)
             raise Unavailable(f"{self._url.origin()} can't be reached: {_reason(error)}") from None
+        except TimeoutError:
+            span.set_attribute("error.type", "timeout")
+            seconds = self.timeout.total_seconds()
+            raise Unanswered(f"{self._url.origin()} did not answer within {seconds:g} s") from None
+        except (ClientError, OSError) as error:
+            span.set_attribute("error.type", type(error).__qualname__)
+            raise Unanswered(f"{self._url.origin()} gave no answer: {_reason(error)}") from None
 
     async def close(self) -> None:
         """Close all connections."""
@@ -93,9 +100,10 @@ class WebhookChannel:
     def _session_here(self) -> ClientSession:
         """The session, created within the running loop on first use."""
         if self._session is None:
+            seconds = self.timeout.total_seconds()
             self._session = ClientSession(
-                connector=TCPConnector(limit=MAX_CONNECTIONS),
-                timeout=ClientTimeout(total=self._timeout.total_seconds()),
+                connector=TCPConnector(limit=0),
+                timeout=ClientTimeout(total=seconds, sock_connect=seconds / 2),
                 cookie_jar=DummyCookieJar(),
                 auto_decompress=False,
             )
@@ -114,12 +122,16 @@ class WebhookChannel:
         return headers
 
     def _judge(self, response: ClientResponse) -> None:
-        if 200 <= response.status < 300:
+        status = response.status
+        if 200 <= status < 300:
             return
-        message = f"{self._url.origin()} answered {response.status}"
-        if 400 <= response.status < 500 and response.status not in TRANSIENT_4XX:
+        message = f"{self._url.origin()} answered {status}"
+        if status == GONE:
             raise Refused(message)
-        raise Unavailable(message, retry_after(response.headers.get("retry-after"), datetime.now(UTC)))
+        if status in ABOUT_THIS_ONE:
+            raise Declined(message)
+        wait = retry_after(response.headers.get("retry-after"), datetime.now(UTC))
+        raise Unavailable(message, wait, overloaded=status in OVERLOADED)
 
 
 def _describe(span: Span, status: int) -> None:
@@ -157,20 +169,6 @@ def _endpoint(text: str) -> URL:
     except ValueError:
         pass
     raise ValueError("WEBHOOK_URL must be an address such as https://example.com/hooks/orders")
-
-
-def _key(secret: str | None) -> bytes:
-    """Decoded strictly: the package skips what is not base64, and would sign with another key than was meant."""
-    if not secret:
-        raise ValueError("WEBHOOK_SECRET is required with WEBHOOK_URL")
-    encoded = secret.removeprefix("whsec_").rstrip("=")
-    try:
-        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if not key:
-        raise ValueError("WEBHOOK_SECRET must be whsec_ and base64, or base64 alone")
-    return key
 
 
 def _reason(error: Exception) -> str:

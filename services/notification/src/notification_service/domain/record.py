@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Literal
 
 from pydantic import Field as Limits
+from pydantic import ValidationError
 
 from eventcore import Field, Hash, Transaction, Value
 from notification_service.channels import Kind, Notification
 
 from .measures import told
 
+log = logging.getLogger(__name__)
+
 Status = Literal["sent", "failed"]
 
 
 class Record(Value):
-    """One notification as the API shows it: `sent` if the outside has accepted it, `failed` if it refused for good."""
+    """One notification as the API shows it: `sent` if the outside has accepted it, `failed` if it refused it."""
 
     id: str
     order_id: str
@@ -51,6 +55,25 @@ def records(order_id: str) -> Hash:
 def record(told: Notification, channel: str) -> Field:
     """Where it is recorded that the customer was told by this channel."""
     return records(told.order_id)[f"{told.id}:{channel}"]
+
+
+def status_of(value: bytes | None) -> str | None:
+    """The status in a record as it is kept; a record that this program can't read is somebody else's `sent`."""
+    if value is None:
+        return None
+    found = readable([value])
+    return found[0].status if found else "sent"
+
+
+def readable(kept: Iterable[bytes]) -> list[Record]:
+    """The records among these that this program can read; the others, of a newer version perhaps, are logged."""
+    found: list[Record] = []
+    for value in kept:
+        try:
+            found.append(Record.model_validate_json(value))
+        except ValidationError as error:
+            log.warning("a notification's record can't be read and is left out: %s", error.errors()[0]["msg"])
+    return found
 
 
 def keep(written: Iterable[Record], ttl: timedelta) -> Transaction:

@@ -1,0 +1,94 @@
+"""A channel used with care: no more at once than its receiver takes, and few while it is down."""
+
+import asyncio
+import time
+from datetime import timedelta
+
+from .base import Channel, Notification
+from .breaker import Breaker
+from .errors import ChannelError, TurnedAway, Unavailable
+from .turns import Turns
+
+__all__ = ["CarefulChannel"]
+
+# Then it is turned away, so that other channels and other customers don't wait with it.
+LONGEST_QUEUE = timedelta(seconds=10)
+# A receiver that needs more than this share of the time it is given has enough to do.
+IN_GOOD_TIME = 0.8
+
+
+class CarefulChannel:
+    """Another channel, behind a queue and a circuit breaker. The wait in the queue is not the receiver's time.
+
+    `at_once` is how many notifications may be under way, `timeout` how long the receiver may take for one.
+    """
+
+    def __init__(self, channel: Channel, *, at_once: int, timeout: timedelta) -> None:
+        self.name = channel.name
+        self._channel = channel
+        self._good_time = timeout.total_seconds() * IN_GOOD_TIME
+        self._turns = Turns(at_once)
+        self._breaker = Breaker(channel.name)
+
+    def __repr__(self) -> str:
+        return f"CarefulChannel({self._channel!r})"
+
+    @property
+    def is_down(self) -> bool:
+        """Whether its receiver is down, as far as we know."""
+        return self._breaker.is_open
+
+    def recipient(self, n: Notification) -> str | None:
+        """As the channel says."""
+        return self._channel.recipient(n)
+
+    async def send(self, n: Notification) -> None:
+        """As the channel does, or raise `TurnedAway` before anything is sent."""
+        self._turn_away(n)
+        await self._take_turn()
+        try:
+            self._turn_away(n)  # what has changed while it waited
+            await self._try(n)
+        finally:
+            self._turns.give_back()
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        await self._channel.close()
+
+    def _turn_away(self, n: Notification) -> None:
+        if (wait := self._breaker.wait(n.key)) is not None:
+            raise TurnedAway("its receiver is down, not sent", wait)
+
+    async def _take_turn(self) -> None:
+        try:
+            async with asyncio.timeout(LONGEST_QUEUE.total_seconds()):
+                await self._turns.take()
+        except TimeoutError:
+            raise TurnedAway(f"its receiver has enough to do, {self._turns.places} at once, not sent") from None
+
+    async def _try(self, n: Notification) -> None:
+        began = time.monotonic()
+        self._breaker.begin(n.key)
+        try:
+            await self._channel.send(n)
+        except Unavailable as error:
+            if error.only_this_one:
+                self._breaker.answered()
+            else:
+                self._learn(n, error, began)
+            raise
+        except ChannelError:  # a receiver that says no is there
+            self._breaker.answered()
+            raise
+        finally:
+            self._breaker.end(n.key)
+        self._breaker.answered()
+        if time.monotonic() - began < self._good_time:
+            self._turns.more()
+
+    def _learn(self, n: Notification, error: Unavailable, began: float) -> None:
+        if self._breaker.failed(n.key, error, error.retry_after):
+            self._turns.one()
+        elif error.overloaded and self._breaker.failed_in_a_row > 1:  # a single one may have a reason of its own
+            self._turns.fewer(began)

@@ -1,0 +1,68 @@
+"""What a mail server's reply means for a mail, and what is told of it."""
+
+import re
+
+from aiosmtplib.errors import (
+    SMTPAuthenticationError,
+    SMTPDataError,
+    SMTPRecipientRefused,
+    SMTPResponseException,
+)
+
+from .base import masked, one_line
+from .errors import ChannelError, Declined, Refused, Unanswered, Unavailable
+from .smtp_url import SmtpUrl
+
+__all__ = ["lost_reply", "no_success"]
+
+_ENHANCED = re.compile(r"5\.(\d{1,3})\.(\d{1,3})\b")  # RFC 3463: subject and detail, at the beginning of the text
+# RFC 3463, 3.2: no such mailbox, no such system, bad syntax, moved without a new address, a domain that takes no mail.
+NO_SUCH_RECIPIENT = frozenset({"1.1", "1.2", "1.3", "1.6", "1.10"})
+# A full mailbox; the sender's address (both may be mended); what the mail system, the network or a policy refuses.
+NOT_THIS_MAIL = frozenset({"2.2", "1.7", "1.8", "3.1", "3.2", "3.3", "3.5"})
+SUBJECTS_OF_THE_RELAY = frozenset({"4", "5"})
+POLICY = "7"
+# Without an enhanced code: no credentials, no encryption, not enough room, "transaction failed", as relays say.
+CODES_OF_THE_RELAY = frozenset({530, 534, 535, 538, 552, 554})
+SERVICE_CLOSING = 421
+
+
+def no_success(error: Exception, url: SmtpUrl, recipient: str) -> ChannelError:
+    """What it means that a mail was not accepted; the words of the server without the customer's address."""
+    match error:
+        case SMTPAuthenticationError(code=code):  # some servers repeat what they were sent: not a word of the answer
+            return Unavailable(f"{url} refused the credentials ({code})")
+        case SMTPResponseException(code=code, message=answer):
+            said = re.sub(re.escape(recipient), masked(recipient), one_line(answer), flags=re.IGNORECASE)[:200]
+            return _judged(error, answer, f"{url} answered {code} {said}")
+        case TimeoutError():
+            return Unavailable(f"{url} did not answer within {url.timeout.total_seconds():g} s", overloaded=True)
+        case _:
+            return Unavailable(f"{url}: {one_line(str(error))[:200] or type(error).__name__}")
+
+
+def lost_reply(error: Exception, url: SmtpUrl, recipient: str) -> ChannelError:
+    """The same once the whole mail was on its way: without a reply it may have been accepted (RFC 1047)."""
+    if isinstance(error, SMTPResponseException) and error.code >= 400:
+        return no_success(error, url, recipient)
+    return Unanswered(f"{url} gave no reply to a whole mail, it may have arrived: {type(error).__name__}")
+
+
+def _judged(error: SMTPResponseException, answer: str, message: str) -> ChannelError:
+    """Only what is said of this recipient or this mail is held against it; the rest is for the relay's operator."""
+    about_this_mail = isinstance(error, SMTPRecipientRefused | SMTPDataError)
+    if error.code == SERVICE_CLOSING or not about_this_mail:
+        return Unavailable(message, overloaded=error.code == SERVICE_CLOSING)
+    if error.code < 500:  # greylisting, a mailbox that is busy
+        return Unavailable(message, only_this_one=True)
+    enhanced = _ENHANCED.match(answer.strip())
+    if enhanced is None:
+        return (Unavailable if error.code in CODES_OF_THE_RELAY else Declined)(message)
+    subject, detail = enhanced.groups()
+    if f"{subject}.{detail}" in NO_SUCH_RECIPIENT:
+        return Refused(message)
+    if f"{subject}.{detail}" in NOT_THIS_MAIL or subject in SUBJECTS_OF_THE_RELAY:
+        return Unavailable(message)
+    if subject == POLICY and isinstance(error, SMTPRecipientRefused):  # after DATA it is about the content
+        return Unavailable(message)
+    return Declined(message)

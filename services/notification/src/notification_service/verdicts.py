@@ -1,0 +1,64 @@
+"""What the consumer is told about channels that failed: what may be tried again, when, and what is final."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from eventcore import Reject, Unavailable
+
+from . import channels
+from .channels import Declined
+
+__all__ = ["MayHaveArrived", "TurnedAway", "verdict"]
+
+# The least wait before what may have arrived is sent again; the retry policy makes it longer each time.
+REPEAT_AFTER = timedelta(seconds=5)
+# A customer who has been told by one channel waits for the other outside of the stream (eventcore puts aside what waits
+# for more than a minute), so that nobody's first word waits for a receiver that is down.
+ASIDE = timedelta(seconds=75)
+
+
+class TurnedAway(Unavailable):
+    """A channel was not tried: its receiver is down, or has enough to do."""
+
+
+class MayHaveArrived(Unavailable):
+    """A channel has sent the notification and got no answer: the customer may have it already."""
+
+
+def verdict(failures: Mapping[str, BaseException], *, told_by_others: bool) -> BaseException:
+    """The error to raise for what failed, by channel; its message names all of them.
+
+    First what is only a matter of time, which costs no attempt: another error may end the event, and with it the
+    other channel's chance. Of those, the one that asks for the longest. Then defects and answers that cost an attempt,
+    and last what is final for every channel that is left.
+    """
+    said = "; ".join(f"{name}: {_words(error)}" for name, error in failures.items())
+    errors = failures.values()
+    if waits := [each for each in errors if isinstance(each, channels.Unavailable)]:
+        return _later(max(waits, key=_asked), said, told_by_others=told_by_others)
+    if defects := [each for each in errors if not isinstance(each, channels.ChannelError)]:
+        return defects[0]
+    if any(isinstance(each, Declined) for each in errors):
+        return Declined(said)
+    return Reject(f"refused for good: {said}")
+
+
+def _later(error: channels.Unavailable, said: str, *, told_by_others: bool) -> Unavailable:
+    match error:
+        case channels.TurnedAway(retry_after=wait):
+            return TurnedAway(said, retry_after=max(wait or ASIDE, ASIDE) if told_by_others else wait)
+        case channels.Unanswered():
+            return MayHaveArrived(said, retry_after=REPEAT_AFTER)
+        case _:
+            return Unavailable(said, retry_after=error.retry_after)
+
+
+def _asked(error: channels.Unavailable) -> timedelta:
+    return error.retry_after or timedelta(0)
+
+
+def _words(error: BaseException) -> str:
+    """A channel's own errors are fit to be shown; of a defect only what it is."""
+    return str(error) if isinstance(error, channels.ChannelError) else type(error).__name__
