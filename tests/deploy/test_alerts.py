@@ -55,6 +55,10 @@ def delays(fast: str, slow: str) -> dict[str, str]:
     return {f'{name}"0.01"}}': fast, f'{name}"1"}}': slow, f'{name}"+Inf"}}': slow}
 
 
+def receiver(values: str) -> dict[str, str]:
+    return {f'shop_notification_receiver_down{{{POD}, shop_notification_channel="webhook"}}': values}
+
+
 ALIVE, DEAD = (f'{GROUP}, eventcore_consumer_state="{state}"' for state in ("alive", "dead"))
 LETTERS = f'{GROUP}, reason="rejected"'
 ONLY_GROUP = {"messaging_consumer_group_name": "inventory-group", "namespace": "ns"}
@@ -81,6 +85,10 @@ CASES = {
             {"ConsumersPaused": ONLY_GROUP},
         ),
         Case(gauge("paused", "0x30", 'messaging_consumer_group_name="inventory-group"'), 6),
+    ],
+    "ReceiverDown": [
+        Case(receiver("1x30"), 6, {"ReceiverDown": {"shop_notification_channel": "webhook", "namespace": "ns"}}),
+        Case(receiver("1x3 0x30"), 10),
     ],
     "NoConsumers": [
         Case(gauge("consumers", "0x30", ALIVE) | gauge("lag", "3x30"), 3, {"NoConsumers": OF_GROUP}),
