@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from eventcore.web.ending import LAST_RESORT_SECONDS, LEAVING_SECONDS
 from tests.deploy import rendering
 from tests.deploy.rendering import SERVICES, container, environment, of_kind, only, render, rendered
 
@@ -57,6 +58,17 @@ def test_pods_stop_in_time() -> None:
         assert environment(rendered("default"), name)["DRAIN_SECONDS"] == "20"
         assert spec["terminationGracePeriodSeconds"] == 30
     assert only(rendered("default"), "StatefulSet")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 60
+
+
+def test_a_pod_has_time_to_end() -> None:
+    leaving = LEAVING_SECONDS + LAST_RESORT_SECONDS
+    for each in of_kind(rendered("default"), "Deployment"):
+        spec = each["spec"]["template"]["spec"]
+        name = spec["containers"][0]["name"]
+        drain = float(environment(rendered("default"), name)["DRAIN_SECONDS"])
+        before = container(rendered("default"), name)["lifecycle"]["preStop"]["sleep"]["seconds"]
+        assert before + drain + leaving < spec["terminationGracePeriodSeconds"]
+    assert leaving < 5, "the chart asks for so much beside drainSeconds"
 
 
 def test_disruptions_take_one_pod_at_a_time_and_never_wait_for_broken_ones() -> None:

@@ -63,6 +63,11 @@ def create(settings: NotesSettings) -> web.Application:
                 time.sleep(60)
             if note.text == "trouble":
                 logging.warning("trouble for anna@example.com")
+            while note.text == "stubborn":
+                try:
+                    await asyncio.sleep(60)
+                except asyncio.CancelledError:
+                    pass
             if note.text == "wait":
                 await store.redis.blpop("go-on", 4)
             return Transaction()
@@ -221,6 +226,19 @@ async def test_deliveries_in_hand_are_finished_while_http_still_answers(
         client.rpush("go-on", "now")
         assert (await running.end())[0] == 0
     assert client.xpending("notes_stream", "notes-group")["pending"] == 0
+
+
+async def test_what_swallows_its_cancelling_does_not_keep_it_from_its_end(
+    tmp_path: Path, server: Server, client: Any
+) -> None:
+    async with program(tmp_path, REDIS_URL=server.url, DRAIN_SECONDS="0.2") as running:
+        await running.until_status("/readyz", 200)
+        assert await running.post("/notes/stubborn") == 202
+        await until(lambda: client.xpending("notes_stream", "notes-group")["pending"] == 1)
+        status, lines = await running.end(signal.SIGTERM)
+    assert status == 0
+    assert messages(lines)[-1].startswith("not ended within 4.2 s: ending at once, although this still runs: ")
+    assert "notes-group" in messages(lines)[-1]
 
 
 async def test_it_starts_without_a_server_and_waits_for_it(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 _survivable = (EventcoreError, NoGroup)
 # One being read, one being decided upon, one being committed: so the server and we work at the same time.
 _batches_in_hand = 3
+# What leaving the group may take beyond the drain budget: a server that is silent must not keep a process from its end.
+LEAVE_SECONDS = 1.0
 
 
 class Consumer:
@@ -77,6 +79,7 @@ class Consumer:
         self._defect: BaseException | None = None
         self.joined = self._joined_before = False
         self._trouble: Exception | None = None
+        self._leave_by = 0.0
         self._turned_at: dict[str, float] = {}
 
     @property
@@ -293,26 +296,34 @@ class Consumer:
 
     async def _drain(self, reading: asyncio.Task[None], retrying: Sequence[asyncio.Task[None]]) -> None:
         """Let the read under way end, then what is in hand, within the budget. Heartbeats go on meanwhile."""
-        deadline = time.monotonic() + longest_block.total_seconds() + 1
-        while not reading.done() and time.monotonic() < deadline:
+        budget = self._settings.drain_seconds
+        deadline = self._leave_by = time.monotonic() + budget
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(longest_block.total_seconds() + 1, max(budget, 0.5))):
+                await self._end_read(reading)
+        await _cancel(retrying)
+        while self._work and (left := deadline - time.monotonic()) > 0:
+            await asyncio.wait(self._work, timeout=left)
+
+    async def _end_read(self, reading: asyncio.Task[None]) -> None:
+        while not reading.done():
             # More than once: the first may have come before the read that it was meant for.
             with suppress(EventcoreError):
                 await self.member.unblock()
             await asyncio.wait([reading], timeout=0.2)
-        await _cancel(retrying)
-        deadline = time.monotonic() + self._settings.drain_seconds
-        while self._work and (left := deadline - time.monotonic()) > 0:
-            await asyncio.wait(self._work, timeout=left)
 
     async def _leave(self) -> None:
         """Leave the group; what is still pending is declared free, for peers to take over at once.
 
         What did not come to an end here has cost no attempt, unless it may be what brought us to an end.
         """
+        seconds = max(LEAVE_SECONDS, min(5.0, self._leave_by - time.monotonic()))
         try:
-            left = await self.member.leave(self._retries.unspent if self._defect is None else ())
-        except _survivable as error:
-            log.warning("could not leave %s: %s; peers will notice our silence", self.router.group, error)
+            async with asyncio.timeout(seconds):
+                left = await self.member.leave(self._retries.unspent if self._defect is None else ())
+        except (*_survivable, TimeoutError) as error:
+            reason = str(error) or f"no answer within {seconds:.1f} s"
+            log.warning("could not leave %s: %s; peers will notice our silence", self.router.group, reason)
         else:
             for stream, count in self.holding.by_stream.items():
                 measurements.handed_back.add(stream, self.router.group, count=count)

@@ -47,8 +47,6 @@ from .quick import QuickSpan
 
 log = logging.getLogger(__name__)
 
-# How long the last flush may take; a collector that doesn't answer must not keep a process from ending.
-flush_seconds = 5.0
 # Spans that are written at once: more would save nothing, and leave batches less full.
 _most_together = 64
 scrape_type = CONTENT_TYPE_LATEST
@@ -66,8 +64,8 @@ _exporters = {
 }
 
 
-def configure(name: str, settings: Settings) -> Callable[[], None]:
-    """Start telemetry as the standard `OTEL_*` variables say; the function that flushes and stops it.
+def configure(name: str, settings: Settings) -> Callable[[float], None]:
+    """Start telemetry as the standard `OTEL_*` variables say; the function that ends it within so many seconds.
 
     Metrics can always be scraped. Traces and metrics are exported only where an OTLP endpoint (or another exporter) is
     configured; without one nothing is sent and nothing is logged. Logs go to standard error anyway: they are exported
@@ -75,14 +73,14 @@ def configure(name: str, settings: Settings) -> Callable[[], None]:
     process, after `configure_logging`. Raises `SettingsError` for an exporter, a protocol or an address that is none.
     """
     if _disabled():
-        return lambda: None
+        return lambda seconds: None
     stops = [start_metrics(name, settings, readers=[_Exported(each) for each in _chosen("metrics")])]
     if exporters := _chosen("traces"):
         messaging.server.update(_server(settings))
         stops.append(_start_traces(_resource(name, settings), exporters))
     if exporters := _chosen("logs"):
         stops.append(_start_logs(_resource(name, settings), exporters))
-    return lambda: _stop_all(stops)
+    return lambda seconds: _stop_all(stops, seconds)
 
 
 def start_metrics(name: str, settings: Settings, *, readers: Sequence[MetricReader] = ()) -> Callable[[], object]:
@@ -265,16 +263,16 @@ def _start_logs(resource: Resource, exporters: Sequence[Any]) -> Callable[[], ob
     return stop
 
 
-def _stop_all(stops: Sequence[Callable[[], object]]) -> None:
+def _stop_all(stops: Sequence[Callable[[], object]], seconds: float) -> None:
     """Flush and stop everything at once, but don't wait long for a collector that doesn't answer."""
     threads = [threading.Thread(target=stop, name="telemetry-flush", daemon=True) for stop in stops]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + flush_seconds
+    deadline = time.monotonic() + seconds
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     if any(thread.is_alive() for thread in threads):
-        log.warning("telemetry could not be flushed within %g s", flush_seconds)
+        log.warning("telemetry could not be flushed within %.1f s", seconds)
 
 
 def _chosen(signal: str) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from aiohttp import web
@@ -21,11 +21,15 @@ from .api import Api
 from .attending import attend
 from .clients import CLIENTS, Clients
 from .correlation import current_origin, tell
+from .ending import TELEMETRY_SECONDS
 from .endpoint import body_limit
 from .greeting import greet
 from .probes import add_probes
 from .rates import limit_rates
 from .service import SERVICE, STORE, Service
+
+# What a resource may take to close where there is time.
+LONGEST_CLOSING_SECONDS = 10.0
 
 Resource = Callable[[web.Application], AsyncIterator[None]]
 
@@ -62,8 +66,25 @@ def create_service(
     app.on_response_prepare.append(_completing(service))
     api.add_to(app)
     add_probes(app, service, api, description)
-    app.cleanup_ctx.extend([_watch_loop(service, api), _watch_clients, _open_store, *resources, _run_service])
+    resources = [_watch_loop(service, api), _watch_clients, _open_store, *resources, _run_service]
+    app.cleanup_ctx.extend(map(_ending_in_time, resources))
     return app
+
+
+def _ending_in_time(resource: Resource) -> Resource:
+    """The same, but the end of a service does not wait for it longer than there is time."""
+
+    async def bounded(app: web.Application) -> AsyncIterator[None]:
+        made = resource(app)
+        context = made if isinstance(made, AbstractAsyncContextManager) else asynccontextmanager(lambda: made)()
+        await context.__aenter__()
+        yield
+        ending = app[SERVICE].ending
+        seconds = ending.left(reserve=TELEMETRY_SECONDS, most=LONGEST_CLOSING_SECONDS)
+        async with ending.within(seconds, getattr(resource, "__qualname__", "a resource")):
+            await context.__aexit__(None, None, None)
+
+    return bounded
 
 
 def _watch_loop(service: Service, api: Api) -> Resource:

@@ -21,8 +21,9 @@ from eventcore.telemetry.configure import configure
 from eventcore.telemetry.logs import configure_logging
 
 from .accepting import Door, room_for_connections
+from .ending import GROUPS_SECONDS, RESOURCES_SECONDS, TELEMETRY_SECONDS, Ending
 from .listener import CannotListen, shown, take_port
-from .service import SERVICE
+from .service import SERVICE, Service
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +33,9 @@ S = TypeVar("S", bound=Settings)
 done, failed, wrong_settings = 0, 1, 2
 # How long clients with lasting connections are given to hear that they should go elsewhere.
 parting_seconds = 0.5
-# How long requests in hand may take to finish once nothing new is accepted.
+# How long requests in hand may take to finish once nothing new is accepted, and the last telemetry; both at most.
 requests_seconds = 5.0
+flush_seconds = 5.0
 
 
 def run(create: Callable[[S], web.Application], settings: type[S], **defaults: Any) -> NoReturn:
@@ -64,9 +66,14 @@ def _load(settings: type[S], defaults: dict[str, Any]) -> S:
 
 async def _main(create: Callable[[S], web.Application], settings: S) -> int:
     """Serve until told to stop, or until something ends by a defect; the exit status."""
-    stop = asyncio.Event()
+    stop, ending = asyncio.Event(), Ending(settings.drain_seconds)
+
+    def told() -> None:
+        ending.begin()
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, told)
     # First of all: a port that is taken should not cost a consumer group a rebalance.
     with take_port(settings.host, settings.port) as listening:
         app = create(settings)
@@ -74,8 +81,10 @@ async def _main(create: Callable[[S], web.Application], settings: S) -> int:
         configure_logging(
             service=service.name, pod=settings.pod_name, level=settings.log_level, style=settings.log_format
         )
+        service.ending = ending
         flush = configure(service.name, settings)
-        runner = web.AppRunner(app, shutdown_timeout=requests_seconds)
+        # `_end_serving` has waited for requests already, as long as there was time.
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
         try:
             await runner.setup()
             relieve_collector()
@@ -85,17 +94,18 @@ async def _main(create: Callable[[S], web.Application], settings: S) -> int:
             log.info("%s serves on %s", service.name, shown(settings.host, settings.port))
             await _first(stop, service.failed)
             log.info("stopping")
-            await service.drain()
-            await _part(runner)
-            door.close()
+            ending.begin()
+            await _end_serving(runner, door, service)
             collecting.cancel()
         finally:
             await runner.cleanup()
-            flush()
+            flush(ending.left(most=flush_seconds))
     if isinstance(service.failure, SettingsError | WrongPassword):
         raise service.failure
     log.info("stopped")
-    return done if service.failure is None else failed
+    status = done if service.failure is None else failed
+    ending.ended(status)
+    return status
 
 
 def relieve_collector() -> None:
@@ -125,6 +135,19 @@ async def _first(*events: asyncio.Event) -> None:
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     for each in waiting:
         each.cancel()
+
+
+async def _end_serving(runner: web.AppRunner, door: Door, service: Service) -> None:
+    """Finish what is in hand: first deliveries, while HTTP still answers, then requests."""
+    ending, later = service.ending, RESOURCES_SECONDS + TELEMETRY_SECONDS
+    async with ending.within(ending.drain_seconds + GROUPS_SECONDS, "consuming"):
+        await service.drain()
+    await _part(runner)
+    door.close()
+    if runner.server is not None:
+        seconds = ending.left(reserve=later, most=requests_seconds)
+        async with ending.within(seconds + 0.2, "requests in hand"):
+            await runner.server.shutdown(seconds)  # they are cancelled then, and may take a moment to notice
 
 
 async def _part(runner: web.AppRunner) -> None:

@@ -18,6 +18,7 @@ from eventcore.reporting import Reporter
 from eventcore.retention import Retention
 from eventcore.store import Store
 
+from .ending import Ending
 from .greeting import wait_for_server
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class Service:
     publishes: tuple[EventClass, ...] = ()
     description: str = ""
     draining: bool = False
+    ending: Ending = field(default_factory=lambda: Ending(0))
     failed: asyncio.Event = field(default_factory=asyncio.Event)
     failure: BaseException | None = None
     _consuming: list[asyncio.Task[None]] = field(default_factory=list)
