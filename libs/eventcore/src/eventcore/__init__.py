@@ -5,6 +5,7 @@ from .envelope import Envelope, Metadata, Origin, decode, encode, new_id, timest
 from .errors import (
     Conflict,
     EventcoreError,
+    Forbidden,
     GuardFailed,
     OutcomeUnknown,
     Reject,
@@ -43,6 +44,7 @@ __all__ = [
     "Event",
     "EventcoreError",
     "Field",
+    "Forbidden",
     "Found",
     "Guard",
     "GuardFailed",

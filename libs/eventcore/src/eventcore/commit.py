@@ -9,9 +9,9 @@ from functools import cache
 
 from msgspec import Struct
 
-from .compiling import Fence, Keys, Work, compile_transaction, guards_in_script_order
-from .errors import ENDS_PROCESS, Conflict, EventcoreError, StreamFull
-from .pipe import Command, Pipe, Reply, ServerError
+from .compiling import Fence, Keys, Work, compile_transaction, guards_in_script_order, largest_integer
+from .errors import ENDS_PROCESS, Conflict, EventcoreError, Forbidden, StreamFull
+from .pipe import Command, Pipe, Reply
 from .script import Call, Script, run_all
 from .sending import end_spans, measure
 from .telemetry import RecordedSpan
@@ -70,7 +70,7 @@ class Committer:
 
     def __init__(self, pipe: Pipe, *, prefix: str = "", stream_cap: int | None = None) -> None:
         self.pipe = pipe
-        self._prefix, self._cap = prefix, stream_cap
+        self._prefix, self._cap = prefix, None if stream_cap is None else min(stream_cap, largest_integer)
         self._unfenced, self._fenced = commit_script(allow_oom=False), commit_script(allow_oom=True)
 
     async def load_script(self) -> None:
@@ -119,7 +119,7 @@ class Committer:
         for batch, answer in zip(batches, answers, strict=False):
             for place, reply in batch.replies(answer):
                 replies[place] = reply
-            if len(batch.places) > 1 and isinstance(answer, ServerError) and answer.code == "NOPERM":
+            if len(batch.places) > 1 and isinstance(answer, Forbidden) and answer.key:
                 # The server looks at all keys before the script begins: whose are allowed shall not suffer for others'.
                 for place in batch.places:
                     [replies[place]] = await self._run([work[place]], ())
@@ -212,7 +212,10 @@ def _answer(reply: Reply, transaction: Transaction) -> Answer:
             values = [None if value is None else value.decode("utf-8", "replace") for value in reply[1:]]
             return GuardsFailed(Found(zip(guards_in_script_order(transaction.when), values, strict=True)))
         case b"full":
-            return StreamFull(f"{reply[1].decode()} is at its hard cap")
+            return StreamFull(f"{reply[1].decode()} is {reply[2].decode()}")
+        case b"forbidden":
+            command, key = reply[1].decode(), reply[2].decode("utf-8", "replace")
+            return Forbidden(f"the Redis user may not run {command} on {key}", command=command, key=key)
         case _:
             key, name, value = (part.decode("utf-8", "replace") for part in reply[1:4])
             return Conflict(f"{key}[{name}] holds {value!r}: no integer, or one that would leave the range of 2**53")

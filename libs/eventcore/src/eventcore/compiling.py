@@ -32,6 +32,8 @@ from .transaction import (
 
 # Within ±2**53 Lua's numbers are exact.
 largest_integer = 2**53 - 1
+# The server would close the connection over an argument larger than its `proto-max-bulk-len`, 512 MiB by default.
+MOST_BYTES = 256 * 1024 * 1024
 # More would not go through the script's stack.
 _most_entry_fields = 1000
 
@@ -137,6 +139,8 @@ def compile_transaction(work: Work, keys: Keys, cap: int | None = None) -> bytes
                 raise TypeError(f"{write!r} is not a write")
             planned(plan, write)
         message = _packed(plan.finish(work.fence))
+        if len(message) > MOST_BYTES:
+            raise ValueError(f"a transaction of {len(message):,} bytes can't be committed: {MOST_BYTES:,} are the most")
     except BaseException:
         keys.undo(before)
         raise
@@ -327,7 +331,7 @@ class _Plan(Struct):
             raise ValueError(f"{write.stream}: the server would not take such an entry")
         number = self._use(write.stream, "stream")
         self._streams.setdefault(number, False)
-        limit = () if write.max_length is None else ("MAXLEN", "~", str(write.max_length))
+        limit = () if write.max_length is None else ("MAXLEN", "~", str(min(write.max_length, largest_integer)))
         values = [_text(part) for name, value in write.fields for part in (name, value)]
         self._write("XADD", number, *limit, "*", *values)
 

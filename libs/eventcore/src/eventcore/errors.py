@@ -10,7 +10,8 @@
     ├── Conflict              a write met a value of another type: nothing was written
     └── Unavailable           something outside is out of reach: try later; costs no attempt; HTTP answers 503
         ├── OutcomeUnknown    the connection died with the command on its way: it ran whole, or not at all
-        └── StreamFull        a stream is at its hard cap: nothing was written
+        ├── StreamFull        a stream is at its hard cap, or out of entry ids: nothing was written
+        └── Forbidden         the server refuses a command to our user: nothing was written
 
 Wrong declarations (two handlers for one event, a missing upcaster) raise `TypeError` while the module is imported.
 """
@@ -88,4 +89,15 @@ class OutcomeUnknown(Unavailable):
 
 
 class StreamFull(Unavailable):
-    """A stream is at its hard cap and refuses new events; nothing was written."""
+    """A stream is at its hard cap, or can give no more entry ids, and refuses new events; nothing was written."""
+
+
+class Forbidden(Unavailable):
+    """The server refuses a command to our user, or on this key, until somebody grants it; nothing was written.
+
+    `command` and `key` say which, where that is known.
+    """
+
+    def __init__(self, message: str, *, command: str | None = None, key: str | None = None) -> None:
+        super().__init__(message, retry_after=timedelta(seconds=1))
+        self.command, self.key = command, key

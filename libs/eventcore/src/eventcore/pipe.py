@@ -19,7 +19,7 @@ import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AuthenticationError
 
-from .errors import Conflict, EventcoreError, OutcomeUnknown, Unavailable
+from .errors import Conflict, EventcoreError, Forbidden, OutcomeUnknown, StreamFull, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,11 @@ Reply = Any  # what hiredis makes of RESP2: bytes, int, None, lists of these, or
 _not_now = frozenset(
     {"OOM", "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "NOREPLICAS", "BUSY"}
 )
+
+
+# What the error of a script says that the server has ended at a command its user may not run (Redis, Valkey).
+_FORBIDDEN_IN_SCRIPT = ("The user executing the script can't ", "ACL failure in script: ")
+_USED_UP = "exhausted the last possible ID"
 
 
 class ServerError(EventcoreError):
@@ -53,6 +58,10 @@ def server_error(message: str) -> EventcoreError:
         return Unavailable(message, retry_after=timedelta(seconds=1))
     if code == "WRONGTYPE":
         return Conflict(message)
+    if code == "NOPERM" or message.removeprefix("ERR ").startswith(_FORBIDDEN_IN_SCRIPT):
+        return Forbidden(message.partition(" ")[2].partition(" script: ")[0])
+    if _USED_UP in message:
+        return StreamFull(message, retry_after=timedelta(seconds=1))
     return ServerError(message)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 
+from .errors import EventcoreError, Forbidden, StreamFull
 from .pipe import Argument, Command, Pipe, Reply, ServerError
 
 
@@ -19,9 +21,10 @@ class Script:
 
     @classmethod
     def named(cls, name: str, *, allow_oom: bool) -> Script:
-        """Read `lua/<name>.lua`; `allow_oom` lets it run on a server whose memory is full."""
-        body = (files(__package__) / "lua" / f"{name}.lua").read_text()
-        source = f"#!lua{' flags=allow-oom' if allow_oom else ''}\n{body}"
+        """Read `lua/<name>.lua`, to stand behind `rights.lua`; `allow_oom` lets it run where memory is full."""
+        lua = files(__package__) / "lua"
+        rights, body = ((lua / f"{each}.lua").read_text() for each in ("rights", name))
+        source = f"#!lua{' flags=allow-oom' if allow_oom else ''}\n{rights}{body}"
         return cls(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
@@ -43,7 +46,17 @@ async def run_all(pipe: Pipe, calls: Sequence[Call], *, beside: Sequence[Command
     """Call scripts, and send other commands beside them, in one pipeline; replies in order, exceptions among them.
 
     A restarted, failed-over or flushed server answers NOSCRIPT: those calls did not run, so they alone are sent again.
+    Where the server refuses a call before it begins, for a key, it does not say which: that is asked.
     """
+    replies = await _run_all(pipe, calls, beside)
+    for i, call in enumerate(calls):
+        reply = replies[i]
+        if isinstance(reply, Forbidden) and reply.command is None:
+            replies[i] = await _with_key(pipe, call, reply)
+    return replies
+
+
+async def _run_all(pipe: Pipe, calls: Sequence[Call], beside: Sequence[Command]) -> list[Reply]:
     commands = [call.command for call in calls]
     replies = await pipe.pipeline([*commands, *beside])
     missing = [i for i, reply in enumerate(replies) if isinstance(reply, ServerError) and reply.code == "NOSCRIPT"]
@@ -51,9 +64,54 @@ async def run_all(pipe: Pipe, calls: Sequence[Call], *, beside: Sequence[Command
         sources = dict.fromkeys(calls[i].script.source for i in missing)
         loads: list[Command] = [("SCRIPT", "LOAD", source) for source in sources]
         again = await pipe.pipeline([*loads, *(commands[i] for i in missing)])
+        refused = next((reply for reply in again[: len(loads)] if isinstance(reply, Exception)), None)
         for i, reply in zip(missing, again[len(loads) :], strict=True):
-            replies[i] = reply
+            replies[i] = refused or reply
     return replies
+
+
+Need = tuple[str, Argument]
+"""A command and a key that it is to be run on. The command may be several words."""
+
+
+@cache
+def _missing_script() -> Script:
+    return Script.named("missing", allow_oom=True)
+
+
+async def missing(pipe: Pipe, needs: Sequence[Need]) -> list[Forbidden | StreamFull]:
+    """Those of the needs that the server would refuse now, as it would refuse them. Raises as `run` does."""
+    call = Call(_missing_script(), (), [word for need in needs for word in need])
+    [reply] = await _run_all(pipe, [call], ())
+    if isinstance(reply, Exception):
+        raise reply
+    found: list[Forbidden | StreamFull] = []
+    for (command, key), verdict in zip(needs, reply, strict=True):
+        if verdict == b"forbidden":
+            said = (
+                f"the Redis user may not {'read and write' if command == _TOUCH else f'run {command} on'} {_shown(key)}"
+            )
+            found.append(Forbidden(said, command=command, key=_shown(key)))
+        elif verdict == b"out of entry ids":
+            found.append(StreamFull(f"{_shown(key)} is out of entry ids"))
+    return found
+
+
+def _shown(key: Argument) -> str:
+    return key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key)
+
+
+async def _with_key(pipe: Pipe, call: Call, refused: Forbidden) -> Exception:
+    """The refusal with the first key that it is about; as it is where that can't be told."""
+    try:
+        found = await missing(pipe, [(_TOUCH, key) for key in call.keys])
+    except EventcoreError:
+        return refused
+    return found[0] if found else refused
+
+
+# As the server sees a call with one key, whatever the script: it wants the right to read and to write.
+_TOUCH = "EVALSHA 0 1"
 
 
 async def run(pipe: Pipe, call: Call) -> Reply:

@@ -1,6 +1,8 @@
 -- One heartbeat: notes that this consumer lives, by the server's clock. KEYS: beats. ARGV: consumer, milliseconds of
 -- silence after which a consumer is dead. Answers the server's time in milliseconds, then the names of the dead.
 
+local refused = refusal({'ZADD', KEYS[1]}, {'ZRANGEBYSCORE', KEYS[1]})
+if refused then return refused end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZADD', KEYS[1], now, ARGV[1])

@@ -4,6 +4,8 @@
 -- longer has it (trimmed unread: it is lost, and Redis has dropped it from the pending entries).
 
 local group, consumer, step = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local refused = refusal({'XPENDING', KEYS[1]}, {'XCLAIM', KEYS[1]}, {'XACK', KEYS[1]})
+if refused then return refused end
 local claimed = {}
 for i = 4, #ARGV do
   local held = redis.call('XPENDING', KEYS[1], group, ARGV[i], ARGV[i], 1, consumer)[1]

@@ -1,6 +1,8 @@
 -- Drops a group that has stopped for good. KEYS: stream, beats. ARGV: group, milliseconds without any heartbeat.
 -- Answers 1 if it was dropped. A group without a single heartbeat (another library's) is left alone.
 
+local refused = refusal({'ZREVRANGE', KEYS[2]}, {'ZADD', KEYS[2]}, {'DEL', KEYS[2]}, {'XGROUP', 'DESTROY', KEYS[1]})
+if refused then return refused end
 local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
 if #last == 0 then return 0 end
 local time = redis.call('TIME')

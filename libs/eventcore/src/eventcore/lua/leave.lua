@@ -3,6 +3,11 @@
 -- XGROUP DELCONSUMER would destroy what it holds. Answers how much that is (1 stands for "some").
 
 local group, consumer = ARGV[1], ARGV[2]
+local refused = refusal(
+  {'XPENDING', KEYS[1]}, {'XRANGE', KEYS[1]}, {'XCLAIM', KEYS[1]}, {'XGROUP', 'DELCONSUMER', KEYS[1]},
+  {'ZREM', KEYS[2]}, {'ZADD', KEYS[2]}
+)
+if refused then return refused end
 for i = 3, #ARGV do
   local held = redis.call('XPENDING', KEYS[1], group, ARGV[i], ARGV[i], 1, consumer)[1]
   -- Claiming an entry that the stream no longer has would drop it in silence: whoever takes over reports the loss.

@@ -3,6 +3,11 @@
 -- the server's figure for the lag is true again (redis#13957). KEYS: stream.
 -- Answers {name of the group, how many entries it has lost} for each.
 
+local refused = refusal(
+  {'EXISTS', KEYS[1]}, {'XINFO', 'STREAM', KEYS[1]}, {'XINFO', 'GROUPS', KEYS[1]}, {'XRANGE', KEYS[1]},
+  {'XGROUP', 'SETID', KEYS[1]}
+)
+if refused then return refused end
 if redis.call('EXISTS', KEYS[1]) == 0 then return {} end
 
 redis.setresp(3) -- in which XINFO answers maps

@@ -1,6 +1,10 @@
 -- Hands one dead letter back to the group that failed it. KEYS: dead letters, the group's retry stream.
 -- ARGV: letter id, group. Answers 1, or 0 when the letter is gone: somebody has already handed it back.
 
+local refused = refusal(
+  {'XRANGE', KEYS[1]}, {'XDEL', KEYS[1]}, {'XADD', KEYS[2]}, {'XGROUP', 'CREATE', KEYS[2]}
+)
+if refused then return refused end
 local letter = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
 if not letter then return 0 end
 local event, failed

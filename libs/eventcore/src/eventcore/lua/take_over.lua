@@ -6,6 +6,10 @@
 -- same for each that the stream no longer has (trimmed unread: it is lost, and Redis has dropped it on claiming).
 
 local group, me, dead = ARGV[1], ARGV[2], ARGV[3]
+local refused = refusal(
+  {'ZSCORE', KEYS[2]}, {'XPENDING', KEYS[1]}, {'XCLAIM', KEYS[1]}, {'XGROUP', 'DELCONSUMER', KEYS[1]}, {'ZREM', KEYS[2]}
+)
+if refused then return refused end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local beat = redis.call('ZSCORE', KEYS[2], dead)

@@ -14,6 +14,8 @@ local function before(a, b)
   return a_time < b_time or (a_time == b_time and a_number < b_number)
 end
 
+local refused = refusal({'XLEN', KEYS[1]}, {'XINFO', 'GROUPS', KEYS[1]}, {'XPENDING', KEYS[1]}, {'XTRIM', KEYS[1]})
+if refused then return refused end
 local length = redis.call('XLEN', KEYS[1])
 if length == 0 then return {0, 0, '', ''} end
 
