@@ -62,10 +62,14 @@ class Ending:
     def _end_at_once(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         """The last resort: something swallows its cancelling, or waits in a thread."""
         try:
-            names = sorted({task.get_name() for task in asyncio.all_tasks(loop)})
+            names = sorted({_described(task) for task in asyncio.all_tasks(loop)})
         except RuntimeError:  # tasks came and went meanwhile
             names = []
         still = ", ".join(names[:10]) or "a thread"
         log.error("not ended within %g s: ending at once, although this still runs: %s", seconds, still)
         sys.stderr.flush()
         os._exit(self._status)
+
+
+def _described(task: asyncio.Task[object]) -> str:
+    return f"{task.get_name()} ({getattr(task.get_coro(), '__qualname__', 'unknown')})"
