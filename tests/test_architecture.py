@@ -40,6 +40,7 @@ EVENTCORE_LAYERS = (
                 "deciding",
                 "holding",
                 "inspection",
+                "losses",
                 "processing",
                 "reporting",
                 "retention",

@@ -15,6 +15,7 @@ from .deciding import Decider
 from .delivery import Delivery, Reason
 from .errors import EventcoreError
 from .holding import Holding
+from .losses import Losses
 from .processing import Processor
 from .retention import notice_losses
 from .retries import Retries
@@ -60,7 +61,10 @@ class Consumer:
             limit=settings.consumer_concurrency if router.is_async else _batches_in_hand * settings.consumer_batch,
             waiting_limit=settings.consumer_waiting,
         )
-        self._retries = Retries(member, self.holding, self._start, self._give_up, batch=settings.consumer_batch)
+        self._losses = Losses(member, self._surely_ours)
+        self._retries = Retries(
+            member, self.holding, self._start, self._give_up, self._losses.missing, batch=settings.consumer_batch
+        )
         self._takeover = Takeover(member, self._retries, self.holding, settings)
         self._decider = Decider(
             router,
@@ -72,7 +76,11 @@ class Consumer:
             concurrency=settings.consumer_concurrency,
         )
         self._processor = Processor(
-            self._decider, self._committer, on_done=self.holding.release, on_followers=self._start
+            self._decider,
+            self._committer,
+            on_done=self.holding.release,
+            on_followers=self._start,
+            on_missing=self._losses.missing,
         )
         self._stopping = asyncio.Event()
         self._work: set[asyncio.Task[None]] = set()
@@ -232,10 +240,14 @@ class Consumer:
         if (follower := self._decider.next_in_lane(delivery)) is not None:
             self._start([follower])
 
+    def _surely_ours(self, since: float) -> bool:
+        return self._takeover.surely_ours(since)
+
     async def _retry(self) -> None:
         self._turned("retry")
         await self._retries.retry_due()
         await self._retries.retry_recovered()
+        await self._losses.look()
         await self.holding.change(min(1.0, self._retries.next_due))
 
     async def _retry_suspect(self) -> None:

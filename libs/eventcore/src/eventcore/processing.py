@@ -32,13 +32,14 @@ class Processor:
     """Takes deliveries from reading to their end: committed, dead-lettered, or left pending for another attempt.
 
     `on_done` hears of deliveries that have left the group's pending entries, `on_followers` of those whose turn in
-    their lanes has come.
+    their lanes has come, `on_missing` of those that were not pending when we came to commit them.
     """
 
     decider: Decider
     committer: Committer
     on_done: Callable[[Sequence[Delivery]], None]
     on_followers: Callable[[Sequence[Delivery]], object]
+    on_missing: Callable[[Delivery], None]
 
     async def process(self, deliveries: Sequence[Delivery]) -> None:
         """Process deliveries in order; returns when each has come to its end, or waits for its turn or another attempt.
@@ -152,9 +153,12 @@ class Processor:
         again: list[Decided],
     ) -> None:
         """Act on an answer that is no plain "committed": is this delivery done, and what is to be committed next?"""
+        sent_before = each.delivery.refused is not None
         each.delivery.refused = str(answer) if isinstance(answer, Unavailable) else None
         match answer:
             case Duplicate():
+                if not sent_before:
+                    self.on_missing(each.delivery)
                 duplicates.add(each.delivery.stream, self.decider.router.group)
                 each.outcome = "duplicate"
                 done.append(each)

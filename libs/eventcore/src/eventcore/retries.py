@@ -31,10 +31,12 @@ class Retries:
         holding: Holding,
         start: Callable[[Sequence[Delivery]], asyncio.Task[None]],
         give_up: Callable[[Delivery], None],
+        missing: Callable[[Delivery], None],
         *,
         batch: int,
     ) -> None:
         self._member, self._holding, self._start, self._give_up = member, holding, start, give_up
+        self._missing = missing
         self._batch = batch
         self._clock: list[tuple[float, int, Delivery, bool]] = []
         self._ticket = itertools.count()
@@ -92,7 +94,9 @@ class Retries:
         batch: list[Delivery] = []
         for delivery in deliveries:
             entry = entries.get(delivery.entry_id)
-            if entry is None or entry.fields is None:  # a peer took it over while we were silent, or it was trimmed
+            if entry is None or entry.fields is None:  # a peer took it over while we were silent, or it was deleted
+                if entry is None:
+                    self._missing(delivery)
                 self._holding.take([entry] if entry else [])
                 self._give_up(delivery)
                 continue

@@ -32,7 +32,7 @@ async def decision_of(handler: Callable[[], Any], seconds: float) -> Transaction
     """
     running = asyncio.create_task(_decision(handler))
     try:
-        await asyncio.wait((running,), timeout=min(seconds, _LONGEST_SECONDS))
+        await _end_or_timeout(running, min(seconds, _LONGEST_SECONDS))
     finally:
         in_time = running.done()
         if not in_time:
@@ -42,6 +42,23 @@ async def decision_of(handler: Callable[[], Any], seconds: float) -> Transaction
     if not in_time:
         return Failure(TimeoutError(f"the handler did not finish within {seconds:g} s"))
     return Failure(_error_of(running))
+
+
+async def _end_or_timeout(running: asyncio.Task[Transaction], seconds: float) -> None:
+    """What `asyncio.wait` does, in half of its time for a single task."""
+    loop = asyncio.get_running_loop()
+    over = loop.create_future()
+
+    def end(_: object = None) -> None:
+        if not over.done():
+            over.set_result(None)
+
+    running.add_done_callback(end)
+    timer = loop.call_later(seconds, end)
+    try:
+        await over
+    finally:
+        timer.cancel()
 
 
 async def _decision(handler: Callable[[], Any]) -> Transaction:

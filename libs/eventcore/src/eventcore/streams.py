@@ -140,6 +140,16 @@ class GroupMember:
         )
         return [Pending(stream, entry_id.decode(), int(attempt)) for entry_id, _, _, attempt in reply]
 
+    async def exist(self, deliveries: Sequence[Key]) -> list[bool]:
+        """Which of these entries still stand in their streams."""
+        replies = await self._commands.pipeline(
+            [("XRANGE", self._prefix + stream, entry_id, entry_id) for stream, entry_id in deliveries]
+        )
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return [bool(reply) for reply in replies]
+
     async def claim(self, stream: str, entry_ids: Sequence[str], *, counts: bool) -> list[Entry]:
         """Begin another attempt at entries, those that are still ours; `counts` says whether the attempt is counted."""
         arguments: list[Argument] = [self.group, self.consumer, int(counts), *entry_ids]

@@ -32,6 +32,7 @@ class Takeover:
         self._dead_after = timedelta(seconds=settings.dead_after_seconds)
         self._looked_around = self._mercy_until = time.monotonic()
         self._beaten: float | None = None
+        self._silent_until = float("-inf")
         self.resting = False
 
     async def beat_once(self) -> None:
@@ -60,6 +61,11 @@ class Takeover:
         self._beaten = now
         mercy = 2 * self._dead_after.total_seconds()
         if before is not None and now - before > self._dead_after.total_seconds() / 2:
-            self._mercy_until = now + mercy
+            self._mercy_until, self._silent_until = now + mercy, now
         # After a jump of the server's clock the beats of all others are of the clock before: they only look old.
         return self.resting or now < max(self._mercy_until, self._member.clock.jumped_at + mercy)
+
+    def surely_ours(self, since: float) -> bool:
+        """Whether no peer can have taken anything from us since then: our heartbeats have not been late."""
+        late = self._beaten is None or time.monotonic() - self._beaten > self._dead_after.total_seconds() / 2
+        return not late and since > max(self._silent_until, self._member.clock.jumped_at)
