@@ -172,6 +172,14 @@ BAD: list[tuple[dict[str, Any], str]] = [
         {"defaults": {"drainSeconds": 26}},
         r"PeriodSeconds \(30\) is too short: preStopSleepSeconds \(5\) \+ drainSeconds \(26\) \+ 5 to leave make 36",
     ),
+    (
+        {"services": {"order": {"settings": {"STATE_KEEP_DAYS": 31}}}},
+        r"services\.order\.settings\.STATE_KEEP_DAYS \(31\) is more than services\.inventory's \(30\)",
+    ),
+    (
+        {"services": {"inventory": {"settings": {"STATE_KEEP_DAYS": 7}}}},
+        r"STATE_KEEP_DAYS \(30\) is more than services\.inventory's \(7\)",
+    ),
     ({"services": {"order": {"preStopSleepSeconds": 6}}}, r"services\.order: terminationGracePeriodSeconds \(30\)"),
     (
         {"redis": {"enabled": False}},
@@ -271,6 +279,9 @@ def test_a_bad_value_gets_a_message_that_names_it(values: dict[str, Any], messag
         {"services": {"order": {"autoscaling": {"mode": "keda", "minReplicas": 10}}}},
         {"services": {"order": {"autoscaling": {"minReplicas": 11}}}},
         {"defaults": {"enabled": False}},
+        {"defaults": {"settings": {"STATE_KEEP_DAYS": 90}}},
+        {"services": {"inventory": {"settings": {"STATE_KEEP_DAYS": "31"}}}},
+        {"services": {"order": {"settings": {"STATE_KEEP_DAYS": 31}}, "inventory": {"enabled": False}}},
     ],
     ids=json.dumps,
 )

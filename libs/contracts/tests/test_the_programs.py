@@ -55,6 +55,9 @@ async def test_an_order_goes_through_all_programs_and_they_end_in_order(shop: Sh
         [(_, fields)] = await redis.xrange(f"{PREFIX}inventory_stream")
         assert json.loads(fields[b"event"])["metadata"]["correlationId"] == confirmed["correlationId"]
 
+        kept = [await redis.pttl(f"{PREFIX}{kind}:{accepted['id']}") for kind in ("order", "reservation")]
+        assert 0 < kept[0] < kept[1] - 7 * 86_400_000, "while an order may be cancelled, its stock can be given back"
+
         for process, _ in shop.processes.values():
             process.send_signal(signal.SIGTERM)
         for process, _ in shop.processes.values():

@@ -5,6 +5,7 @@
 {{- include "ecommerce.checkRelease" (list . $services) -}}
 {{- include "ecommerce.checkRedis" . -}}
 {{- include "ecommerce.checkRoutes" (list . $services) -}}
+{{- include "ecommerce.checkKeeping" $services -}}
 {{- range $name, $service := $services -}}
 {{- include "ecommerce.checkService" (list $ $name $service) -}}
 {{- end -}}
@@ -75,6 +76,17 @@
 {{- end -}}
 {{- if and $root.Values.httpRoute.enabled (not $root.Values.httpRoute.parentRefs) -}}
 {{- fail "httpRoute.enabled is true, but httpRoute.parentRefs is empty: name a Gateway" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* An order can be cancelled for as long as it is kept, and its stock be given back for as long as its reservation is. */}}
+{{- define "ecommerce.checkKeeping" -}}
+{{- if and (hasKey . "order") (hasKey . "inventory") -}}
+{{- $orders := dig "settings" "STATE_KEEP_DAYS" 30 .order | float64 -}}
+{{- $reservations := dig "settings" "STATE_KEEP_DAYS" 30 .inventory | float64 -}}
+{{- if gt $orders $reservations -}}
+{{- fail (printf "services.order.settings.STATE_KEEP_DAYS (%v) is more than services.inventory's (%v): the stock of orders that are cancelled late could not be given back; set both, or defaults.settings.STATE_KEEP_DAYS" $orders $reservations) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
