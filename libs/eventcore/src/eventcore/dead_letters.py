@@ -15,7 +15,7 @@ from .delivery import Delivery, Reason, unknown
 from .envelope import timestamp
 from .plain_json import parse_to_show
 from .script import Script
-from .streams import dead_letter_stream, retry_stream
+from .streams import LAST_ID, dead_letter_stream, retry_stream
 from .telemetry import traceparent_of
 from .telemetry.trouble import kind_of, text_of, traceback_of
 from .transaction import Append
@@ -146,7 +146,7 @@ class DeadLetters:
                         yield self._read(row)
             return
         start = "-"
-        while rows := await self._rows(start, "+", page):
+        while start != f"({LAST_ID}" and (rows := await self._rows(start, "+", page)):
             for row in rows:
                 found = self._read(row)
                 if group is None or found.group == group:

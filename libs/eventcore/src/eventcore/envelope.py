@@ -30,6 +30,7 @@ largest_event = 512 * 1024
 
 _trace_id = re.compile(r"(?!0{32})[0-9a-f]{32}")
 _longest_id = 200
+_FIRST_YEAR, _LAST_YEAR = 1, 9999
 
 
 class Metadata(Struct, frozen=True, gc=False):
@@ -98,7 +99,14 @@ def _read_timestamp(value: str) -> datetime:
         time = datetime.fromisoformat(value)
     except ValueError as error:
         raise Undecodable(f"metadata.timestamp: {error}, not an ISO 8601 time") from error
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+    if time.tzinfo is None:
+        return time.replace(tzinfo=UTC)
+    if not _FIRST_YEAR < time.year < _LAST_YEAR:
+        try:
+            time.astimezone(UTC)
+        except OverflowError as error:
+            raise Undecodable(f"metadata.timestamp: {value}, not a time that has a date in UTC") from error
+    return time
 
 
 class Origin(Struct, frozen=True, gc=False):

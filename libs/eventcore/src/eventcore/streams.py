@@ -20,6 +20,8 @@ from .script import Call, Script, run, run_all
 longest_block = timedelta(seconds=2)
 # How long a consumer that never sent a heartbeat (another library's) must be idle to be taken for dead.
 foreign_idle = timedelta(minutes=5)
+# Nothing can follow this entry id, and Redis refuses to look for it.
+LAST_ID = f"{2**64 - 1}-{2**64 - 1}"
 
 
 @cache
@@ -134,6 +136,8 @@ class GroupMember:
         self, stream: str, *, after: str = "", idle: timedelta = timedelta(0), count: int = 1000
     ) -> list[Pending]:
         """What we hold on a stream, for at least so long, in order, beginning after the given entry id."""
+        if after == LAST_ID:
+            return []
         start = f"({after}" if after else "-"
         reply = await self._execute(
             "XPENDING", self._prefix + stream, self.group, "IDLE", _milliseconds(idle), start, "+", count, self.consumer

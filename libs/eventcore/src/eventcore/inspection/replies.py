@@ -7,6 +7,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from eventcore.streams import LAST_ID
+
 from .ids import text
 
 Fields = Mapping[bytes, bytes]
@@ -15,6 +17,8 @@ Row = tuple[str, Fields]
 
 async def entries(redis: Redis, key: str, start: str, end: str, count: int) -> list[Row]:
     """Entries by id, oldest first."""
+    if start == f"({LAST_ID}":
+        return []
     return rows_of(await redis.xrange(key, start, end, count=count))
 
 

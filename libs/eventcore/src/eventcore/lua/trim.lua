@@ -4,14 +4,14 @@
 -- take what is finished behind a pending entry; here that waits, not for long, until the entry comes to its end.
 -- Answers {length afterwards, entries removed, name of the group that holds up trimming or '', id that it waits for}.
 
-local function parts(id)
-  local dash = string.find(id, '-', 1, true)
-  return tonumber(string.sub(id, 1, dash - 1)), tonumber(string.sub(id, dash + 1))
+-- By their digits: Lua's numbers are exact up to 2^53 only, and an id may be any of 64 bits.
+local function less(a, b)
+  return #a < #b or (#a == #b and a < b)
 end
 local function before(a, b)
-  local a_time, a_number = parts(a)
-  local b_time, b_number = parts(b)
-  return a_time < b_time or (a_time == b_time and a_number < b_number)
+  local a_time, a_number = string.match(a, '(%d+)-(%d+)')
+  local b_time, b_number = string.match(b, '(%d+)-(%d+)')
+  return less(a_time, b_time) or (a_time == b_time and less(a_number, b_number))
 end
 
 local refused = refusal({'XLEN', KEYS[1]}, {'XINFO', 'GROUPS', KEYS[1]}, {'XPENDING', KEYS[1]}, {'XTRIM', KEYS[1]})
