@@ -76,7 +76,8 @@ class System:
                 directory=self.directory / "redis",
                 append_only=True,
                 policy="noeviction",
-                options={"enable-debug-command": "local"},  # for whoever tries what DEBUG SLEEP does to the system
+                # DEBUG is for whoever tries what DEBUG SLEEP does to the system.
+                options={"appendfsync": "everysec", "enable-debug-command": "local"},
             )
         except ServerError as error:
             self.directory.rmdir()

@@ -60,6 +60,7 @@ EVENTCORE_LAYERS = (
                 "compiling",
                 "connection",
                 "durability",
+                "durable_commits",
                 "gathering",
                 "pipe",
                 "requirements",

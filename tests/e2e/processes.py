@@ -67,7 +67,7 @@ class Processes:
             directory=self._directory / "redis",
             append_only=True,
             password="the suite's own",
-            options={"appendfsync": "always"} if layout.every_write_synced else {},
+            options={"appendfsync": "always" if layout.every_write_synced else "everysec"},
         )
         await asyncio.to_thread(self._server.start)
         self._redis = Redis.from_url(

@@ -15,7 +15,7 @@ from aiohttp import ClientResponse, web
 from pydantic import BaseModel, Field
 from redis import exceptions as redis_errors
 
-from eventcore import Conflict, OutcomeUnknown, Settings, StreamFull, Unavailable, Value
+from eventcore import Conflict, DurabilityUnknown, NotDurable, OutcomeUnknown, Settings, StreamFull, Unavailable, Value
 from eventcore.testing import Server, until
 from eventcore.testing.fixtures import StartServer
 from eventcore.web import Api, Problem, create_service
@@ -304,6 +304,8 @@ class TestUnavailable:
             (Unavailable("no"), "1"),
             (Unavailable("not yet", retry_after=timedelta(seconds=2.1)), "3"),
             (OutcomeUnknown("lost"), "1"),
+            (DurabilityUnknown("ORDER_DURABILITY=disk: not synced within 3 s"), "1"),
+            (NotDurable("ORDER_DURABILITY=disk: the server's appendfsync is no"), "1"),
             (Conflict("orders_stream holds a string"), "1"),
             (StreamFull("full", retry_after=timedelta(seconds=5)), "5"),
             (redis_errors.ConnectionError("refused"), "1"),

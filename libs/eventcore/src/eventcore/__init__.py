@@ -4,9 +4,11 @@ from .consumer import Consumer
 from .envelope import Envelope, Metadata, Origin, decode, encode, new_id, timestamp
 from .errors import (
     Conflict,
+    DurabilityUnknown,
     EventcoreError,
     Forbidden,
     GuardFailed,
+    NotDurable,
     OutcomeUnknown,
     Reject,
     Retry,
@@ -40,6 +42,7 @@ __all__ = [
     "Append",
     "Conflict",
     "Consumer",
+    "DurabilityUnknown",
     "Envelope",
     "Event",
     "EventcoreError",
@@ -50,6 +53,7 @@ __all__ = [
     "GuardFailed",
     "Hash",
     "Metadata",
+    "NotDurable",
     "Origin",
     "OutcomeUnknown",
     "Reject",

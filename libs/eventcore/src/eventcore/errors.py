@@ -10,6 +10,8 @@
     ├── Conflict              a write met a value of another type: nothing was written
     └── Unavailable           something outside is out of reach: try later; costs no attempt; HTTP answers 503
         ├── OutcomeUnknown    the connection died with the command on its way: it ran whole, or not at all
+        │   └── DurabilityUnknown    it ran, but did not become as durable as was asked, or not in time
+        ├── NotDurable        the server does not keep the durability that is asked for now: nothing was written
         ├── StreamFull        a stream is at its hard cap, or out of entry ids: nothing was written
         └── Forbidden         the server refuses a command to our user: nothing was written
 
@@ -86,6 +88,14 @@ class Unavailable(EventcoreError):
 
 class OutcomeUnknown(Unavailable):
     """The connection died while a command was on its way. It ran as a whole or not at all; nobody can tell which."""
+
+
+class DurabilityUnknown(OutcomeUnknown):
+    """It was committed, but is not known to be as durable as was asked: a crash may still lose it."""
+
+
+class NotDurable(Unavailable):
+    """The server does not keep the durability that is asked for, at the moment; nothing was written."""
 
 
 class StreamFull(Unavailable):

@@ -19,7 +19,16 @@ import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AuthenticationError
 
-from .errors import Conflict, EventcoreError, Forbidden, OutcomeUnknown, StreamFull, Unavailable
+from .errors import (
+    Conflict,
+    EventcoreError,
+    Forbidden,
+    NotDurable,
+    OutcomeUnknown,
+    SettingsError,
+    StreamFull,
+    Unavailable,
+)
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +58,10 @@ class ServerError(EventcoreError):
 
 class WrongPassword(EventcoreError):
     """The server does not accept our credentials: waiting won't help."""
+
+
+# Why a connection is refused by us, or to us: whoever waits for one hears of it at once.
+_refusals = (WrongPassword, SettingsError, NotDurable)
 
 
 def server_error(message: str) -> EventcoreError:
@@ -126,9 +139,9 @@ class _Link(asyncio.Protocol):
                         future.set_result(replies)
                     replies = self._replies = []
         except hiredis.ProtocolError as error:
-            self._abort(error)
+            self.abort(error)
         if self.demoted:  # whoever is the master now is found by connecting again
-            self._abort(ConnectionError("the server became a replica"))
+            self.abort(ConnectionError("the server became a replica"))
 
     def _error(self, message: str) -> EventcoreError:
         self.demoted = self.demoted or message.startswith("READONLY")
@@ -140,11 +153,11 @@ class _Link(asyncio.Protocol):
         if not self._awaited:
             return
         if self._heard == heard_before:
-            self._abort(TimeoutError(f"no reply within {self.timeout:g} s"))
+            self.abort(TimeoutError(f"no reply within {self.timeout:g} s"))
         else:
             self._watch = self._loop.call_later(self.timeout, self._check, self._heard)
 
-    def _abort(self, error: Exception) -> None:
+    def abort(self, error: Exception) -> None:
         if self._transport is not None:
             self._transport.abort()
         self.connection_lost(error)
@@ -173,7 +186,8 @@ class Pipe:
     """A self-mending, pipelined connection to Redis.
 
     `timeout` bounds the wait for any reply, `patience` how long a command waits for a connection before it fails with
-    `Unavailable`. Used within an event loop: `async with Pipe(connect) as pipe`.
+    `Unavailable`. `prove` is given each new connection, before anybody else, and raises where it must not be used.
+    Used within an event loop: `async with Pipe(connect) as pipe`.
     """
 
     def __init__(
@@ -184,9 +198,13 @@ class Pipe:
         timeout: timedelta = timedelta(seconds=5),
         patience: timedelta = timedelta(seconds=1),
         on_connect: Sequence[Command] = (),
+        prove: Callable[[Callable[[Sequence[Command]], Awaitable[list[Reply]]]], Awaitable[None]] | None = None,
     ) -> None:
         self.name = name
         self.greeting: list[Reply] = []
+        self.connections = 0
+        """How many there have been: what was sent while it stayed the same went over one of them."""
+        self._prove = prove
         self._connect, self._on_connect = connect, tuple(on_connect)
         self._timeout, self._patience = timeout.total_seconds(), patience.total_seconds()
         self._link: _Link | None = None
@@ -212,6 +230,11 @@ class Pipe:
         self._ready.clear()
         self._settled.clear()
 
+    def drop(self, reason: Exception) -> None:
+        """Give the connection up and make another; commands under way get `OutcomeUnknown`."""
+        if self._link is not None:
+            self._link.abort(reason)
+
     @property
     def connected(self) -> bool:
         """Whether a command would be sent at once."""
@@ -223,17 +246,19 @@ class Pipe:
         return None if self.connected else self._failure
 
     async def wait_connected(self, timeout: timedelta | None = None) -> None:
-        """Return once connected. Raises `Unavailable` after `timeout`, `WrongPassword` at once."""
+        """Return once connected. Raises `Unavailable` after `timeout`, and at once why no connection may be used."""
         if self._ready.is_set():
             return
         try:
             async with asyncio.timeout(timeout.total_seconds() if timeout is not None else None):
                 await self._settled.wait()
         except TimeoutError:
-            reason = self._failure or "still connecting"
-            raise Unavailable(f"Redis is out of reach: {reason}", retry_after=timedelta(seconds=1)) from self._failure
-        if isinstance(self._failure, WrongPassword):
-            raise self._failure
+            if not isinstance(self._failure, _refusals):
+                reason = self._failure or "still connecting"
+                error = Unavailable(f"Redis is out of reach: {reason}", retry_after=timedelta(seconds=1))
+                raise error from self._failure
+        if isinstance(self._failure, _refusals):
+            raise self._failure.with_traceback(None)  # which would grow each time
 
     async def execute(self, *command: Argument) -> Reply:
         """Send one command; its reply. Raises what `server_error` makes of an error reply."""
@@ -283,6 +308,7 @@ class Pipe:
                 continue
             attempt, self._failure = 0, None
             self._link = link
+            self.connections += 1
             self._ready.set()
             self._settled.set()
             await asyncio.shield(link.lost)  # `close` cancels us, and the link has still to tell those who wait
@@ -299,6 +325,8 @@ class Pipe:
             for reply in replies:
                 if isinstance(reply, Exception):
                     raise reply
+            if self._prove is not None:
+                await self._prove(link.send)
         except BaseException:
             link.close()
             link.connection_lost(None)
@@ -307,6 +335,8 @@ class Pipe:
         return link
 
     def _note_loss(self, error: Exception | None) -> None:
+        if self._link is None:
+            return  # it was never used: why not is what counts
         self._failure, self._link = error, None
         self._ready.clear()
         self._settled.clear()
@@ -315,9 +345,10 @@ class Pipe:
         message = str(error)
         if isinstance(error, AuthenticationError) or message.startswith(("WRONGPASS", "NOAUTH")):
             error = WrongPassword(f"Redis refuses our credentials: {message}")
+        if isinstance(error, _refusals):
             self._settled.set()
         else:
             self._settled.clear()
         if str(error) != str(self._failure):
-            log.warning("can't reach Redis (%s): %s", self.name, error)
+            log.warning("can't %s Redis (%s): %s", "use" if isinstance(error, _refusals) else "reach", self.name, error)
         self._failure = error

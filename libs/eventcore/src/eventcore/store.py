@@ -10,7 +10,8 @@ from typing import Any, Self
 from .clock import Clock
 from .commit import Answer, Committed, Committer, GuardsFailed, Work
 from .connection import Connector
-from .durability import Durability, DurableCommitter, patience
+from .durability import PATIENCE, Durability, Promise, Unproven
+from .durable_commits import DurableCommitter
 from .envelope import Origin
 from .errors import GuardFailed, OutcomeUnknown, StreamFull, Unavailable
 from .event import Event
@@ -29,10 +30,10 @@ _most_decisions = 8
 class Store:
     """State and streams in one Redis, for one service.
 
-    `source` is the service's name, as it appears in the events that it publishes; `durability` says
-    what `commit` waits for (consumers need no more than memory: an event that is lost with its effects is delivered
-    again). `redis` is a plain client for
-    queries; keys are to be made with `key`, which puts the prefix before them. Use it as an async context manager.
+    `source` is the service's name, as it appears in the events that it publishes; `durability` says what `commit` waits
+    for (consumers need no more than memory: an event that is lost with its effects is delivered again), `unproven` what
+    to do with a server that can't be trusted with it. `redis` is a plain client for queries; keys are to be made with
+    `key`, which puts the prefix before them. Use it as an async context manager.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Store:
         origin: Callable[[str], Origin] = Origin.new,
         durability: Durability = Durability.MEMORY,
         replicas: int = 1,
+        unproven: Unproven = "refuse",
     ) -> None:
         self.settings, self.source = settings, source
         self._origin = origin
@@ -59,8 +61,9 @@ class Store:
         self._gathering = GatheringCommitter(self._commit_all)
         self._durable: DurableCommitter | None = None
         if durability is not Durability.MEMORY:
-            pipe = Pipe(self._connector.connect, name="durable commits", timeout=2 * patience)
-            self._durable = DurableCommitter(pipe, self._committer(pipe), durability, replicas=replicas)
+            promise = Promise(durability, replicas=replicas, prefix=settings.key_prefix, unproven=unproven)
+            pipe = Pipe(self._connector.connect, name="durable commits", timeout=2 * PATIENCE, prove=promise.prove)
+            self._durable = DurableCommitter(pipe, self._committer(pipe), promise)
 
     def _committer(self, pipe: Pipe) -> Committer:
         return Committer(pipe, prefix=self.settings.key_prefix, stream_cap=self.settings.stream_cap)
@@ -84,13 +87,24 @@ class Store:
         await self.redis.aclose()
         await self._connector.close()
 
+    @property
+    def durability_problem(self) -> str | None:
+        """Why no transaction can be made as durable as was asked now; `None` where it can."""
+        return None if self._durable is None else self._durable.problem
+
+    async def check_durability(self) -> None:
+        """Return once it is known that the server keeps the durability that was asked for: at once, or in seconds.
+
+        Raises `SettingsError` where it can't, `Unavailable` where it doesn't now.
+        """
+        if self._durable is not None:
+            await self._durable.check_server()
+
     async def check_server(self) -> None:
         """Refuse a server that is not fit for orders, warn of what else is wrong with it (docs/requirements.md).
 
         Raises `SettingsError`, or `Unavailable` where it can't answer now.
         """
-        if self._durable is not None:
-            await self._durable.check_server()
         await check_server(self.commands, self.settings)
 
     async def commit(
@@ -99,17 +113,17 @@ class Store:
         """Commit a transaction that settles no delivery: an HTTP request's, for example.
 
         Raises `GuardFailed` when a guard fails and the transaction has no `otherwise`, `Conflict`, `Unavailable`
-        (nothing was written) or `OutcomeUnknown`. With `resend` a commit whose reply was lost is sent once more; say so
-        only where the transaction's own guards make a second run harmless.
+        (nothing was written), `OutcomeUnknown` or `DurabilityUnknown`. With `resend` a commit whose reply was lost is
+        sent once more; say so only where the transaction's own guards make a second run harmless.
         """
         origin, transaction = origin or self._origin(self.source), plain(transaction)
         for _ in range(_most_decisions):
             work = Work(transaction, origin)
             try:
                 answer = await self._answer(work)
-            except OutcomeUnknown:
-                if not resend:
-                    raise
+            except OutcomeUnknown as error:
+                answer = error
+            if resend and type(answer) is OutcomeUnknown:  # what is not durable would not be so by another sending
                 answer = await self._answer_again(work)
             if isinstance(answer, Committed):
                 self.published_streams.update(work.streams)
@@ -134,7 +148,7 @@ class Store:
             answer = await self._answer(work)
         except Unavailable as error:
             answer = error
-        if isinstance(answer, Unavailable) and not isinstance(answer, StreamFull):
+        if isinstance(answer, Unavailable) and not isinstance(answer, StreamFull | OutcomeUnknown):
             # The second was not written; nobody can tell about the first. (A full stream is told of after the guards.)
             raise OutcomeUnknown(str(answer), retry_after=answer.retry_after) from answer
         return answer

@@ -28,6 +28,7 @@ def create_app(settings: OrderSettings) -> web.Application:
         origin=current_origin,
         durability=settings.order_durability,
         replicas=settings.order_durability_replicas,
+        unproven=settings.order_durability_check,
     )
     app = create_service(
         settings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Literal
 
 from pydantic import Field
 
@@ -22,6 +23,8 @@ class OrderSettings(Settings):
     """What has to have happened to an order before it is accepted."""
     order_durability_replicas: int = Field(1, ge=1, le=100)
     """How many replicas must have it, where the durability is `replica`."""
+    order_durability_check: Literal["refuse", "warn"] = "refuse"
+    """What to do on a server that says `disk` before it has synced: refuse to start, or only warn."""
 
     @property
     def keep(self) -> timedelta:

@@ -24,7 +24,7 @@ BINARY = "EVENTCORE_TEST_SERVER_BINARY"
 """The variable that names a server's executable, to run on another version: that is the kind `other`."""
 
 _HOST = "127.0.0.1"
-_SETTINGS = {"bind": _HOST, "protected-mode": "no", "daemonize": "no", "save": '""', "appendfsync": "everysec"}
+_SETTINGS = {"bind": _HOST, "protected-mode": "no", "daemonize": "no", "save": '""', "appendfsync": "always"}
 
 # Below the range that Linux and macOS take outgoing ports from: while the server is down, no client can be given its
 # port (one that reconnects in a loop can even be connected to itself), so a restart finds it free.
@@ -78,6 +78,7 @@ class Server:
 
     `directory` holds data, log and configuration; without one the server makes its own and removes it on `stop()`.
     `port` is chosen if not given: known at once, and kept unless somebody else takes it before the first start.
+    With `append_only` it syncs each write; `options={"appendfsync": "everysec"}` makes it do so once a second.
     `maxmemory` is in bytes, or like `"64mb"`. `options` are directives as in `redis.conf` (name, rest of the line) and
     win over all else. `ServerError` if no server of that kind is installed. Methods block (`asyncio.to_thread` helps).
     """

@@ -40,6 +40,7 @@ async def greet(store: Store) -> bool:
     try:
         async with asyncio.timeout(greeting_seconds):
             await store.check_server()
+        await store.check_durability()  # takes seconds where the server syncs once a second
     except (Unavailable, TimeoutError):
         return False
     return True
@@ -52,7 +53,9 @@ async def wait_for_server(store: Store) -> None:
         try:
             await store.commands.wait_connected(timedelta(seconds=0.25))
             await store.check_server()
+            await store.check_durability()
         except Unavailable:
+            await asyncio.sleep(0.25)
             continue
         except WrongPassword as error:
             raise _wrong_password(store, error) from error

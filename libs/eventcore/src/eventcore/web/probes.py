@@ -121,4 +121,4 @@ async def _trouble_with_redis(service: Service) -> str | None:
         return f"Redis at {store.settings.redis_address} did not answer within {ready_seconds:g} s"
     except EventcoreError as error:
         return str(error)
-    return None
+    return store.durability_problem

@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 from aiohttp import web
 from redis import exceptions as redis_errors
 
-from eventcore.errors import Conflict, OutcomeUnknown, StreamFull, Unavailable
+from eventcore.errors import Conflict, DurabilityUnknown, NotDurable, OutcomeUnknown, StreamFull, Unavailable
 from eventcore.pipe import WrongPassword
 
 log = logging.getLogger(__name__)
@@ -124,6 +124,10 @@ def problem_of(error: Exception, request: web.Request) -> Problem:
 def unavailable(error: Exception) -> Problem | None:
     """The 503 for an error that will pass; `None` for any other."""
     match error:
+        case DurabilityUnknown():
+            detail = f"This took effect, but without its durability a crash may still lose it ({error})."
+        case NotDurable():
+            detail = f"The store can't give the durability that is asked for; nothing was written ({error})."
         case OutcomeUnknown():
             detail = "The connection to the store was lost: this took effect as a whole, or not at all."
         case StreamFull():
