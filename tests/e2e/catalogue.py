@@ -45,7 +45,7 @@ scenarios = (
     Scenario("S4b", "newer major version waits for its reader", upgrades.newer_major),
     Scenario(
         "S5",
-        "SIGKILL Redis, twice",
+        "SIGKILL Redis, twice, then no Redis for a while",
         crashes.kill_redis,
         Layout(every_write_synced=True),
         recovers_within=10,

@@ -67,6 +67,10 @@ class Pace:
     """So many at least."""
     cut_seconds: float
     down_seconds: float
+    outage_seconds: float
+    """How long Redis is away."""
+    answer_seconds: float
+    """Within which a Service must answer then."""
     settle_seconds: float = 60.0
 
 
@@ -116,6 +120,9 @@ class Driver(Http, Redis, Protocol):
 
     async def kill_redis(self) -> None:
         """End Redis by SIGKILL; return when it is down."""
+
+    async def take_redis_away(self) -> None:
+        """End Redis; return when it is down, and stays so until `start_redis`."""
 
     async def start_redis(self) -> None:
         """Return when Redis answers again, with what it has kept."""

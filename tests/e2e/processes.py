@@ -23,6 +23,7 @@ from eventcore.testing import Server
 
 from .asking import Answer, NoAnswer, services
 from .driver import Exit, Kind, Layout, Pace, Version, Webhook
+from .endpoints import Endpoints, Probe
 from .proxy import Proxy
 from .receiver import Receiver, secret
 from .replica import Replica, critical_lines, host, send
@@ -39,7 +40,7 @@ class Processes:
     """
 
     kind: Kind = "process"
-    pace = Pace(rate=30, orders=150, cut_seconds=10, down_seconds=6)
+    pace = Pace(rate=30, orders=150, cut_seconds=10, down_seconds=6, outage_seconds=9, answer_seconds=5)
 
     def __init__(self, directory: Path, *, server: ServerKind = "valkey") -> None:
         self.exits: list[Exit] = []
@@ -51,6 +52,7 @@ class Processes:
         self._all: list[Replica] = []
         self._proxies: dict[str, Proxy] = {}
         self._receiver = Receiver()
+        self._probing: asyncio.Task[None] | None = None
 
     # Starting and stopping
 
@@ -77,9 +79,15 @@ class Processes:
         self._proxies = {service: await Proxy(host, self._server.port).start() for service in layout.cuttable}
         await self._receiver.start()
         await asyncio.gather(*(self._add(service, layout.replicas(service), layout.version) for service in services))
+        self._endpoints = Endpoints(self.ask, Probe.of_the_chart())
+        watch = self._endpoints.watch(lambda: [replica.name for replica in self._replicas])
+        self._probing = asyncio.create_task(watch, name="readiness-probes")
 
     async def stop(self) -> Sequence[str]:
         """End everything, the services in order."""
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.gather(self._probing, return_exceptions=True)
         alive = [replica for replica in self._all if replica.child.lives]
         ended = [*self.exits, *await asyncio.gather(*(replica.retire() for replica in alive))]
         self._replicas.clear()
@@ -103,10 +111,10 @@ class Processes:
     async def request(
         self, service: str, method: str, path: str, *, json: Any = None, headers: Mapping[str, str] = {}
     ) -> Answer:
-        """Ask the replicas of a service in turn."""
-        candidates = [replica for replica in self._replicas if replica.service == service]
+        """Ask the replicas of a service in turn: those that Kubernetes would leave in its Service."""
+        candidates = [each for each in self._replicas if each.service == service and self._endpoints.have(each.name)]
         if not candidates:
-            raise NoAnswer(f"there is no {service}")
+            raise NoAnswer(f"the Service of {service} has no endpoint")
         replica = candidates[next(self._turn) % len(candidates)]
         replica.under_way += 1
         try:
@@ -196,6 +204,10 @@ class Processes:
     async def kill_redis(self) -> None:
         """SIGKILL."""
         await asyncio.to_thread(self._server.kill)
+
+    async def take_redis_away(self) -> None:
+        """By the same: nobody starts it again."""
+        await self.kill_redis()
 
     async def start_redis(self) -> None:
         """On the same port, with the same data."""

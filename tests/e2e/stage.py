@@ -147,6 +147,21 @@ class Stage:
             await asyncio.sleep(_scrape_every)
         assert not self.load.failures, f"requests failed while {without} is away: {self.load.failures[:3]}"
 
+    async def answered_without_redis(self, seconds: float) -> None:
+        """Let Redis be away for so long, and see that the Service tells its clients at once: 503 and Retry-After."""
+        end, slowest, count = time.monotonic() + seconds, 0.0, 0
+        while (began := time.monotonic()) < end:
+            try:
+                async with asyncio.timeout(self.pace.answer_seconds):
+                    answer = await self.driver.request("order", "GET", "/orders?limit=1")
+            except (NoAnswer, TimeoutError) as error:
+                raise AssertionError(f"without Redis the Service does not answer in time: {error!r}") from error
+            assert answer.status == 503, f"without Redis the Service answers {answer.status} {answer.content}"
+            assert int(answer.headers["retry-after"]) >= 1
+            slowest, count = max(slowest, time.monotonic() - began), count + 1
+            await asyncio.sleep(_glance)
+        self.notes.append(f"without Redis for {seconds:g} s, {count} requests answered 503 within {slowest:.1f} s")
+
     def demand_no_failed_request(self) -> None:
         """No attempt at posting has failed, not even one that was repeated with success."""
         failures = self.load.failures

@@ -28,7 +28,9 @@ class Cluster:
     """One release in one namespace, installed once; scenarios bring it to their layouts one after another."""
 
     kind: Kind = "kind"
-    pace = Pace(rate=20, orders=200, cut_seconds=10, down_seconds=60, settle_seconds=120)
+    pace = Pace(
+        rate=20, orders=200, cut_seconds=10, down_seconds=60, outage_seconds=20, answer_seconds=2, settle_seconds=120
+    )
 
     def __init__(self, tools: Tools) -> None:
         self.tools = tools
@@ -180,8 +182,18 @@ class Cluster:
         # A container that has just been started again is told of a moment later.
         await until(sent, what=f"{name} runs, and gets SIG{signal}", timeout=patience)
 
+    async def take_redis_away(self) -> None:
+        """By `kubectl scale`: Kubernetes would start it again."""
+        await self.tools.kubectl("scale", f"statefulset/{release}-redis", "--replicas=0")
+
+        async def away() -> bool:
+            return not self.pods.of("redis")
+
+        await until(away, what="Redis has gone", timeout=patience)
+
     async def start_redis(self) -> None:
-        """Kubernetes starts it by itself, after a second death only when ten seconds are over."""
+        """Kubernetes starts it by itself where it was killed, after a second death only when ten seconds are over."""
+        await self.tools.kubectl("scale", f"statefulset/{release}-redis", "--replicas=1")
 
         async def answers() -> bool:
             return bool(await self.redis("PING"))

@@ -28,7 +28,10 @@ async def kill_consumers(stage: Stage) -> None:
 
 
 async def kill_redis(stage: Stage) -> None:
-    """S5. Redis dies twice under load, once for as long as clients notice: what was answered 202 is still there."""
+    """S5. Redis dies twice under load, once for as long as clients notice: what was answered 202 is still there.
+
+    Then it is away for longer than a readiness probe waits: who asks the Service is still answered.
+    """
     driver = stage.driver
     async with stage.under_load() as load:
         stage.poisoned.append(await stage.streams.poison())
@@ -40,6 +43,12 @@ async def kill_redis(stage: Stage) -> None:
         await driver.kill_redis()
         await driver.start_redis()
         stage.mark("Redis answers once more")
+        await load.more(50)
+        begun = driver.now()
+        await driver.take_redis_away()
+        await stage.answered_without_redis(stage.pace.outage_seconds)
+        await driver.start_redis()
+        stage.mark("Redis is back", begun=begun)
         await load.more(50)
 
         async def all_consume() -> bool:

@@ -84,10 +84,8 @@ class Api:
                 say(self._get(rest))
             case ["apply", "-f", path]:
                 self._apply(json.loads(await asyncio.to_thread(Path(path).read_text)))
-            case ["scale", deployment, replicas]:
-                service = deployment.removeprefix(f"deployment/{release}-")
-                self.cluster.replicas[service] = int(replicas.removeprefix("--replicas="))
-                self.cluster.begin(self.cluster.reconcile(service))
+            case ["scale", what, replicas]:
+                self._scale(what, int(replicas.removeprefix("--replicas=")))
             case ["rollout", "status", deployment, _]:
                 await self._rolled_out(deployment.removeprefix(f"deployment/{release}-"))
             case ["exec", *rest]:
@@ -100,6 +98,14 @@ class Api:
                 say(f"{command[0]}: done\n")
             case _:
                 raise Refused(f"the stand-in does not understand: {command}")
+
+    def _scale(self, what: str, replicas: int) -> None:
+        if what == f"statefulset/{release}-redis":
+            self.cluster.scale_redis(replicas)
+            return
+        service = what.removeprefix(f"deployment/{release}-")
+        self.cluster.replicas[service] = replicas
+        self.cluster.begin(self.cluster.reconcile(service))
 
     def _get(self, what: Sequence[str]) -> str:
         cluster = self.cluster

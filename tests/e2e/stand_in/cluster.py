@@ -180,6 +180,18 @@ class StandIn:
             self.begin(self._again(pod))
         return True
 
+    def scale_redis(self, replicas: int) -> None:
+        """Take its only pod away, or bring it back."""
+        there = self.redis_pod in self.pods
+        if there and not replicas:
+            self.pods.remove(self.redis_pod)
+            self.on_event("DELETED", self.redis_pod)
+            self.begin(asyncio.to_thread(self.server.kill))
+        elif replicas and not there:
+            self.pods.append(self.redis_pod)
+            self.on_event("ADDED", self.redis_pod)
+            self.begin(self._again(self.redis_pod))
+
     def route(self, container: str, *, cut: bool) -> None:
         """Cut a pod from Redis, or mend that."""
         pod = next(pod for pod in self.pods if pod.container == container)
