@@ -18,7 +18,7 @@ from libs.contracts.tests.streams import append, decided, entries
 from order_service.domain.order import order
 from order_service.domain.status import Status
 from order_service.handlers import order_router
-from order_service.orders import Orders
+from order_service.orders import Orders, Wanted
 from order_service.settings import OrderSettings
 from services.order.tests.orders import an_order
 
@@ -147,7 +147,7 @@ async def all_are_cancelled(orders: Orders, store: Store) -> None:
     """Every order is, and in no index but that of the cancelled ones."""
     placed = await store.redis.keys(store.key("order:*"))
     assert len(placed) > 5
-    found, _ = await orders.newest(list(Status), before=None, count=1000)
+    found, _ = await orders.newest(Wanted(), before=None, count=1000)
     assert (len(found), {each.status for each in found}) == (len(placed), {Status.CANCELLED})
     assert await store.redis.keys(store.key("orders:*")) == [store.key("orders:cancelled").encode()]
 

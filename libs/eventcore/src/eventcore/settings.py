@@ -33,6 +33,9 @@ def _redis_url(url: SecretStr) -> SecretStr:
     return url
 
 
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+
+
 def _on_a_terminal() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()  # None, where it is closed
 
@@ -98,6 +101,16 @@ class Settings(BaseSettings):
     """How long a client may leave an answer unread before its connection is closed."""
     http_memory_bytes: int = Field(16 * 1024 * 1024, ge=1024 * 1024, le=1 << 40)
     """What all bodies that are being received may take together (then 503), and what all unread answers may."""
+    auth_jwks: str | None = None
+    """The keys that tokens are signed with: a file, or the address of a provider's JWKS. Without it all may do all."""
+    auth_issuer: str | None = None
+    """Who must have issued tokens: their claim `iss`."""
+    auth_audience: str | None = None
+    """For whom they must be issued: their claim `aud`."""
+    auth_algorithms: Annotated[tuple[Algorithm, ...], NoDecode] = ("RS256", "ES256")
+    """How they may be signed."""
+    auth_leeway_seconds: float = Field(30, ge=0, le=600)
+    """How far the provider's clock may be off."""
     rate_limit_requests: int = Field(0, ge=0, le=1_000_000)
     """How many requests each client may send at once, and within `rate_limit_seconds`; 0: any number."""
     rate_limit_seconds: float = Field(60, ge=0.1, le=86_400)
@@ -112,6 +125,11 @@ class Settings(BaseSettings):
     @classmethod
     def _split_sentinels(cls, value: Any) -> Any:
         return tuple(_host_and_port(part) for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("auth_algorithms", mode="before")
+    @classmethod
+    def _split_algorithms(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
     @field_validator("redis_password_file", "redis_sentinel_password_file")
     @classmethod
@@ -139,6 +157,8 @@ class Settings(BaseSettings):
     def _agree(self) -> Self:
         if bool(self.redis_sentinels) != bool(self.redis_sentinel_master):
             raise ValueError("REDIS_SENTINELS and REDIS_SENTINEL_MASTER go together")
+        if len({bool(self.auth_jwks), bool(self.auth_issuer), bool(self.auth_audience)}) > 1:
+            raise ValueError("AUTH_JWKS, AUTH_ISSUER and AUTH_AUDIENCE go together")
         if self.dead_after_seconds < 2 * self.heartbeat_seconds:
             raise ValueError("DEAD_AFTER_SECONDS must be at least twice HEARTBEAT_SECONDS")
         return self

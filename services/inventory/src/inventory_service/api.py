@@ -57,6 +57,7 @@ class StockPage(Value):
 
 @api.put(
     "/stock/{productId}",
+    scope="stock:write",
     body=PutLevel,
     answers={200: Level},
     links={"get_level": {"productId": "$response.body#/productId"}},
@@ -71,7 +72,7 @@ async def put_level(request: web.Request, product_id: ProductId, body: PutLevel)
     return _known(await inventory.level(product_id), product_id)
 
 
-@api.put("/stock", body=PutLevels, answers={200: Updated}, max_body=largest_body)
+@api.put("/stock", scope="stock:write", body=PutLevels, answers={200: Updated}, max_body=largest_body)
 async def put_levels(request: web.Request, body: PutLevels) -> Updated:
     """Set what is available of many products, all of them or none.
 
@@ -82,13 +83,13 @@ async def put_levels(request: web.Request, body: PutLevels) -> Updated:
     return Updated(updated=len(levels))
 
 
-@api.get("/stock/{productId}", answers={200: Level}, errors=(404,))
+@api.get("/stock/{productId}", scope="stock:read", answers={200: Level}, errors=(404,))
 async def get_level(request: web.Request, product_id: str) -> Level:
     """Say how much there is of one product."""
     return _known(await request.app[INVENTORY].level(product_id), product_id)
 
 
-@api.get("/stock", query=Page, answers={200: StockPage})
+@api.get("/stock", scope="stock:read", query=Page, answers={200: StockPage})
 async def list_levels(request: web.Request, query: Page) -> StockPage:
     """List the stock in the order of product ids (by their UTF-8)."""
     levels = await request.app[INVENTORY].levels(after=query.position, count=query.limit + 1)
@@ -96,7 +97,7 @@ async def list_levels(request: web.Request, query: Page) -> StockPage:
     return StockPage(stock=shown, next_cursor=query.cursor_at(shown[-1].product_id) if more else None)
 
 
-@api.get("/reservations/{orderId}", answers={200: Reservation}, errors=(404,))
+@api.get("/reservations/{orderId}", scope="stock:read", answers={200: Reservation}, errors=(404,))
 async def get_reservation(request: web.Request, order_id: str) -> Reservation:
     """Say what has become of an order here."""
     reservation = await request.app[INVENTORY].reservation(order_id)

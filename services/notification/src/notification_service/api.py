@@ -26,7 +26,7 @@ class Notifications(Value):
     notifications: list[Record]
 
 
-@api.get("/notifications", query=OfOrder, answers={200: Notifications})
+@api.get("/notifications", scope="notifications:read", query=OfOrder, answers={200: Notifications})
 async def list_notifications(request: web.Request, query: OfOrder) -> Notifications:
     """List what the customer was told about an order."""
     store = request.app[STORE]

@@ -10,13 +10,13 @@ from pydantic import Field
 
 from contracts import Line
 from eventcore import Value, new_id, timestamp
-from eventcore.web import Answer, Api, FieldError, Page, Problem, correlation_id
+from eventcore.web import Answer, Api, FieldError, Page, Problem, correlation_id, token
 
 from .domain.order import NewOrder, Order
 from .domain.placing import KeyReused, Once, fingerprint
 from .domain.progress import NotCancellable, UnknownOrder
 from .domain.status import Status
-from .orders import Orders
+from .orders import Orders, Wanted
 from .settings import OrderSettings
 
 ORDERS: web.AppKey[Orders] = web.AppKey("ORDERS", Orders)
@@ -75,6 +75,7 @@ class OrderFilter(Page):
 
 @api.post(
     "/orders",
+    scope="orders:write",
     body=PlaceOrder,
     headers=PlacingHeaders,
     answers={202: Accepted},
@@ -87,7 +88,12 @@ async def place_order(request: web.Request, body: PlaceOrder, headers: PlacingHe
     The answer is given once the order and its event are both committed. What becomes of it is decided soon after.
     An `Idempotency-Key` that was used for another body is answered 422.
     """
-    key = headers.idempotency_key
+    key, customer = headers.idempotency_key, _customer_of(request)
+    if customer is not None:
+        if body.customer_id not in (None, customer):
+            raise Problem(403, detail="customerId: the token is another customer's.")
+        body = body.model_copy(update={"customer_id": customer})
+        key = key and f"{customer} {key}"  # what two customers call alike is not the same
     once = None if key is None else Once(key, fingerprint(body), request.app[SETTINGS].remember)
     try:
         order_id = await request.app[ORDERS].place(_new_order(body, correlation_id(request)), once)
@@ -97,29 +103,35 @@ async def place_order(request: web.Request, body: PlaceOrder, headers: PlacingHe
     return Answer(Accepted(id=order_id, status=Status.PROCESSING), headers={"Location": f"/orders/{order_id}"})
 
 
-@api.get("/orders/{id}", answers={200: Order}, errors=(404,))
+@api.get("/orders/{id}", scope="orders:read", answers={200: Order}, errors=(404,))
 async def get_order(request: web.Request, id: str) -> Order:
     """Say where an order stands."""
-    order = await request.app[ORDERS].find(id)
-    if order is None:
-        raise _unknown(id)
-    return order
+    return await _find(request, id)
 
 
-@api.get("/orders", query=OrderFilter, answers={200: OrderPage})
+@api.get("/orders", scope="orders:read", query=OrderFilter, answers={200: OrderPage})
 async def list_orders(request: web.Request, query: OrderFilter) -> OrderPage:
     """List orders, newest first.
 
-    A page of large orders may hold fewer than `limit`.
+    A page may hold fewer than `limit` although it is not the last one, where orders are large.
     """
     statuses = list(Status) if query.status is None else [query.status]
-    orders, last = await request.app[ORDERS].newest(statuses, before=query.position, count=query.limit)
+    wanted = Wanted(frozenset(statuses), _customer_of(request))
+    orders, last = await request.app[ORDERS].newest(wanted, before=query.position, count=query.limit)
     return OrderPage(orders=orders, next_cursor=None if last is None else query.cursor_at(last))
 
 
-@api.post("/orders/{id}/cancel", answers={202: Accepted}, links={"get_order": same_order}, errors=(404, 409))
+@api.post(
+    "/orders/{id}/cancel",
+    scope="orders:write",
+    answers={202: Accepted},
+    links={"get_order": same_order},
+    errors=(404, 409),
+)
 async def cancel_order(request: web.Request, id: str) -> Accepted:
     """Cancel an order, once or more often. One that was rejected can't be cancelled."""
+    if _customer_of(request) is not None:
+        await _find(request, id)
     try:
         await request.app[ORDERS].cancel(id)
     except UnknownOrder:
@@ -127,6 +139,21 @@ async def cancel_order(request: web.Request, id: str) -> Accepted:
     except NotCancellable:
         raise Problem(409, detail="The order was rejected: there is nothing to cancel.") from None
     return Accepted(id=id, status=Status.CANCELLED)
+
+
+def _customer_of(request: web.Request) -> str | None:
+    """The only customer whose orders this request may touch, where the settings bind customers to tokens."""
+    if not request.app[SETTINGS].auth_bind_customer:
+        return None
+    given = token(request)
+    return None if given is None else given.subject
+
+
+async def _find(request: web.Request, order_id: str) -> Order:
+    order, customer = await request.app[ORDERS].find(order_id), _customer_of(request)
+    if order is None or customer not in (None, order.customer_id):
+        raise _unknown(order_id)
+    return order
 
 
 def _new_order(body: PlaceOrder, correlation_id: str) -> NewOrder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -24,6 +24,18 @@ PAGE_BYTES = 512 * 1024
 FIRST_LOOK = 16
 # Each takes about ten times its size until it is written.
 PAGES_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which orders: those of some statuses, of one customer or of all."""
+
+    statuses: frozenset[Status] = frozenset(Status)
+    customer_id: str | None = None
+
+    def holds(self, order: Order) -> bool:
+        """Whether this is one of them."""
+        return order.status in self.statuses and self.customer_id in (None, order.customer_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,29 +69,25 @@ class Orders:
         kept = await self._kept([order_id])
         return Order.read(order_id, _fields(kept[order_id])) if kept else None
 
-    async def newest(
-        self, statuses: Sequence[Status], *, before: bytes | None, count: int
-    ) -> tuple[list[Order], str | None]:
-        """The newest orders of these statuses whose ids come before this one, newest first, and where to go on.
+    async def newest(self, wanted: Wanted, *, before: bytes | None, count: int) -> tuple[list[Order], str | None]:
+        """The newest of these orders whose ids come before this one, newest first, and where to go on.
 
         At most `count`, and about `PAGE_BYTES` of them; where to go on is `None` when there are no more.
         """
         async with self._pages:
-            return await self._page(statuses, before, count)
+            return await self._page(wanted, before, count)
 
-    async def _page(
-        self, statuses: Sequence[Status], before: bytes | None, count: int
-    ) -> tuple[list[Order], str | None]:
+    async def _page(self, wanted: Wanted, before: bytes | None, count: int) -> tuple[list[Order], str | None]:
         found: list[Order] = []
         looked_at = size = 0
         look = min(FIRST_LOOK, count)
         while True:
-            ids = await self._newest_ids(statuses, before=before, count=look + 1)
+            ids = await self._newest_ids(wanted.statuses, before=before, count=look + 1)
             kept = await self._kept([each.decode() for each in ids[:look]])
             looked_at, size = looked_at + look, size + sum(map(_size, kept.values()))
             # Some may have expired, or moved on since the index was read.
             orders = (Order.read(order_id, _fields(reply)) for order_id, reply in kept.items())
-            found += [each for each in orders if each.status in statuses]
+            found += filter(wanted.holds, orders)
             if len(ids) <= look:
                 return found, None
             before = ids[look - 1]
@@ -101,7 +109,7 @@ class Orders:
                     await self._execute("ZREM", key, *gone)
                 start = f"({ids[-1].decode()}"
 
-    async def _newest_ids(self, statuses: Sequence[Status], *, before: bytes | None, count: int) -> list[bytes]:
+    async def _newest_ids(self, statuses: Iterable[Status], *, before: bytes | None, count: int) -> list[bytes]:
         """All indexes are read at one moment, so that an order on its way from one to another is in one of them."""
         last = b"+" if before is None else b"(" + before
         reads = [

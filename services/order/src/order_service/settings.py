@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from eventcore import Settings
 from eventcore.durability import Durability
@@ -25,6 +25,15 @@ class OrderSettings(Settings):
     """How many replicas must have it, where the durability is `replica`."""
     order_durability_check: Literal["refuse", "warn"] = "refuse"
     """What to do on a server that says `disk` before it has synced: refuse to start, or only warn."""
+
+    auth_bind_customer: bool = False
+    """Whether a token is good for the orders of its subject alone: their `customerId`."""
+
+    @model_validator(mode="after")
+    def _customers_have_tokens(self) -> Self:
+        if self.auth_bind_customer and not self.auth_jwks:
+            raise ValueError("AUTH_BIND_CUSTOMER needs AUTH_JWKS")
+        return self
 
     @property
     def keep(self) -> timedelta:

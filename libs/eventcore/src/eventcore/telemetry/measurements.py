@@ -169,6 +169,15 @@ for _limit in (
     *("unread_time", "unread_memory", "rate"),
 ):
     clients_limited.add(_limit, count=0)
+tokens_refused = Counts(
+    "eventcore.http.tokens.refused",
+    "{request}",
+    "Requests refused because of their token, or for want of one",
+    ("eventcore.http.token.reason",),
+)
+"""Reasons: `missing`, `scheme`, `invalid`, `scope` or `keys` (those to check it with can't be had)."""
+for _reason in ("missing", "scheme", "invalid", "scope", "keys"):
+    tokens_refused.add(_reason, count=0)
 uptime = Gauges("process.uptime", "s", "Time since the start")
 
 

@@ -6,6 +6,7 @@ from .creating import create_service
 from .paging import Page
 from .problems import FieldError, Problem
 from .run import run
+from .scopes import Token, token
 from .service import STORE
 
 __all__ = [
@@ -15,8 +16,10 @@ __all__ = [
     "FieldError",
     "Page",
     "Problem",
+    "Token",
     "correlation_id",
     "create_service",
     "current_origin",
     "run",
+    "token",
 ]

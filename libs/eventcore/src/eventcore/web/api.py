@@ -31,7 +31,9 @@ class Api:
     no JSON); `answer_headers` describes headers of those answers. `links` names the endpoints that an answer leads
     to, with where their parameters stand in it: `{"get_note": {"noteId": "$response.body#/noteId"}}`. `errors` names
     the statuses of the `Problem`s that it raises; those that follow from the above (400, 408, 413, 415, 422, 500, 503)
-    need no naming. `max_body` is in bytes. The docstring's first line is the summary, the rest the description.
+    need no naming. `max_body` is in bytes. `scope` is what a request's token must grant (`"orders:read"`), where the
+    settings name keys to check tokens with (`AUTH_JWKS`). The docstring's first line is the summary, the rest the
+    description.
 
     A handler returns an `Answer`, or just its model or dataclass. Unknown fields of bodies and unknown parameters are
     ignored. What doesn't fit together raises `TypeError` while the module is imported.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -26,7 +27,10 @@ from .endpoint import body_limit
 from .greeting import greet
 from .probes import add_probes
 from .rates import limit_rates
+from .scopes import AUTHORITY
 from .service import SERVICE, STORE, Service
+
+log = logging.getLogger(__name__)
 
 # What a resource may take to close where there is time.
 LONGEST_CLOSING_SECONDS = 10.0
@@ -61,6 +65,10 @@ def create_service(
     api = api or Api()
     largest = max((endpoint.max_body for endpoint in api.endpoints), default=body_limit)
     app = web.Application(middlewares=[attend], client_max_size=largest)
+    if store.settings.auth_jwks:
+        from .tokens import check_tokens  # only here: what it takes to check signatures is large
+
+        check_tokens(app, store.settings)
     limit_rates(app, store.settings)
     app[STORE], app[SERVICE], app[CLIENTS] = store, service, Clients(store.settings)
     app.on_response_prepare.append(_completing(service))
@@ -118,6 +126,8 @@ _GREETED = web.AppKey("GREETED", bool)
 
 async def _open_store(app: web.Application) -> AsyncIterator[None]:
     store = app[STORE]
+    if AUTHORITY not in app:
+        log.info("no token is asked for: without AUTH_JWKS all may do all")
     start_metrics(app[SERVICE].name, store.settings)
     async with AsyncExitStack() as stack:
         stack.push_async_exit(store)

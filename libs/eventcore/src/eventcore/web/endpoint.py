@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 from .correlation import correlation_id
 from .problems import Problem
 from .reading import Parameters, media_type, read_body
+from .scopes import require
 from .writing import Content, check_nulls, written
 
 HandlerFunction = Callable[..., Awaitable[Any]]
@@ -37,6 +38,7 @@ class Options(TypedDict, total=False):
     links: Mapping[str, Mapping[str, str]]
     errors: Iterable[int]
     max_body: int
+    scope: str
 
 
 class Answer(Struct):
@@ -70,6 +72,7 @@ class Endpoint:
     links: Mapping[str, Mapping[str, str]]
     errors: frozenset[int]
     max_body: int
+    scope: str | None
 
     @classmethod
     def of(cls, function: HandlerFunction, method: str, path: str, options: Options) -> Endpoint:
@@ -99,6 +102,7 @@ class Endpoint:
             links=dict(options.get("links", {})),
             errors=frozenset(options.get("errors", ())),
             max_body=options.get("max_body", body_limit),
+            scope=options.get("scope"),
         )
 
     @property
@@ -120,6 +124,8 @@ class Endpoint:
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
         """Read a request, call the handler, write its answer."""
+        if self.scope is not None:
+            require(request, self.scope)
         arguments: dict[str, Any] = {}
         if self.path_parameters is not None:
             match = request.match_info

@@ -48,6 +48,12 @@ _problem: Schema = {
     },
     "required": ["type", "title", "status", "correlationId"],
 }
+_BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": "A token of the provider that this service trusts; operations name the scope that it must grant.",
+}
 _correlation_parameters = [
     {"$ref": "#/components/parameters/traceparent"},
     {"$ref": f"#/components/parameters/{correlation_header}"},
@@ -74,6 +80,10 @@ _components: Schema = {
             "required": True,
             "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
         },
+        "WWW-Authenticate": {
+            "description": "What is wrong with the token, or what it must grant (RFC 6750).",
+            "schema": {"type": "string"},
+        },
         "Retry-After": {
             "description": "Seconds to wait before trying again.",
             "required": True,
@@ -83,14 +93,16 @@ _components: Schema = {
 }
 
 
-def document(endpoints: Sequence[Endpoint], *, title: str, description: str = "", version: str = "1.0.0") -> Schema:
-    """The document for these endpoints, as plain data."""
+def document(
+    endpoints: Sequence[Endpoint], *, title: str, description: str = "", version: str = "1.0.0", secured: bool = False
+) -> Schema:
+    """The document for these endpoints, as plain data; `secured` where the scopes that they name are asked for."""
     _check_names(endpoints)
     schemas, definitions = _schemas(endpoints)
     paths: dict[str, Schema] = {}
     for endpoint in endpoints:
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, schemas)
-    errors = sorted({status for endpoint in endpoints for status in _errors(endpoint)})
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, schemas, secured)
+    errors = sorted({status for endpoint in endpoints for status in _errors(endpoint, secured)})
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version, **({"description": description} if description else {})},
@@ -99,6 +111,7 @@ def document(endpoints: Sequence[Endpoint], *, title: str, description: str = ""
             **_components,
             "responses": {str(status): _error(status) for status in errors},
             "schemas": {**definitions, _PROBLEM: _problem},
+            **({"securitySchemes": {"bearer": _BEARER}} if secured else {}),
         },
     }
 
@@ -130,7 +143,7 @@ def _schemas(endpoints: Iterable[Endpoint]) -> tuple[Mapping[Place, Schema], Map
     return named_once(rest.get("$defs", {}), bodies, _reference, taken=[_PROBLEM])
 
 
-def _operation(endpoint: Endpoint, schemas: Mapping[Place, Schema]) -> Schema:
+def _operation(endpoint: Endpoint, schemas: Mapping[Place, Schema], secured: bool) -> Schema:
     summary, description = endpoint.documentation
     operation: Schema = {"operationId": endpoint.name}
     operation |= {name: text for name, text in (("summary", summary), ("description", description)) if text}
@@ -141,8 +154,10 @@ def _operation(endpoint: Endpoint, schemas: Mapping[Place, Schema]) -> Schema:
         operation["requestBody"] = {"required": True, "content": content}
     operation["responses"] = {
         **{str(status): _answer(endpoint, status, schemas) for status in endpoint.answers},
-        **{str(status): _refusal(endpoint, status) for status in _errors(endpoint)},
+        **{str(status): _refusal(endpoint, status) for status in _errors(endpoint, secured)},
     }
+    if secured and endpoint.scope is not None:
+        operation["security"] = [{"bearer": [endpoint.scope]}]
     return operation
 
 
@@ -164,9 +179,11 @@ def _answer(endpoint: Endpoint, status: int, schemas: Mapping[Place, Schema]) ->
     return answer
 
 
-def _errors(endpoint: Endpoint) -> list[int]:
-    """The errors that an endpoint names, and those that follow from what it reads."""
+def _errors(endpoint: Endpoint, secured: bool) -> list[int]:
+    """The errors that an endpoint names, and those that follow from what it reads and asks for."""
     statuses = set(endpoint.errors)
+    if secured and endpoint.scope is not None:
+        statuses |= {401, 403}
     if endpoint.path not in unobserved:
         statuses |= {500, 503}
     if endpoint.body is not None:
@@ -189,6 +206,8 @@ def _error(status: int, max_body: int = body_limit) -> Schema:
     headers = {correlation_header: {"$ref": f"#/components/headers/{correlation_header}"}}
     if status == 503:
         headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
+    if status in (401, 403):
+        headers["WWW-Authenticate"] = {"$ref": "#/components/headers/WWW-Authenticate"}
     content = {problem_type: {"schema": {"$ref": _reference.format(model=_PROBLEM)}}}
     return {"description": title_of(status) + limit, "headers": headers, "content": content}
 

@@ -69,7 +69,12 @@ def add_probes(app: web.Application, service: Service, api: Api, description: st
         return web.Response(text=shown, content_type="text/html", headers=policy)
 
     probes.add_to(app)
-    content = openapi.document([*api.endpoints, *probes.endpoints], title=service.name, description=description)
+    content = openapi.document(
+        [*api.endpoints, *probes.endpoints],
+        title=service.name,
+        description=description,
+        secured=service.store.settings.auth_jwks is not None,
+    )
     document, shown = openapi.written(content), page(content)
 
 

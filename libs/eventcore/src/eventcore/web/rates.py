@@ -14,6 +14,7 @@ from eventcore.telemetry.measurements import clients_limited
 
 from .attending import unobserved
 from .problems import Problem
+from .scopes import TOKEN
 
 # Buckets that are full again are forgotten beyond this many; then those that were used first.
 MOST_CLIENTS = 100_000
@@ -55,7 +56,12 @@ class Rates:
             del self._full_at[next(iter(self._full_at))]
 
     def client_of(self, request: web.BaseRequest) -> str:
-        """Who asks: the address that the outermost of our own proxies saw. All of an IPv6 network of 64 bits is one."""
+        """Who asks: the token's subject, else the address that the outermost of our own proxies saw.
+
+        All of an IPv6 network of 64 bits is one client.
+        """
+        if (given := request.get(TOKEN)) is not None:
+            return f"subject {given.subject}"
         address = request.remote or ""
         if self._proxies:
             seen = ",".join(request.headers.getall("X-Forwarded-For", ())).split(",")

@@ -1,0 +1,126 @@
+"""Tokens: JSON Web Tokens of an OAuth 2 or OpenID Connect provider, checked (RFC 8725, RFC 9068)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import jwt
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from eventcore.settings import Settings
+from eventcore.telemetry.measurements import tokens_refused
+
+from .attending import unobserved
+from .keys import Keys
+from .problems import Problem
+from .scopes import AUTHORITY, TOKEN, Token, refusal
+
+log = logging.getLogger(__name__)
+
+# Tokens are sent again and again: each is checked once for as long as it is valid.
+MOST_REMEMBERED = 10_000
+LONGEST_SUBJECT = 200
+FAR_FUTURE = 2**40
+
+
+class Tokens:
+    """Checks tokens by the settings: who must have issued them, for whom, signed by which keys."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.keys = Keys(settings.auth_jwks or "")
+        self._valid: dict[str, Token] = {}
+        self._changes = 0
+
+    async def token_of(self, authorization: str) -> Token:
+        """The token in an `Authorization` header. Raises `Problem`: 401 for none that is valid, 503 without keys."""
+        scheme, _, text = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not text:
+            raise refusal("scheme", "A bearer token is needed here.")
+        if self._changes != self.keys.changes:  # what a key has signed that is gone is valid no longer
+            self._valid, self._changes = {}, self.keys.changes
+        known = self._valid.get(text)
+        if known is not None and time.time() < known.expires_at:
+            return known
+        token = await self._checked(text)
+        while len(self._valid) >= MOST_REMEMBERED:
+            del self._valid[next(iter(self._valid))]
+        self._valid[text] = token
+        return token
+
+    async def _checked(self, text: str) -> Token:
+        try:
+            return _token(self._claims(text, await self._key_of(text)), self._settings.auth_leeway_seconds)
+        except jwt.PyJWTError as error:
+            reason = str(error).replace('"', "'")
+            raise refusal("invalid", f"The token is not valid: {reason}.", error="invalid_token") from None
+
+    async def _key_of(self, text: str) -> jwt.PyJWK:
+        """The key that a token says it is signed with."""
+        header = jwt.get_unverified_header(text)
+        key_id = header.get("kid")
+        key = self.keys.find(key_id)
+        if key is None:
+            await self.keys.refresh()  # it may have been issued with a new one
+            key = self.keys.find(key_id)
+        if key is None and not self.keys:
+            tokens_refused.add("keys")
+            raise Problem(503, detail="The keys to check tokens with can't be had; nothing was done.")
+        if key is None:
+            raise jwt.InvalidTokenError("it is signed with a key that is not known here")
+        if header.get("alg") != key.algorithm_name:
+            raise jwt.InvalidAlgorithmError("its algorithm is not the key's")
+        return key
+
+    def _claims(self, text: str, key: jwt.PyJWK) -> dict[str, Any]:
+        settings = self._settings
+        return jwt.decode(
+            text,
+            key,
+            algorithms=list(settings.auth_algorithms),
+            issuer=settings.auth_issuer,
+            audience=settings.auth_audience,
+            leeway=settings.auth_leeway_seconds,
+            options={"require": ["exp", "iss", "aud", "sub"]},
+        )
+
+    @web.middleware
+    async def identify(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Note whose request it is. A token that is not valid is refused also where none is asked for."""
+        given = request.headers.getall("Authorization", ())
+        if given and request.path not in unobserved:
+            if len(given) > 1:
+                raise refusal("scheme", "There is more than one Authorization header.", error="invalid_request")
+            request[TOKEN] = await self.token_of(given[0])
+        return await handler(request)
+
+    async def keep_keys(self, app: web.Application) -> AsyncIterator[None]:
+        """A resource: keys that are up to date."""
+        self.keys.check()
+        task = asyncio.create_task(self.keys.run(), name="keys")
+        yield
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _token(claims: dict[str, Any], leeway: float) -> Token:
+    """A token from claims that hold. Scopes stand in `scope` (RFC 9068) or, with some providers, in `scp`."""
+    subject, said = claims["sub"], claims.get("scope", claims.get("scp", ""))
+    if not (isinstance(subject, str) and 0 < len(subject) <= LONGEST_SUBJECT and subject.isprintable()):
+        raise jwt.InvalidTokenError("its subject is no printable text of 1 to 200 characters")
+    scopes = said.split() if isinstance(said, str) else said if isinstance(said, list) else ()
+    granted = frozenset(each for each in scopes if isinstance(each, str))
+    return Token(subject, granted, min(int(claims["exp"]), FAR_FUTURE) + leeway, claims)
+
+
+def check_tokens(app: web.Application, settings: Settings) -> None:
+    """Check the tokens of requests to `app`, by the settings."""
+    tokens = Tokens(settings)
+    app[AUTHORITY] = tokens
+    app.middlewares.append(tokens.identify)
+    app.cleanup_ctx.append(tokens.keep_keys)
