@@ -62,10 +62,12 @@ EVENTCORE_LAYERS = (
                 "durability",
                 "durable_commits",
                 "gathering",
+                "lookout",
                 "pipe",
                 "requirements",
                 "script",
                 "sending",
+                "sentinels",
                 "store",
                 "streams",
             }

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +10,7 @@ import pytest
 from eventcore.testing import Server, ServerError, TlsFiles
 from eventcore.testing.fixtures import StartServer
 
+from .sentinel import sentinel
 from .tool import STREAM, append, append_letter, client, one_line, run, run_program
 
 
@@ -116,35 +113,6 @@ def test_it_connects_by_tls(start_server: StartServer, certificate: TlsFiles) ->
     distrusted = run_program(server, "status")
     assert distrusted.status == 1
     assert "CERTIFICATE_VERIFY_FAILED" in one_line(distrusted.stderr)
-
-
-@contextmanager
-def sentinel(
-    master: Server, directory: Path, tls: TlsFiles | None = None, *, password: str = "", its_own: str = ""
-) -> Iterator[int]:
-    """A Sentinel that watches over a server as `main`, reached by TLS as the server is; its port."""
-    program = shutil.which("redis-server") or shutil.which("valkey-server")
-    if program is None:
-        pytest.skip("there is no server on PATH to be a Sentinel")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    lines = ["bind 127.0.0.1", "protected-mode no", f"dir {directory}", f"port {0 if tls else port}"]
-    if tls:
-        lines += [f"tls-port {port}", "tls-replication yes", "tls-auth-clients no", f"tls-cert-file {tls.certificate}"]
-        lines += [f"tls-key-file {tls.key}", f"tls-ca-cert-file {tls.ca}"]
-    lines += [f"sentinel monitor main 127.0.0.1 {master.port} 1"]
-    lines += [f"sentinel auth-pass main {password}"] if password else []
-    lines += [f"requirepass {its_own}"] if its_own else []
-    configuration = directory / "sentinel.conf"
-    configuration.write_text("\n".join([*lines, ""]))
-    with subprocess.Popen([program, configuration, "--sentinel"], stdout=subprocess.PIPE, text=True) as watching:
-        try:
-            assert watching.stdout
-            assert any("+monitor master main" in line for line in watching.stdout)
-            yield port
-        finally:
-            watching.kill()
 
 
 def test_it_connects_through_sentinel(any_server: Server, tmp_path: Path) -> None:

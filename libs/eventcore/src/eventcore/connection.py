@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, cast
 
-from redis.asyncio import ConnectionPool, Redis, Sentinel
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import (
-    MasterNotFoundError,
     SentinelConnectionPool,
     SentinelManagedConnection,
     SentinelManagedSSLConnection,
 )
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError
+from redis.exceptions import ResponseError
 
+from .sentinels import Sentinels
 from .settings import Settings
 
 # Long enough for one lost SYN, which is sent again after a second. Not longer: Kubernetes drops most of those for a
@@ -27,43 +29,99 @@ reply_seconds = 5.0
 max_connections = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a connection leads: the address, and which server answered there, as far as it says so."""
+
+    address: str
+    run_id: str = ""
+
+    def is_same(self, other: Place) -> bool:
+        """Whether both are one server, as far as can be told."""
+        known = self.run_id and other.run_id
+        return self.address == other.address and (not known or self.run_id == other.run_id)
+
+    def __str__(self) -> str:
+        return f"{self.address} ({self.run_id[:8]})" if self.run_id else self.address
+
+
 class Connector:
     """Knows how to reach Redis: connections for pipes, and a plain client for everything that is not hot."""
 
     def __init__(self, settings: Settings, role: str = "eventcore") -> None:
         self._pool = _pool(settings, role)
+        self._made: dict[asyncio.Transport, Place] = {}
+
+    @property
+    def by_sentinel(self) -> bool:
+        """Whether Sentinels are asked where the master is."""
+        return isinstance(self._pool, SentinelConnectionPool)
 
     async def connect(self) -> AbstractConnection:
         """A new connection, authenticated and on its database. Raises redis-py's errors."""
-        connection: AbstractConnection = self._pool.make_connection()
-        await connection.connect()
-        return connection
+        connection, place = await self._connect()
+        transport: asyncio.Transport = connection._writer.transport
+        self._made = {each: where for each, where in self._made.items() if not each.is_closing()}
+        self._made[transport] = place
+        made: AbstractConnection = connection
+        return made
+
+    async def _connect(self) -> tuple[Any, Place]:
+        connection: Any = self._pool.make_connection()
+        try:
+            await connection.connect()
+            if self.by_sentinel:
+                return connection, Place(f"{connection.host}:{connection.port}")
+            return connection, Place(_peer(connection), await _run_id(connection))
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
 
     def client(self) -> Redis:
         """A client for queries. It answers bytes, waits at most five seconds and repeats nothing by itself."""
         return Redis(connection_pool=self._pool)
 
+    async def whereabouts(self) -> Place | None:
+        """Where a new connection would lead now; `None` where that can't be told. Raises redis-py's errors."""
+        if isinstance(self._pool, SentinelConnectionPool):
+            answer = await cast(Sentinels, self._pool.sentinel_manager).answer(self._pool.service_name)
+            return None if answer is None else Place("{}:{}".format(*answer.address))
+        connection, place = await self._connect()
+        await connection.disconnect()
+        return place
+
+    def places(self) -> set[Place]:
+        """Where the connections made for pipes lead, those that live."""
+        return {place for transport, place in self._made.items() if not transport.is_closing()}
+
+    async def leave(self, places: Collection[Place]) -> None:
+        """Close the connections that lead there, and those of the client: they are made anew."""
+        for transport, place in self._made.items():
+            if place in places:
+                transport.abort()
+        await self._pool.disconnect()
+
     async def close(self) -> None:
         """Close what the pool holds, and the connections to Sentinel, of which redis-py leaves the care to us."""
         await self._pool.aclose()
         if isinstance(self._pool, SentinelConnectionPool):
-            for sentinel in self._pool.sentinel_manager.sentinels:
-                await sentinel.aclose()
+            await self._pool.sentinel_manager.aclose()
 
 
-class _Sentinels(Sentinel):
-    """Says so where the Sentinels do not let us ask; to redis-py that is one of many reasons why there is no master."""
+def _peer(connection: Any) -> str:
+    host, port = connection._writer.get_extra_info("peername")[:2]
+    return f"{host}:{port}"
 
-    def __init__(self, addresses: Iterable[tuple[str, int]], **options: Any) -> None:
-        Sentinel.__init__(self, addresses, sentinel_kwargs=options)
 
-    async def discover_master(self, service_name: str) -> Any:
-        try:
-            return await super().discover_master(service_name)
-        except MasterNotFoundError as error:
-            if str(error).count(AuthenticationError.__name__) < len(self.sentinels):
-                raise
-            raise AuthenticationError("the Sentinels want another REDIS_SENTINEL_PASSWORD") from error
+async def _run_id(connection: Any) -> str:
+    """Which server this is; empty where it doesn't say."""
+    await connection.send_command("INFO", "server")
+    try:
+        report: bytes = await connection.read_response()
+    except ResponseError:  # not allowed
+        return ""
+    found = re.search(rb"run_id:(\w+)", report)
+    return found[1].decode() if found else ""
 
 
 def _pool(settings: Settings, role: str) -> ConnectionPool:
@@ -80,7 +138,7 @@ def _pool(settings: Settings, role: str) -> ConnectionPool:
     managed = SentinelManagedSSLConnection if secure else SentinelManagedConnection
     same = ("protocol", "socket_timeout", "socket_connect_timeout", "retry", "ssl_ca_certs")
     asking = {name: options[name] for name in same if name in options}
-    sentinel = _Sentinels(settings.redis_sentinels, **asking, ssl=secure, password=settings.sentinel_password)
+    sentinel = Sentinels(settings.redis_sentinels, **asking, ssl=secure, password=settings.sentinel_password)
     return SentinelConnectionPool(
         settings.redis_sentinel_master or "",
         sentinel,

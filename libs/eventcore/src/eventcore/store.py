@@ -16,6 +16,7 @@ from .envelope import Origin
 from .errors import GuardFailed, OutcomeUnknown, StreamFull, Unavailable
 from .event import Event
 from .gathering import GatheringCommitter
+from .lookout import Lookout
 from .pipe import Pipe
 from .requirements import check_server
 from .sending import send, send_all
@@ -59,6 +60,7 @@ class Store:
         """The event types that consumers on this store handle just now, by group."""
         self.committer = self._committer(self.commands)
         self._gathering = GatheringCommitter(self._commit_all)
+        self._lookout = Lookout(self._connector)
         self._durable: DurableCommitter | None = None
         if durability is not Durability.MEMORY:
             promise = Promise(durability, replicas=replicas, prefix=settings.key_prefix, unproven=unproven)
@@ -76,11 +78,13 @@ class Store:
         self.commands.start()
         if self._durable is not None:
             self._durable.pipe.start()
+        self._lookout.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._lookout.stop()
         await self.commands.close()
         if self._durable is not None:
             await self._durable.pipe.close()
