@@ -13,7 +13,7 @@ from tests.deploy.rendering import Manifest, of_kind, only, rendered
 # What Prometheus itself puts on a series that it scrapes from a pod.
 FROM_PROMETHEUS = frozenset({"namespace", "pod"})
 WORDS = frozenset({"sum", "max", "min", "count", "by", "and", "or", "unless", "vector"})
-FUNCTIONS = frozenset({"rate", "increase", "deriv", "histogram_quantile"})
+FUNCTIONS = frozenset({"rate", "increase", "deriv", "histogram_quantile", "abs"})
 
 
 class Selector(NamedTuple):

@@ -154,6 +154,17 @@ CASES = {
         Case(gauge("redis_memory_bytes", "89x30", "") | gauge("redis_memory_limit_bytes", "100x30", ""), 6),
         Case(gauge("redis_memory_bytes", "95x30", ""), 6),  # a server without a limit
     ],
+    "RedisUnfit": [
+        Case(gauge("redis_findings", "2x30", ""), 16, {"RedisUnfit": NAMESPACE}),
+        Case(gauge("redis_findings", "0x30", ""), 16),
+        Case(gauge("redis_findings", "2x8 0x30", ""), 16),
+    ],
+    "ClockOff": [
+        Case(
+            gauge("clock_skew_seconds", "-40x30", ""), 6, {"ClockOff": {"namespace": "ns", "pod": "shop-order-6c7-x"}}
+        ),
+        Case(gauge("clock_skew_seconds", "4x30", ""), 6),
+    ],
 }
 
 
@@ -233,6 +244,7 @@ LIMITS: dict[str, tuple[dict[str, float], dict[str, str], dict[str, str]]] = {
         requests(202, "0+49x30") | requests(503, "0+51x30"),
     ),
     "eventLoopBlocked": ({"seconds": 0.02}, delays("0+100x30", "0+100x30"), delays("0+90x30", "0+100x30")),
+    "clockOff": ({"seconds": 1}, gauge("clock_skew_seconds", "0.9x30", ""), gauge("clock_skew_seconds", "1.1x30", "")),
     "redisMemoryNearlyFull": (
         {"percent": 75},
         gauge("redis_memory_bytes", "74x30", "") | gauge("redis_memory_limit_bytes", "100x30", ""),
