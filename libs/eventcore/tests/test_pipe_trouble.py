@@ -207,7 +207,7 @@ async def test_a_replica_is_not_asked_all_the_time_whether_it_is_a_master_again(
     for _ in range(3):
         with pytest.raises(Unavailable, match="READONLY"):
             await pipe.execute("SET", "a", "b")
-        await until(lambda: not pipe.connected)
+        # At once: whoever waited until then might find it connected again.
         assert str(pipe.failure) == "the server became a replica"
     assert time.monotonic() - began >= 2 * 0.5
     await pipe.wait_connected()
