@@ -18,7 +18,7 @@ from eventcore.pipe import Command, Reply
 from eventcore.streams import beats_key
 
 from .gate import Gate
-from .happenings import GROUP, LETTERS, OUTCOMES, RETRIES, STREAM, Mode, World, written
+from .happenings import ASIDE, GROUP, LETTERS, MOST_ASIDE, OUTCOMES, RETRIES, STREAM, Mode, World, written
 from .model import STREAMS, Model, script
 from .virtual import VirtualLoop, virtual_time
 from .wire import Wire
@@ -30,6 +30,8 @@ _settings = Settings(
     consumer_batch=3,
     consumer_concurrency=4,
     consumer_waiting=3,
+    consumer_aside=MOST_ASIDE,
+    aside_after_seconds=4,
 )
 
 
@@ -76,6 +78,7 @@ class Simulation:
             commands=commands,
             committer=Committer(commands),
             source="history",
+            handled={},
             reader=lambda _: reader,
         )
         consumer = Consumer(cast(Store, store), self.world.router(name))
@@ -157,6 +160,9 @@ class Simulation:
         self.sound = False
         for command, reply in zip(sent, replies, strict=True):
             self.model.ran(command, reply)
+        if self.model.came_back:
+            newest = self.wire.do("XREVRANGE", RETRIES, "+", "-", "COUNT", self.model.came_back)
+            self.model.brought_back([(row[0].decode(), dict(_pairs(row[1]))) for row in reversed(newest)])
         if written := len(self.model.written_letters):
             newest = self.wire.do("XREVRANGE", LETTERS, "+", "-", "COUNT", written)
             self.model.lettered([row[0].decode() for row in reversed(newest)])
@@ -185,6 +191,11 @@ class Simulation:
         self.wire.ask([("ZADD", beats_key(stream, GROUP), "XX", 0, consumer) for stream in STREAMS])
         self.model.silenced(consumer)
 
+    def let_all_fall_due(self) -> None:
+        """The time of all that is aside has come; its order stays."""
+        for number, name in enumerate(self.wire.do("ZRANGE", ASIDE, 0, -1)):
+            self.wire.do("ZADD", ASIDE, number, name)
+
     def redrive(self, letter: str) -> None:
         """Somebody redrives a letter, which may have been redriven before."""
         redriving = script("redrive")
@@ -210,8 +221,10 @@ class Simulation:
     def compare(self) -> None:
         """What the server holds is what the model holds."""
         model = self.model
-        main, retries, letters, done, pieces, outcomes, *held = self.wire.ask(
+        aside, entries, main, retries, letters, done, pieces, outcomes, *held = self.wire.ask(
             [
+                ("ZRANGE", ASIDE, 0, -1),
+                ("HKEYS", f"{ASIDE}:entries"),
                 ("XRANGE", STREAM, "-", "+"),
                 ("XRANGE", RETRIES, "-", "+"),
                 ("XRANGE", LETTERS, "-", "+"),
@@ -228,6 +241,7 @@ class Simulation:
         }
         assert found == {place: (each.by, each.attempts) for place, each in model.pending.items()}
         assert [row[0].decode() for row in letters] == list(model.letters)
+        assert {name.decode() for name in aside} == {name.decode() for name in entries} == model.aside.keys()
         assert dict(_pairs(done)) == dict.fromkeys(model.done, "1")
         assert (outcomes, int(pieces or 0)) == (len(model.done), model.stock)
         both = zip(STREAMS, (main, retries), strict=True)
@@ -240,6 +254,7 @@ class Simulation:
         """Each event is in exactly one place, and no handler has run that was not counted before."""
         model = self.model
         places = [model.names[place] for place in (*unread, *model.pending)]
+        places += [each.name for each in model.aside.values()]
         assert Counter([*places, *model.letters.values(), *model.done, *model.ignored]) == dict.fromkeys(model.modes, 1)
         assert all(runs <= model.begun[name] for name, runs in self.world.runs.items())
 

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
-from eventcore import consumer, deciding, holding, retries, takeover
+from eventcore import aside, consumer, deciding, holding, retries, takeover
 
 
 def _nothing() -> None:
@@ -70,7 +70,7 @@ class _Time:
 @contextmanager
 def virtual_time(loop: VirtualLoop) -> Iterator[None]:
     """Have the consumer's modules tell the time by this loop, within the block."""
-    modules: tuple[ModuleType, ...] = (consumer, deciding, holding, retries, takeover)
+    modules: tuple[ModuleType, ...] = (aside, consumer, deciding, holding, retries, takeover)
     patches = [mock.patch.object(module, "time", _Time(loop)) for module in modules]
     for patch in patches:
         patch.start()

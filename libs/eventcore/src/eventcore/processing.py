@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from . import telemetry
 from .commit import Acknowledgement, Answer, Committed, Committer, Duplicate, Fence, GuardsFailed, Work
-from .deciding import Decided, Decider, Undecided, measure_attempts
+from .deciding import Decided, Decider, Undecided
 from .delivery import Delivery, LetterRefused
 from .envelope import Origin
 from .errors import Unavailable
@@ -189,7 +189,7 @@ class Processor:
                     tally.add()
             if (follower := self.decider.next_in_lane(delivery)) is not None:
                 followers.append(follower)
-        measure_attempts(self.decider.router, done)
+        self.decider.measure(done)
         self.on_done(deliveries)
         return followers
 

@@ -73,6 +73,10 @@ class Settings(BaseSettings):
     """Deliveries held at once by a group with `async` handlers."""
     consumer_waiting: int = Field(256, ge=1, le=100_000)
     """Deliveries waiting for a retry; at this many the consumer stops reading."""
+    consumer_aside: int = Field(10_000, ge=0, le=1_000_000)
+    """Deliveries of a group that may be put aside at once, because they wait for long; with 0 all stay pending."""
+    aside_after_seconds: float = Field(60, gt=0)
+    """How long a delivery waits for further attempts before it is put aside."""
     retry_attempts: int = Field(5, ge=1, le=1000)
     rollout_seconds: float = Field(600, ge=0)
     """How long an event of a newer major version is tried again before it is dead-lettered."""
