@@ -124,7 +124,7 @@ class World:
                 raise Unavailable("not now")
             case Mode.KILLS:
                 self.killed.add(pod)
-                raise asyncio.CancelledError  # nothing of this process goes on
+                raise SystemExit  # nothing of this process goes on
 
 
 def _note(name: str, *others: Write) -> Transaction:

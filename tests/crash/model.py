@@ -211,7 +211,7 @@ class Model:
         stream = next(each for each in STREAMS if beats_key(each, GROUP) == beats)
         self.living[stream, consumer] = True
         silent = {name for (where, name), lives in self.living.items() if where == stream and not lives}
-        assert {name.decode() for name in reply} == silent
+        assert {name.decode() for name in reply[1:]} == silent
 
     def _left(self, stream: str, consumer: str, unspent: list[str], reply: Reply) -> None:
         if stream not in self.created:

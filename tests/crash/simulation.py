@@ -13,6 +13,7 @@ from typing import Any, cast
 from unittest import mock
 
 from eventcore import Consumer, Settings, Store, streams, takeover
+from eventcore.clock import Clock
 from eventcore.commit import Committer
 from eventcore.pipe import Command, Reply
 from eventcore.streams import beats_key
@@ -79,6 +80,7 @@ class Simulation:
             committer=Committer(commands),
             source="history",
             handled={},
+            clock=Clock(),
             reader=lambda _: reader,
         )
         consumer = Consumer(cast(Store, store), self.world.router(name))
@@ -94,7 +96,8 @@ class Simulation:
             self.in_flight += [request.commands for request in gate.waiting]
             gate.waiting.clear()
         pod.task.cancel()
-        self.loop.settle()
+        while not pod.task.done():
+            self.loop.settle()
         for gate in pod.gates:
             gate.waiting.clear()  # what it says while it dies is never sent
 
@@ -107,8 +110,9 @@ class Simulation:
     def settle(self, seconds: float = 0.0) -> None:
         """Let everybody do what can be done without an answer, for so long. Whoever was killed is gone then."""
         self.loop.settle(seconds)
-        for pod in [pod for pod in self.pods if pod.name in self.world.killed]:
-            self.crash(pod)
+        while killed := [pod for pod in self.pods if pod.name in self.world.killed]:
+            for pod in killed:
+                self.crash(pod)
         self.world.killed.clear()
         for pod in [pod for pod in self.pods if pod.task.done()]:
             pod.task.result()  # raises what is a defect

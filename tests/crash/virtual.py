@@ -6,7 +6,7 @@ import asyncio
 import selectors
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
 from unittest import mock
@@ -48,9 +48,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._clock.now
 
     def settle(self, seconds: float = 0.0) -> None:
-        """Let so much time pass; return when there is nothing left to run before more time passes."""
+        """Let so much time pass; return when there is nothing left to run before more time passes.
+
+        Or at once, if something ends its process: nothing more of that process may run.
+        """
         self._clock.until = self._clock.now + seconds
-        self.run_forever()
+        with suppress(SystemExit):
+            self.run_forever()
 
     def monotonic(self) -> float:
         """Stands in for `time.monotonic`."""
