@@ -16,8 +16,6 @@ import pytest
 from eventcore import Consumer, Event, Hash, Retry, Router, Store, Transaction, Unavailable, Undecodable, running
 from eventcore.deciding import Decider
 from eventcore.delivery import Delivery
-from eventcore.detours import Detours
-from eventcore.lanes import Lanes
 from eventcore.streams import aside_entries_key, aside_key
 from eventcore.testing import run_until_idle, until, until_idle
 from eventcore.testing import running as consuming
@@ -364,10 +362,7 @@ def test_what_ends_the_process_ends_it(error: type[BaseException]) -> None:
         dead_letter_cap=1,
         rollout=timedelta(0),
         on_retry=lambda delivery, verdict, others_pass: None,
-        on_detour=lambda: None,
         concurrency=1,
-        lanes=Lanes(),
-        detours=Detours(),
     )
     event = b'{"type":"sample.ordered","data":{"orderId":"1"},"metadata":{"eventId":"1","timestamp":"2026-01-01"}}'
     with pytest.raises(error):

@@ -71,10 +71,10 @@ class Decider:
     dead_letter_cap: int
     rollout: timedelta
     on_retry: Callable[[Delivery, TryAgain, bool], None]
-    on_detour: Callable[[], None]
     concurrency: int
-    lanes: Lanes[Delivery]
-    detours: Detours
+    lanes: Lanes[Delivery] = field(default_factory=Lanes)
+    detours: Detours = field(default_factory=Detours)
+    on_detour: Callable[[], None] = lambda: None
     passed_at: float = 0.0
     _slots: asyncio.Semaphore = field(init=False)
     _opener: Opener = field(init=False)
