@@ -42,6 +42,7 @@ EVENTCORE_LAYERS = (
                 "holding",
                 "inspection",
                 "losses",
+                "portions",
                 "processing",
                 "reporting",
                 "retention",

@@ -225,7 +225,7 @@ class Consumer:
         if self._retries.recovering:
             return 0, longest_block
         if not self.holding.paused:
-            return min(self.holding.room, self._settings.consumer_batch), longest_block
+            return min(self.holding.room, self.holding.portions.read(self._settings.consumer_batch)), longest_block
         if not self.holding.may_probe or now < self._probed_at + _between_probes:
             return 0, longest_block
         self._probed_at = now

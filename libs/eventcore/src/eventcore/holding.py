@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from .delivery import Delivery, Key, Past
 from .detours import Detours
 from .lanes import Lanes
+from .portions import HAND_BYTES, WAITING_BYTES, Portions
 from .streams import Entry
 from .telemetry.measurements import trimmed_unread
 
@@ -25,7 +26,8 @@ class Holding:
     """
 
     def __init__(self, group: str, *, limit: int, waiting_limit: int) -> None:
-        self.group, self.limit, self.waiting_limit = group, limit, waiting_limit
+        self.group, self._limit, self._waiting_limit = group, limit, waiting_limit
+        self.portions = Portions()
         self._held: dict[Key, Delivery] = {}
         self._waiting: set[Key] = set()
         self.lanes: Lanes[Delivery] = Lanes()
@@ -53,6 +55,16 @@ class Holding:
         return len(self._waiting)
 
     @property
+    def limit(self) -> int:
+        """How many may be in hand: fewer of large ones."""
+        return self.portions.within(HAND_BYTES, self._limit)
+
+    @property
+    def waiting_limit(self) -> int:
+        """How many may wait for another attempt before reading pauses: fewer of large ones."""
+        return self.portions.within(WAITING_BYTES, self._waiting_limit)
+
+    @property
     def room(self) -> int:
         """How many more may be taken in hand now."""
         if self.crowded:
@@ -67,7 +79,7 @@ class Holding:
     @property
     def crowded(self) -> bool:
         """Whether as many wait behind others as may be held."""
-        return self.behind >= self._most_behind
+        return self.behind >= self.portions.within(WAITING_BYTES, self._most_behind)
 
     @property
     def nearly_paused(self) -> bool:
@@ -97,7 +109,7 @@ class Holding:
     def take(self, entries: Iterable[Entry], *, recovered: bool = False) -> list[Delivery]:
         """Take entries in hand, in order; those that are held already, or gone from the stream, are left out."""
         taken: list[Delivery] = []
-        now = time.monotonic()
+        size, now = 0, time.monotonic()
         for each in entries:
             stream, entry_id, fields = each.stream, each.entry_id, each.fields
             key = (stream, entry_id)
@@ -108,7 +120,11 @@ class Holding:
                 delivery = self._held[key] = Delivery(stream, entry_id, each.attempt, fields, now, recovered)
                 if len(fields) > 1:
                     _remember(delivery)
+                delivery.size = sum(map(len, fields.values()))
+                size += delivery.size
                 taken.append(delivery)
+        if taken:
+            self.portions.saw(len(taken), size)
         return taken
 
     def wait(self, delivery: Delivery) -> None:

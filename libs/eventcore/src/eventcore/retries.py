@@ -82,9 +82,9 @@ class Retries:
     async def retry_due(self) -> None:
         """Begin the attempts whose time has come. Raises what claiming raises, and forgets nothing then."""
         now = time.monotonic()
-        due = [row for row in self._clock if row[0] <= now]
+        due = sorted(row for row in self._clock if row[0] <= now)
         groups: dict[tuple[str, bool], list[Delivery]] = {}
-        for _, _, delivery, counts in sorted(due):
+        for _, _, delivery, counts in due[: self._holding.portions.read(self._batch)]:  # the others come next
             groups.setdefault((delivery.stream, counts), []).append(delivery)
         for (stream, counts), deliveries in groups.items():
             entries = await self._member.claim(stream, [each.entry_id for each in deliveries], counts=counts)
@@ -121,7 +121,7 @@ class Retries:
 
     async def retry_recovered(self) -> None:
         """Begin with what was recovered, as far as there is room; the suspects stay for `retry_suspect`."""
-        while room := min(self._holding.room, self._batch):
+        while room := min(self._holding.room, self._holding.portions.read(self._batch)):
             chosen = list(itertools.islice(self._recovered.values(), room))
             if not chosen:
                 return
