@@ -124,6 +124,24 @@ async def test_an_answer_is_held_against_a_mail_only_where_it_is_about_this_mail
         await channel.send(CONFIRMED)  # one customer's trouble is no other's
 
 
+@pytest.mark.parametrize(
+    ("command", "answer", "only_this_one", "overloaded"),
+    [
+        ("RCPT", "450 4.7.1 greylisted", True, False),
+        ("RCPT", "554 5.7.1 relay access denied", False, False),
+        ("RCPT", "421 4.7.0 too many connections", False, True),
+        ("MAIL", "451 4.3.0 try later", False, False),
+    ],
+)
+async def test_an_answer_about_one_recipient_says_nothing_about_the_server(
+    command: str, answer: str, only_this_one: bool, overloaded: bool
+) -> None:
+    async with running(Receiver(**{command: saying(answer)})) as receiver, sending(receiver) as channel:
+        with pytest.raises(Unavailable) as raised:
+            await channel.send(CONFIRMED)
+    assert (raised.value.only_this_one, raised.value.overloaded) == (only_this_one, overloaded)
+
+
 async def test_the_answer_is_told_without_the_customers_address() -> None:
     answer = saying("550 5.1.1 <Anna@xn--strae-oqa.example> is\tunknown")
     async with running(Receiver(RCPT=answer)) as receiver, sending(receiver) as channel:

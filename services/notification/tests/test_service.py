@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from standardwebhooks import Webhook
 
 from eventcore import Settings, SettingsError, Store, load
 from eventcore.testing.fixtures import StartServer
-from libs.contracts.tests.calling import Caller
+from libs.contracts.tests.calling import Caller, patience
 from notification_service.app import create_app
 from notification_service.settings import NotificationSettings
 from services.notification.tests.outcomes import NEVER_TRIED, REJECTED, RELEASED, RESERVED, Fake
@@ -137,6 +139,19 @@ async def test_channels_are_closed_when_the_service_ends(
         await call.settled(store)
         assert (len(channel.told), channel.closed) == (1, False)
     assert channel.closed
+
+
+async def test_a_channel_that_hangs_in_closing_does_not_keep_the_service_from_ending(
+    settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hanging(Fake):
+        async def close(self) -> None:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("notification_service.app.CLOSING", timedelta(milliseconds=10))
+    monkeypatch.setattr(NotificationSettings, "channels", lambda self: (Hanging("smtp"),))
+    async with asyncio.timeout(patience), TestClient(TestServer(create_app(NotificationSettings(**dict(settings))))):
+        pass
 
 
 WRONG = {
