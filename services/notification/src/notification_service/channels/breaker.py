@@ -18,12 +18,13 @@ FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(seconds=15)
 class Breaker:
     """A circuit breaker: while the receiver is down, one notification at a time goes to it, with pauses between.
 
-    `clock` tells seconds.
+    `clock` tells seconds; `last_error` is what the latest failed with.
     """
 
     def __init__(self, channel: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._channel, self._clock = channel, clock
         self._failed: set[str] = set()
+        self.last_error = ""
         self._opened_at: float | None = None
         self._pause = FIRST_PAUSE.total_seconds()
         self._next_probe_at = 0.0
@@ -75,6 +76,7 @@ class Breaker:
     def failed(self, key: str, error: Exception, retry_after: timedelta | None) -> bool:
         """The receiver could not be told; whether this opens the breaker."""
         self._failed.add(key)
+        self.last_error = str(error)
         longest = LONGEST_PAUSE.total_seconds()
         opens = not self.is_open and len(self._failed) >= OPENS_AFTER
         if opens:

@@ -58,14 +58,14 @@ class CarefulChannel:
 
     def _turn_away(self, n: Notification) -> None:
         if (wait := self._breaker.wait(n.key)) is not None:
-            raise TurnedAway("its receiver is down, not sent", wait)
+            raise TurnedAway(f"not sent, its receiver is down: {self._breaker.last_error}", wait)
 
     async def _take_turn(self) -> None:
         try:
             async with asyncio.timeout(LONGEST_QUEUE.total_seconds()):
                 await self._turns.take()
         except TimeoutError:
-            raise TurnedAway(f"its receiver has enough to do, {self._turns.places} at once, not sent") from None
+            raise TurnedAway(f"not sent, its receiver has enough to do ({self._turns.places} at once)") from None
 
     async def _try(self, n: Notification) -> None:
         began = time.monotonic()

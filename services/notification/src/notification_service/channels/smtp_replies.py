@@ -18,12 +18,12 @@ __all__ = ["lost_reply", "no_success"]
 _ENHANCED = re.compile(r"5\.(\d{1,3})\.(\d{1,3})\b")  # RFC 3463: subject and detail, at the beginning of the text
 # RFC 3463, 3.2: no such mailbox, no such system, bad syntax, moved without a new address, a domain that takes no mail.
 NO_SUCH_RECIPIENT = frozenset({"1.1", "1.2", "1.3", "1.6", "1.10"})
-# A full mailbox; the sender's address (both may be mended); what the mail system, the network or a policy refuses.
-NOT_THIS_MAIL = frozenset({"2.2", "1.7", "1.8", "3.1", "3.2", "3.3", "3.5"})
-SUBJECTS_OF_THE_RELAY = frozenset({"4", "5"})
-POLICY = "7"
-# Without an enhanced code: no credentials, no encryption, not enough room, "transaction failed", as relays say.
-CODES_OF_THE_RELAY = frozenset({530, 534, 535, 538, 552, 554})
+# A full mailbox; the sender's address; a mail system that is full, or off, or not set up (5.3.4: this mail is too big).
+MENDED_BY_PEOPLE = frozenset({"2.2", "1.7", "1.8", "3.1", "3.2", "3.3", "3.5"})
+NETWORK, PROTOCOL, POLICY = "4", "5", "7"
+CREDENTIALS = frozenset({530, 534, 535, 538})
+# Without an enhanced code: not enough room, "transaction failed", and what relays say who are not to take this mail.
+CODES_OF_THE_RELAY, WORD_OF_THE_RELAY = frozenset({552, 554}), "relay"
 SERVICE_CLOSING = 421
 
 
@@ -51,17 +51,18 @@ def lost_reply(error: Exception, url: SmtpUrl, recipient: str) -> ChannelError:
 def _judged(error: SMTPResponseException, answer: str, message: str) -> ChannelError:
     """Only what is said of this recipient or this mail is held against it; the rest is for the relay's operator."""
     about_this_mail = isinstance(error, SMTPRecipientRefused | SMTPDataError)
-    if error.code == SERVICE_CLOSING or not about_this_mail:
+    if error.code == SERVICE_CLOSING or error.code in CREDENTIALS or not about_this_mail:
         return Unavailable(message, overloaded=error.code == SERVICE_CLOSING)
     if error.code < 500:  # greylisting, a mailbox that is busy
         return Unavailable(message, only_this_one=True)
     enhanced = _ENHANCED.match(answer.strip())
     if enhanced is None:
-        return (Unavailable if error.code in CODES_OF_THE_RELAY else Declined)(message)
+        relays = error.code in CODES_OF_THE_RELAY or WORD_OF_THE_RELAY in answer.lower()
+        return (Unavailable if relays else Declined)(message)
     subject, detail = enhanced.groups()
     if f"{subject}.{detail}" in NO_SUCH_RECIPIENT:
         return Refused(message)
-    if f"{subject}.{detail}" in NOT_THIS_MAIL or subject in SUBJECTS_OF_THE_RELAY:
+    if f"{subject}.{detail}" in MENDED_BY_PEOPLE or subject in (NETWORK, PROTOCOL):
         return Unavailable(message)
     if subject == POLICY and isinstance(error, SMTPRecipientRefused):  # after DATA it is about the content
         return Unavailable(message)
