@@ -35,14 +35,13 @@ EVENTCORE_LAYERS = (
         "runtime",
         frozenset(
             {
-                "aside",
                 "consumer",
                 "dead_letters",
                 "deciding",
                 "holding",
                 "inspection",
                 "losses",
-                "portions",
+                "naming",
                 "processing",
                 "reporting",
                 "retention",
@@ -78,7 +77,7 @@ EVENTCORE_LAYERS = (
     ),
     Layer(
         "pure",
-        frozenset({"delivery", "detours", "envelope", "event", "lanes", "opening", "retry", "router", "transaction"}),
+        frozenset({"delivery", "envelope", "event", "lanes", "opening", "retry", "router", "transaction"}),
         forbidden=frozenset({"aiohttp", "redis"}),
     ),
     Layer(

@@ -26,17 +26,16 @@ def drain(simulation: Simulation) -> None:
         _bury_the_dead(simulation)
         if _all_is_done(simulation):
             break
-        simulation.let_all_fall_due()
         _one_round(simulation)
         simulation.compare()
     else:
-        raise AssertionError(f"this is never going to end: {model.unread}, {model.pending}, {model.aside}")
+        raise AssertionError(f"this is never going to end: {model.unread}, {model.pending}")
     _look_for_the_dead(simulation)
 
 
 def _bury_the_dead(simulation: Simulation) -> None:
-    alive = {pod.name for pod in simulation.pods}
-    for consumer in {name for _, name in simulation.model.living} - alive:
+    model, alive = simulation.model, {pod.consumer.member.instance for pod in simulation.pods}
+    for consumer in {name for stream, name in model.living if model.holders.get((stream, name)) not in alive}:
         simulation.silence(consumer)
 
 
@@ -52,11 +51,10 @@ def _one_round(simulation: Simulation) -> None:
 def _all_is_done(simulation: Simulation) -> bool:
     """Nothing unread or pending, nobody dead in the group, nobody who holds what is not theirs any more."""
     model = simulation.model
-    alive = {pod.name for pod in simulation.pods}
+    alive = {pod.consumer.member.consumer for pod in simulation.pods}
     return (
         not any(model.unread.values())
         and not model.pending
-        and not model.aside
         and {name for _, name in model.living} <= alive
         and all(pod.consumer.joined and not len(pod.consumer.holding) for pod in simulation.pods)
     )
@@ -64,7 +62,7 @@ def _all_is_done(simulation: Simulation) -> bool:
 
 def _look_for_the_dead(simulation: Simulation) -> None:
     """Consumers that hold something belong to living pods; whoever has a heartbeat, too."""
-    alive = {pod.name for pod in simulation.pods}
+    alive = {pod.consumer.member.consumer for pod in simulation.pods}
     for stream in STREAMS:
         rows = simulation.wire.do("XINFO", "CONSUMERS", stream, GROUP)
         held = {row[1].decode(): row[3] for row in rows}

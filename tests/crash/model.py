@@ -1,7 +1,7 @@
 """What the server should hold and answer, as a model: it is told of each command that ran, and of the reply.
 
-Where an entry is: unread, pending on somebody after so many attempts, aside, or at its end: done, ignored, or a dead
-letter. What is aside comes back, and a letter may be redriven: then it is unread again, as another entry.
+Where an entry is: unread, pending on somebody after so many attempts, or at its end: done, ignored, or a dead letter
+(which may be redriven: then it is unread again, as another entry).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from eventcore.pipe import Command, Reply, ServerError
 from eventcore.script import Script
 from eventcore.streams import beats_key
 
-from .happenings import GROUP, LETTERS, MOST_ASIDE, MOST_ATTEMPTS, RETRIES, STREAM, Mode
+from .happenings import GROUP, LETTERS, MOST_ATTEMPTS, RETRIES, STREAM, Mode
 from .messages import Asked, asked
 
 STREAMS = (STREAM, RETRIES)
@@ -31,23 +31,14 @@ _crash_loop_from = MOST_ATTEMPTS + 1
 @cache
 def script(name: str) -> Script:
     """One of the scripts that consumers call."""
-    return Script.named(name, allow_oom=name not in ("redrive", "put_aside"))
+    return Script.named(name, allow_oom=name != "redrive")
 
 
 @dataclass
 class Held:
-    """A pending entry; `earlier` attempts began before it was put aside."""
+    """A pending entry."""
 
     by: str
-    attempts: int
-    earlier: int = 0
-
-
-@dataclass(frozen=True)
-class Aside:
-    """An event that was put aside after so many attempts that count."""
-
-    name: str
     attempts: int
 
 
@@ -65,10 +56,6 @@ class Model:
     names: dict[Place, str] = field(default_factory=dict)
     unread: dict[str, list[str]] = field(default_factory=lambda: {stream: [] for stream in STREAMS})
     pending: dict[Place, Held] = field(default_factory=dict)
-    aside: dict[str, Aside] = field(default_factory=dict)
-    came_back: int = 0
-    """How many have come back from there since it was last asked as which entries."""
-    earlier: dict[Place, int] = field(default_factory=dict)
     letters: dict[str, str] = field(default_factory=dict)
     written_letters: list[str] = field(default_factory=list)
     """Of events whose letters were written since it was last asked how those are called."""
@@ -77,6 +64,8 @@ class Model:
     stock: int = 0
     living: dict[Place, bool] = field(default_factory=dict)
     """Of consumers with a heartbeat, by stream and name: whether it is recent."""
+    holders: dict[Place, str] = field(default_factory=dict)
+    """The instances that have names, by stream and name."""
     begun: Counter[str] = field(default_factory=Counter)
     """How many attempts at each event have begun, those included that count for nothing."""
     created: set[str] = field(default_factory=set)
@@ -100,16 +89,6 @@ class Model:
         """The letters that were written are called so."""
         self.letters |= zip(entry_ids, self.written_letters, strict=True)
         self.written_letters.clear()
-
-    def brought_back(self, entries: Sequence[tuple[str, dict[str, str]]]) -> None:
-        """What was aside is these entries of the retry stream now."""
-        self.came_back = 0
-        for entry_id, fields in entries:
-            names = (fields["entryId"], f"retry:{fields['entryId']}")
-            [back] = [self.aside.pop(name) for name in names if name in self.aside]
-            assert int(fields["attempts"]) == back.attempts
-            self.published(RETRIES, entry_id, back.name, self.modes[back.name])
-            self.earlier[RETRIES, entry_id] = back.attempts
 
     def redriven(self, letter: str, entry_id: str) -> None:
         """The letter's event is an entry of the retry stream now."""
@@ -142,16 +121,14 @@ class Model:
         elif sha == script("take_over").sha:
             _, consumer, dead, _, foreign_idle, count = arguments
             self._taken_over(keys[0], consumer, dead, int(foreign_idle), int(count), reply)
-        elif sha == script("put_aside").sha:
-            self._put_aside(keys, arguments, reply)
-        elif sha == script("bring_back").sha:
-            self.came_back += reply if isinstance(reply, int) else 0
         elif sha == script("beat").sha:
-            self._beaten(keys[0], arguments[0], reply)
+            self._beaten(keys[0], arguments[0], _instance(arguments[2]), reply)
+        elif sha == script("take_name").sha:
+            self._named(arguments[0], arguments[2], _instance(arguments[3]), reply)
         elif sha == script("losses").sha:
             assert reply == [], "an entry is gone that nobody has read"
         elif sha == script("leave").sha:
-            self._left(keys[0], arguments[1], arguments[2:], reply)
+            self._left(keys[0], arguments[1], arguments[2], arguments[3:], reply)
         else:
             raise AssertionError(f"an unknown script was called: {sha}")
 
@@ -161,7 +138,7 @@ class Model:
         for stream, entry_ids in expected.items():
             del self.unread[stream][: len(entry_ids)]
             for entry_id in entry_ids:
-                self.pending[stream, entry_id] = Held(consumer, 1, self.earlier.get((stream, entry_id), 0))
+                self.pending[stream, entry_id] = Held(consumer, 1)
                 self.begun[self.names[stream, entry_id]] += 1
 
     def _claimed(self, stream: str, consumer: str, step: int, entry_ids: list[str], reply: Reply) -> None:
@@ -186,34 +163,38 @@ class Model:
             self.pending[place].by = consumer
         if is_dead and not self._holds(stream, dead):
             self.living.pop((stream, dead), None)
+            self.holders.pop((stream, dead), None)
 
-    def _put_aside(self, keys: list[str], arguments: list[str], reply: Reply) -> None:
-        expected: list[int] = []
-        rest = arguments[2:]
-        while rest and len(self.aside) < MOST_ASIDE:
-            number, entry_id, name, _, _, _, words = rest[:7]
-            fields = dict(zip(*[iter(rest[7 : 7 + int(words)])] * 2, strict=True))
-            rest = rest[7 + int(words) :]
-            place = keys[int(number) - 1], entry_id
-            held = self.pending.pop(place, None)
-            expected.append(int(held is not None))
-            if held is not None:
-                self._left_for_later(name, self.names[place], held, int(fields["attempts"]))
-        assert reply == expected
+    def _named(self, name: str, stale: str, instance: str, reply: Reply) -> None:
+        others = [stream for stream in STREAMS if self.holders.get((stream, name)) != instance]
+        if isinstance(reply, bytes) or stale:
+            assert any(self.living.get((stream, name)) for stream in others), "a name was refused that nobody has"
+            if isinstance(reply, bytes):
+                return
+        else:
+            assert not any(self.living.get((stream, name)) for stream in others), f"{name} was taken from the living"
+        for stream, peers in zip(STREAMS, reply, strict=True):
+            self.living[stream, name], self.holders[stream, name] = True, instance
+            expected = {
+                peer
+                for (where, peer), lives in self.living.items()
+                if where == stream and lives and peer != name and (where, peer) in self.holders
+            }
+            assert {peer.decode() for peer in peers[::2]} == expected
 
-    def _left_for_later(self, called: str, name: str, held: Held, attempts: int) -> None:
-        begun = held.earlier + held.attempts
-        assert attempts in ((begun - 1,) if self.modes[name] is Mode.NOT_NOW else (begun - 1, begun))
-        assert called not in self.aside, f"{name} is aside twice"
-        self.aside[called] = Aside(name, attempts)
-
-    def _beaten(self, beats: str, consumer: str, reply: Reply) -> None:
+    def _beaten(self, beats: str, consumer: str, instance: str, reply: Reply) -> None:
         stream = next(each for each in STREAMS if beats_key(each, GROUP) == beats)
+        if self.holders.setdefault((stream, consumer), instance) != instance:
+            assert reply is None, f"{consumer} beats, whose name is another's"
+            return
         self.living[stream, consumer] = True
         silent = {name for (where, name), lives in self.living.items() if where == stream and not lives}
         assert {name.decode() for name in reply[1:]} == silent
 
-    def _left(self, stream: str, consumer: str, unspent: list[str], reply: Reply) -> None:
+    def _left(self, stream: str, consumer: str, instance: str, unspent: list[str], reply: Reply) -> None:
+        if self.holders.get((stream, consumer), instance) != instance:
+            assert reply == 0
+            return
         if stream not in self.created:
             assert isinstance(reply, ServerError)  # there is nothing to leave
             return
@@ -226,6 +207,7 @@ class Model:
             self.living[stream, consumer] = False
         else:
             self.living.pop((stream, consumer), None)
+        self.holders.pop((stream, consumer), None)
 
     def _holds(self, stream: str, consumer: str) -> bool:
         return any(held.by == consumer for place, held in self.pending.items() if place[0] == stream)
@@ -262,7 +244,7 @@ class Model:
 
     def _dead_lettered(self, name: str, held: Held, words: Sequence[str]) -> None:
         reason, attempts = (words[words.index(fact) + 1] for fact in ("reason", "attempts"))
-        assert int(attempts) <= held.earlier + held.attempts
+        assert int(attempts) <= held.attempts
         mode = self.modes[name]
         assert {
             "undecodable": mode is Mode.UNREADABLE,
@@ -271,3 +253,8 @@ class Model:
             "crash_loop": mode is not Mode.UNREADABLE and int(attempts) >= _crash_loop_from,
         }[reason], f"{name}, which goes {mode}, was dead-lettered after {attempts} attempts: {reason}"
         self.written_letters.append(name)
+
+
+def _instance(about: str) -> str:
+    """Whose text it is that stands beside heartbeats."""
+    return about.partition(" ")[0]

@@ -13,13 +13,12 @@ from typing import Any, cast
 from unittest import mock
 
 from eventcore import Consumer, Settings, Store, streams, takeover
-from eventcore.clock import Clock
 from eventcore.commit import Committer
 from eventcore.pipe import Command, Reply
 from eventcore.streams import beats_key
 
 from .gate import Gate
-from .happenings import ASIDE, GROUP, LETTERS, MOST_ASIDE, OUTCOMES, RETRIES, STREAM, Mode, World, written
+from .happenings import GROUP, LETTERS, OUTCOMES, RETRIES, STREAM, Mode, World, written
 from .model import STREAMS, Model, script
 from .virtual import VirtualLoop, virtual_time
 from .wire import Wire
@@ -31,8 +30,6 @@ _settings = Settings(
     consumer_batch=3,
     consumer_concurrency=4,
     consumer_waiting=3,
-    consumer_aside=MOST_ASIDE,
-    aside_after_seconds=4,
 )
 
 
@@ -41,6 +38,8 @@ class Pod:
     """A running consumer, and its two connections."""
 
     name: str
+    """Nobody else's, whatever its `POD_NAME` is."""
+    pod_name: str
     consumer: Consumer
     commands: Gate
     reader: Gate
@@ -68,23 +67,23 @@ class Simulation:
 
     # Pods
 
-    def start(self, name: str | None = None) -> Pod:
+    def start(self, pod_name: str | None = None) -> Pod:
         """Another pod, of a new name if none is given."""
-        if name is None:
-            self._named += 1
-            name = f"pod-{self._named}"
+        self._named += 1
+        name = f"pod-{self._named}"
+        pod_name = pod_name or name
         commands, reader = Gate(f"commands of {name}"), Gate(f"reader of {name}")
         store = SimpleNamespace(
-            settings=_settings.model_copy(update={"pod_name": name}),
+            settings=_settings.model_copy(update={"pod_name": pod_name}),
             commands=commands,
             committer=Committer(commands),
             source="history",
             handled={},
-            clock=Clock(),
+            clock=None,
             reader=lambda _: reader,
         )
         consumer = Consumer(cast(Store, store), self.world.router(name))
-        pod = Pod(name, consumer, commands, reader, self.loop.create_task(consumer.run(), name=name))
+        pod = Pod(name, pod_name, consumer, commands, reader, self.loop.create_task(consumer.run(), name=name))
         self.pods.append(pod)
         self.settle()
         return pod
@@ -96,8 +95,7 @@ class Simulation:
             self.in_flight += [request.commands for request in gate.waiting]
             gate.waiting.clear()
         pod.task.cancel()
-        while not pod.task.done():
-            self.loop.settle()
+        self._go_on(0.0)
         for gate in pod.gates:
             gate.waiting.clear()  # what it says while it dies is never sent
 
@@ -109,14 +107,24 @@ class Simulation:
 
     def settle(self, seconds: float = 0.0) -> None:
         """Let everybody do what can be done without an answer, for so long. Whoever was killed is gone then."""
-        self.loop.settle(seconds)
-        while killed := [pod for pod in self.pods if pod.name in self.world.killed]:
-            for pod in killed:
-                self.crash(pod)
-        self.world.killed.clear()
+        self._go_on(seconds)
         for pod in [pod for pod in self.pods if pod.task.done()]:
             pod.task.result()  # raises what is a defect
             self.pods.remove(pod)
+
+    def _go_on(self, seconds: float) -> None:
+        """Let so much time pass; who is killed meanwhile says nothing more."""
+        end = self.loop.time() + seconds
+        while True:
+            try:
+                self.loop.settle(end - self.loop.time())
+            except SystemExit:  # it ends the loop as well, where others go on
+                killed = [pod for pod in self.pods if pod.name in self.world.killed]
+                self.world.killed.clear()
+                for pod in killed:
+                    self.crash(pod)
+            else:
+                return
 
     # Network
 
@@ -139,7 +147,7 @@ class Simulation:
     def carry(self, gate: Gate) -> None:
         """The oldest request reaches the server, and its replies come back."""
         for command in gate.waiting[0].commands:
-            self._judge(command)
+            self._judge(gate, command)
         gate.answer(self.run(gate.waiting[0].commands))
         self.settle()
 
@@ -164,20 +172,17 @@ class Simulation:
         self.sound = False
         for command, reply in zip(sent, replies, strict=True):
             self.model.ran(command, reply)
-        if self.model.came_back:
-            newest = self.wire.do("XREVRANGE", RETRIES, "+", "-", "COUNT", self.model.came_back)
-            self.model.brought_back([(row[0].decode(), dict(_pairs(row[1]))) for row in reversed(newest)])
         if written := len(self.model.written_letters):
             newest = self.wire.do("XREVRANGE", LETTERS, "+", "-", "COUNT", written)
             self.model.lettered([row[0].decode() for row in reversed(newest)])
         self.sound = True
         return replies
 
-    def _judge(self, command: Command) -> None:
+    def _judge(self, gate: Gate, command: Command) -> None:
         """Whoever lives and holds a delivery has no attempt counted after one that was no fault of the delivery's."""
         match command:
-            case ("EVALSHA", sha, 1, stream, _, consumer, 1, *entry_ids) if sha == script("claim").sha:
-                [holding] = [pod.consumer.holding for pod in self.pods if pod.name == consumer]
+            case ("EVALSHA", sha, 1, stream, _, _, 1, *entry_ids) if sha == script("claim").sha:
+                [holding] = [pod.consumer.holding for pod in self.pods if gate in pod.gates]
                 held = [(str(stream), str(entry_id)) for entry_id in entry_ids]
                 modes = [self.model.modes[self.model.names[place]] for place in held if place in holding]
                 assert Mode.NOT_NOW not in modes, "an attempt is counted, and the one before was nobody's fault"
@@ -194,11 +199,6 @@ class Simulation:
         """The consumer's last heartbeat was long ago, whether it lives or not."""
         self.wire.ask([("ZADD", beats_key(stream, GROUP), "XX", 0, consumer) for stream in STREAMS])
         self.model.silenced(consumer)
-
-    def let_all_fall_due(self) -> None:
-        """The time of all that is aside has come; its order stays."""
-        for number, name in enumerate(self.wire.do("ZRANGE", ASIDE, 0, -1)):
-            self.wire.do("ZADD", ASIDE, number, name)
 
     def redrive(self, letter: str) -> None:
         """Somebody redrives a letter, which may have been redriven before."""
@@ -225,10 +225,8 @@ class Simulation:
     def compare(self) -> None:
         """What the server holds is what the model holds."""
         model = self.model
-        aside, entries, main, retries, letters, done, pieces, outcomes, *held = self.wire.ask(
+        main, retries, letters, done, pieces, outcomes, *held = self.wire.ask(
             [
-                ("ZRANGE", ASIDE, 0, -1),
-                ("HKEYS", f"{ASIDE}:entries"),
                 ("XRANGE", STREAM, "-", "+"),
                 ("XRANGE", RETRIES, "-", "+"),
                 ("XRANGE", LETTERS, "-", "+"),
@@ -245,7 +243,6 @@ class Simulation:
         }
         assert found == {place: (each.by, each.attempts) for place, each in model.pending.items()}
         assert [row[0].decode() for row in letters] == list(model.letters)
-        assert {name.decode() for name in aside} == {name.decode() for name in entries} == model.aside.keys()
         assert dict(_pairs(done)) == dict.fromkeys(model.done, "1")
         assert (outcomes, int(pieces or 0)) == (len(model.done), model.stock)
         both = zip(STREAMS, (main, retries), strict=True)
@@ -258,7 +255,6 @@ class Simulation:
         """Each event is in exactly one place, and no handler has run that was not counted before."""
         model = self.model
         places = [model.names[place] for place in (*unread, *model.pending)]
-        places += [each.name for each in model.aside.values()]
         assert Counter([*places, *model.letters.values(), *model.done, *model.ignored]) == dict.fromkeys(model.modes, 1)
         assert all(runs <= model.begun[name] for name, runs in self.world.runs.items())
 

@@ -33,7 +33,6 @@ _few: dict[Kind, int] = {"valkey": 120, "redis": 60, "other": 60}
 _most_pods = 3
 which = st.integers(0, 5)
 _often = [Mode.WELL] * 4 + [Mode.IF_IN_STOCK] * 4 + [Mode.SLOWLY] * 3 + [Mode.FAILS] * 2
-_meanwhile = ("time passes", "much time passes", "what is aside falls due", "heal", "restock", "trim", "forget scripts")
 modes = st.sampled_from([*_often, *Mode])
 
 
@@ -91,15 +90,13 @@ class History(RuleBasedStateMachine):
     def redrive(self, which: int) -> None:
         self.simulation.redrive(self.letters[which % len(self.letters)])
 
-    @rule(what=st.sampled_from([*_meanwhile]))
+    @rule(what=st.sampled_from(["time passes", "much time passes", "heal", "restock", "trim", "forget scripts"]))
     def meanwhile(self, what: str) -> None:
         match what:
             case "time passes":
                 self.simulation.settle(1)
             case "much time passes":
                 self.simulation.settle(6)
-            case "what is aside falls due":
-                self.simulation.let_all_fall_due()
             case "heal":
                 self.simulation.world.healed |= self.simulation.model.modes.keys()
             case "restock":
@@ -154,7 +151,7 @@ class History(RuleBasedStateMachine):
     @rule(which=which)
     def crash(self, which: int) -> None:
         pod = self.pod(which)
-        self.former.append(pod.name)
+        self.former.append(pod.pod_name)
         self.simulation.crash(pod)
 
     @precondition(lambda self: self.simulation.in_flight)
@@ -165,11 +162,12 @@ class History(RuleBasedStateMachine):
             self.simulation.run(commands)
 
     @precondition(lambda self: len(self.simulation.pods) < _most_pods)
-    @rule(returning=st.booleans(), requests=st.integers(0, 15))
-    def start(self, returning: bool, requests: int) -> None:
-        alive = {pod.name for pod in self.simulation.pods}
+    @rule(name=st.sampled_from(["new", "of the last to go", "of one that lives"]), requests=st.integers(0, 15))
+    def start(self, name: str, requests: int) -> None:
+        alive = [pod.pod_name for pod in self.simulation.pods]
         gone = [name for name in self.former if name not in alive]
-        pod = self.simulation.start(gone[-1] if returning and gone else None)
+        names = {"of the last to go": gone[-1:], "of one that lives": alive[:1]}.get(name)
+        pod = self.simulation.start(names[0] if names else None)
         self.simulation.flow(pod, requests)
 
     @precondition(somebody_lives)

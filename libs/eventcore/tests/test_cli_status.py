@@ -53,7 +53,9 @@ def test_an_empty_server_has_no_streams_and_no_problems(redis_server: Server) ->
     assert "no streams yet" in run(redis_server, "status").stdout
 
 
-@pytest.mark.parametrize("key", [STREAM, "orders_dlq", BEATS, RETRIES, f"{RETRIES}:{GROUP}:beats"])
+@pytest.mark.parametrize(
+    "key", [STREAM, "orders_dlq", BEATS, f"{STREAM}:{GROUP}:members", RETRIES, f"{RETRIES}:{GROUP}:beats"]
+)
 def test_what_stands_in_the_place_of_something_else_is_named_and_the_other_streams_are_shown(
     redis_server: Server, key: str
 ) -> None:
@@ -136,7 +138,8 @@ def test_the_document_has_a_fixed_shape(redis_server: Server) -> None:
     assert consumer.pop("lastHeartbeat").endswith("Z")
     assert consumer.pop("silentSeconds") >= 0
     assert consumer.pop("idleSeconds") >= 0
-    assert consumer == {"consumer": "pod-1", "alive": True, "left": False, "pending": 1, "retryPending": 0}
+    told = {"consumer": "pod-1", "alive": True, "left": False, "pending": 1, "retryPending": 0, "handles": None}
+    assert consumer == told
     assert retry == {
         "stream": RETRIES,
         "length": 0,

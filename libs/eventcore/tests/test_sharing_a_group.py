@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 from aiohttp.test_utils import TestServer
 
 from eventcore import Consumer, Event, RetryPolicy, Router, Settings, Store
-from eventcore.testing import run_until_idle, until
+from eventcore.testing import Server, run_until_idle, running, until
 from eventcore.testing.fixtures import Connect
 from eventcore.web import create_service
 
 from .samples import DEAD_LETTERS, EAGER, GROUP, STREAM, Ordered, publish_orders
+from .tool import run
 
 
 class Cancelled(Event, type="sample.cancelled", stream=STREAM):
@@ -82,3 +84,37 @@ async def test_the_settings_say_how_often_an_event_is_tried_whose_router_does_no
     assert sorted(tries) == ["named", "plain", "plain"]
     letters = [fields for _, fields in await store.redis.xrange(DEAD_LETTERS)]
     assert sorted(letter[b"attempts"] for letter in letters) == [b"1", b"2"]
+
+
+async def test_programs_of_one_group_that_handle_other_events_say_so_and_status_too(
+    connect: Connect, redis_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen = Seen()
+    old = Consumer(await connect(pod_name="old"), seen.router(Ordered))
+    new = Consumer(await connect(pod_name="new"), seen.router(Ordered, Cancelled))
+    async with running(old):
+        await until(lambda: old.joined)
+        async with running(new):
+            await until(lambda: new.joined)
+            document = (await asyncio.to_thread(run, redis_server, "status", STREAM, "--json")).json
+    [warning] = [message for message in caplog.messages if "no handler" in message]
+    assert warning == (
+        f"old of {GROUP} has no handler for sample.cancelled of {STREAM}, which new has: "
+        "it acknowledges such events unseen"
+    )
+    [problem] = [each["message"] for each in document["problems"] if each["kind"] == "handlers_differ"]
+    assert problem == (
+        "no handler for sample.cancelled in old, but in others of the group: such events are acknowledged unseen"
+    )
+    [group] = document["streams"][0]["groups"]
+    handled = {each["consumer"]: each["handles"] for each in group["consumers"]}
+    assert handled == {"old": ["sample.ordered"], "new": ["sample.cancelled", "sample.ordered"]}
+
+
+async def test_programs_that_handle_the_same_events_say_nothing(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    pods = [Consumer(await connect(pod_name=f"pod-{n}"), Seen().router(Ordered)) for n in (1, 2)]
+    async with running(*pods):
+        await until(lambda: all(pod.joined for pod in pods))
+    assert not [message for message in caplog.messages if "no handler" in message]

@@ -11,31 +11,29 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from .aside import Aside
 from .deciding import Decider
 from .delivery import Delivery, Reason
 from .errors import EventcoreError
 from .holding import Holding
 from .losses import Losses
+from .naming import Naming
 from .processing import Processor
 from .retention import notice_losses
 from .retries import Retries
 from .retry import RetryPolicy
 from .router import Router, united
 from .store import Store
-from .streams import GroupMember, NoGroup, longest_block, shortest_block
+from .streams import GroupMember, NameTaken, NoGroup, longest_block
 from .takeover import Takeover
 from .telemetry import measurements
 
 log = logging.getLogger(__name__)
 
-_survivable = (EventcoreError, NoGroup)
+_survivable = (EventcoreError, NoGroup, NameTaken)
 # One being read, one being decided upon, one being committed: so the server and we work at the same time.
 _batches_in_hand = 3
 # What leaving the group may take beyond the drain budget: a server that is silent must not keep a process from its end.
 LEAVE_SECONDS = 1.0
-# In seconds.
-_between_probes = 1.0
 
 
 class Consumer:
@@ -56,26 +54,19 @@ class Consumer:
             group=router.group,
             consumer=settings.pod_name,
             streams=router.streams,
+            handles=router.types,
             prefix=settings.key_prefix,
             clock=store.clock,
         )
+        self._naming = Naming(member, router.types, timedelta(seconds=settings.dead_after_seconds))
         self.holding = Holding(
             router.group,
             limit=settings.consumer_concurrency if router.is_async else _batches_in_hand * settings.consumer_batch,
             waiting_limit=settings.consumer_waiting,
         )
         self._losses = Losses(member, self._surely_ours)
-        self._aside = Aside(
-            member, self.holding, settings, start=self._start, gone=self._give_up, missing=self._losses.missing
-        )
         self._retries = Retries(
-            member,
-            self.holding,
-            self._start,
-            self._give_up,
-            self._losses.missing,
-            self._aside,
-            batch=settings.consumer_batch,
+            member, self.holding, self._start, self._give_up, self._losses.missing, batch=settings.consumer_batch
         )
         self._takeover = Takeover(member, self._retries, self.holding, settings)
         self._decider = Decider(
@@ -85,10 +76,7 @@ class Consumer:
             dead_letter_cap=settings.dlq_keep_entries,
             rollout=timedelta(seconds=settings.rollout_seconds),
             on_retry=self._retries.add,
-            on_detour=self.holding.changed,
             concurrency=settings.consumer_concurrency,
-            lanes=self.holding.lanes,
-            detours=self.holding.detours,
         )
         self._processor = Processor(
             self._decider,
@@ -104,7 +92,6 @@ class Consumer:
         self._trouble: Exception | None = None
         self._leave_by = 0.0
         self._turned_at: dict[str, float] = {}
-        self._probed_at = float("-inf")
 
     @property
     def draining(self) -> bool:
@@ -122,7 +109,8 @@ class Consumer:
         if self.draining:
             return "draining"
         if not self.joined:
-            return f"{self.router.group} is not joined yet{f': {self._trouble}' if self._trouble else ''}"
+            trouble = self._trouble or self._naming.problem
+            return f"{self.router.group} is not joined yet{f': {trouble}' if trouble else ''}"
         return self.holding.held_up
 
     def stop(self) -> None:
@@ -203,9 +191,10 @@ class Consumer:
                 if not self.joined:
                     await self._join()
                     continue
-                count, block = self._wanted()
-                if count:
-                    entries = await self.member.read(count, block)
+                if self.holding.room and not self.holding.paused and not self._retries.recovering:
+                    entries = await self.member.read(
+                        min(self.holding.room, self._settings.consumer_batch), longest_block
+                    )
                     if batch := self.holding.take(entries):
                         self._start(batch)
                 else:
@@ -216,27 +205,18 @@ class Consumer:
                 attempt, self.joined = attempt + 1, False
                 await self._survive(error, attempt)
 
-    def _wanted(self) -> tuple[int, timedelta]:
-        """How many entries to ask for now, and for how long to wait for them.
-
-        While too many wait for another attempt it is few a second: if these succeed, others are at fault themselves.
-        """
-        now = time.monotonic()
-        if self._retries.recovering:
-            return 0, longest_block
-        if not self.holding.paused:
-            return min(self.holding.room, self.holding.portions.read(self._settings.consumer_batch)), longest_block
-        if not self.holding.may_probe or now < self._probed_at + _between_probes:
-            return 0, longest_block
-        self._probed_at = now
-        return min(self.holding.room, max(1, self._settings.consumer_waiting // 8)), shortest_block
-
     async def _join(self) -> None:
         """Beat before reading, so that nothing is ever held by a consumer unknown to its peers; resume what is ours."""
         for stream in await self.member.create():
             if self._joined_before:
                 log.error("%s on %s was gone, with all it remembered: it begins anew", self.router.group, stream)
         await notice_losses(self._commands, self.member.streams, self._settings.key_prefix)
+        while not await self._naming.settle():
+            self._turned("read")
+            if self.draining:
+                return
+            await self._or_stop(asyncio.sleep(5), self._settings.heartbeat_seconds / 4)
+        self._decider.consumer = self.member.consumer
         await self._takeover.beat_once()
         await self._committer.load_script()
         for stream in self.member.streams:
@@ -277,7 +257,6 @@ class Consumer:
         self._turned("retry")
         await self._retries.retry_due()
         await self._retries.retry_recovered()
-        await self._retries.put_aside()
         await self._losses.look()
         await self.holding.change(min(1.0, self._retries.next_due))
 
@@ -303,9 +282,11 @@ class Consumer:
         while True:
             self._turned("heartbeat", resting=self._settings.heartbeat_seconds)
             try:
-                await self._takeover.beat_once()
-                await self._aside.bring_back()
+                if self._naming.settled:
+                    await self._takeover.beat_once()
             except _survivable as error:
+                if isinstance(error, NameTaken):
+                    self._naming.settled = False
                 # What a takeover has claimed may be pending on us, its reply lost: joining again finds it.
                 self.joined, self._trouble = False, error
                 log.debug("no heartbeat: %s", error)
@@ -361,6 +342,8 @@ class Consumer:
 
         What did not come to an end here has cost no attempt, unless it may be what brought us to an end.
         """
+        if not self._naming.settled:
+            return
         seconds = max(LEAVE_SECONDS, min(5.0, self._leave_by - time.monotonic()))
         try:
             async with asyncio.timeout(seconds):

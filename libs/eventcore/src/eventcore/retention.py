@@ -16,7 +16,7 @@ from .errors import EventcoreError
 from .pipe import Pipe
 from .script import Call, Script, run, run_all
 from .store import Store
-from .streams import beats_key, dead_letter_stream
+from .streams import beats_key, dead_letter_stream, members_key
 from .telemetry.measurements import trimmed_unread
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,8 @@ class Retention:
             self._named[stream] = holder
         patience = self._settings.drop_groups_idle_seconds
         if holder and patience is not None:
-            keys = [self._store.key(stream), self._store.key(beats_key(stream, holder))]
+            names = (stream, beats_key(stream, holder), members_key(stream, holder))
+            keys = [self._store.key(name) for name in names]
             call = Call(_script("drop_group"), keys, [holder, int(patience * 1000)])
             if await run(self._store.commands, call):
                 log.error("dropped %s of %s: no heartbeat for %g s, and the settings say so", holder, stream, patience)

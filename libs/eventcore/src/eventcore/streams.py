@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -11,15 +12,13 @@ from typing import Any
 from msgspec import Struct
 
 from .clock import Clock
-from .delivery import Delivery, Key
+from .delivery import Key
 from .errors import Unavailable
 from .pipe import Argument, Pipe, Reply, ServerError
 from .script import Call, Script, run, run_all
 
 # No read blocks for longer, so that a stop and a dead connection are soon noticed.
 longest_block = timedelta(seconds=2)
-# Not to wait at all (0 would be for ever).
-shortest_block = timedelta(milliseconds=1)
 # How long a consumer that never sent a heartbeat (another library's) must be idle to be taken for dead.
 foreign_idle = timedelta(minutes=5)
 # Nothing can follow this entry id, and Redis refuses to look for it.
@@ -28,8 +27,7 @@ LAST_ID = f"{2**64 - 1}-{2**64 - 1}"
 
 @cache
 def _script(name: str) -> Script:
-    # What is put aside takes memory, for a while: where there is none left, it stays where it is.
-    return Script.named(name, allow_oom=name != "put_aside")
+    return Script.named(name, allow_oom=True)
 
 
 class Entry(Struct, frozen=True, gc=False):
@@ -49,24 +47,20 @@ class Pending(Struct, frozen=True, gc=False):
     attempt: int
 
 
-class Leaving(Struct, frozen=True, gc=False):
-    """A delivery on its way aside, and what it is called there, of the main stream `stream`.
-
-    It comes back after what is called `after` ('': nothing). `wait` is in how many milliseconds it is due, `tried` for
-    how many it has been tried; `words` are the names and values of the entry as which it is to come back.
-    """
-
-    stream: str
-    delivery: Delivery
-    name: str
-    after: str
-    wait: int
-    tried: int
-    words: Sequence[bytes]
-
-
 class NoGroup(Exception):
     """The stream or the group isn't there (any more)."""
+
+
+class NameTaken(Exception):
+    """Another instance is the consumer of this name now: what is pending on the name is its own."""
+
+
+class Peer(Struct, frozen=True):
+    """Another living consumer of the group on one stream, and the event types of that stream that it handles."""
+
+    stream: str
+    name: str
+    handles: frozenset[str]
 
 
 def retry_stream(stream: str, group: str) -> str:
@@ -79,14 +73,14 @@ def beats_key(stream: str, group: str) -> str:
     return f"{stream}:{group}:beats"
 
 
-def aside_key(stream: str, group: str) -> str:
-    """The sorted set of what a group has put aside, by its due time (milliseconds of the server's clock)."""
-    return f"{stream}:{group}:aside"
+def members_key(stream: str, group: str) -> str:
+    """The hash of a group's consumers by name: the instance that has the name, and the event types that it handles."""
+    return f"{stream}:{group}:members"
 
 
-def aside_entries_key(stream: str, group: str) -> str:
-    """The hash of the entries that a group has put aside, by the names in the sorted set."""
-    return f"{stream}:{group}:aside:entries"
+def handled_types(about: str) -> frozenset[str]:
+    """The event types in what stands beside a heartbeat, behind the instance."""
+    return frozenset(about.split()[1:])
 
 
 def dead_letter_stream(stream: str) -> str:
@@ -95,7 +89,10 @@ def dead_letter_stream(stream: str) -> str:
 
 
 class GroupMember:
-    """One consumer in one group, over all the streams that the group reads."""
+    """One consumer in one group, over all the streams that the group reads.
+
+    `handles` has the event types, by stream, that this program has handlers for.
+    """
 
     def __init__(
         self,
@@ -105,15 +102,18 @@ class GroupMember:
         group: str,
         consumer: str,
         streams: Iterable[str],
+        handles: Mapping[str, Iterable[str]],
         prefix: str = "",
         clock: Clock | None = None,
     ) -> None:
         self.group, self.consumer = group, consumer
         self.main_streams = tuple(streams)
         self.streams = (*self.main_streams, *(retry_stream(stream, group) for stream in self.main_streams))
-        self._main = {name: stream for stream in self.main_streams for name in (stream, retry_stream(stream, group))}
         self._commands, self._reader, self._prefix = commands, reader, prefix
         self.clock = clock or Clock()
+        self.instance = secrets.token_hex(8)
+        texts = {stream: " ".join([self.instance, *sorted(handles[stream])]) for stream in self.main_streams}
+        self._about = texts | {retry_stream(stream, group): text for stream, text in texts.items()}
         self._names = {(prefix + stream).encode(): stream for stream in self.streams}
 
     async def create(self) -> list[str]:
@@ -190,10 +190,31 @@ class GroupMember:
         reply = await self._run(Call(_script("claim"), [self._prefix + stream], arguments))
         return [Entry(stream, row[0].decode(), int(row[1]), pairs(row[2]) if len(row) == 3 else None) for row in reply]
 
+    async def take_name(self, name: str, dead_after: timedelta, *, stale: str = "") -> str | list[Peer]:
+        """Be the consumer of this name from now on: the group's other consumers that live. Or the holder's last beat.
+
+        The holder lives if it beat within `dead_after`, unless that beat is `stale`: seen to stand still for as long.
+        """
+        keys = [key for stream in self.streams for key in (self._beats(stream), self._members(stream))]
+        texts = [self._about[stream] for stream in self.streams]
+        reply = await self._run(Call(_script("take_name"), keys, [name, _milliseconds(dead_after), stale, *texts]))
+        if isinstance(reply, bytes):
+            return reply.decode()
+        self.consumer = name
+        return [
+            Peer(stream, peer.decode(), handled_types(about.decode()))
+            for stream, found in zip(self.streams, reply, strict=True)
+            for peer, about in pairs(found).items()
+        ]
+
     async def beat(self, dead_after: timedelta) -> list[tuple[str, str]]:
-        """Send a heartbeat on every stream; who is silent for too long, as (stream, consumer)."""
+        """Send a heartbeat on every stream; who is silent for too long, as (stream, consumer). Raises `NameTaken`."""
         calls = [
-            Call(_script("beat"), [self._beats(stream)], [self.consumer, _milliseconds(dead_after)])
+            Call(
+                _script("beat"),
+                [self._beats(stream), self._members(stream)],
+                [self.consumer, _milliseconds(dead_after), self._about[stream]],
+            )
             for stream in self.streams
         ]
         asked_at = time.monotonic()
@@ -202,43 +223,12 @@ class GroupMember:
         for stream, reply in zip(self.streams, replies, strict=True):
             if isinstance(reply, Exception):
                 raise reply
+            if reply is None:
+                raise NameTaken(f"another process consumes as {self.consumer}")
             now, *silent = reply
             self.clock.note(now, asked_at)
             dead += [(stream, name.decode()) for name in silent if name.decode() != self.consumer]
         return dead
-
-    def main_stream(self, stream: str) -> str:
-        """The main stream of a stream, which may be its retry stream."""
-        return self._main[stream]
-
-    async def put_aside(self, leaving: Sequence[Leaving], *, limit: int) -> list[bool]:
-        """Put deliveries of one main stream aside; of each, in order, whether it was still ours.
-
-        The list ends where `limit` deliveries are aside: what is not in it stays pending.
-        """
-        main = leaving[0].stream
-        keys = [main, retry_stream(main, self.group), *self._aside(main)]
-        arguments: list[Argument] = [self.group, limit]
-        for each in leaving:
-            number = keys.index(each.delivery.stream) + 1
-            arguments += [number, each.delivery.entry_id, each.name, each.after, each.wait, each.tried]
-            arguments += [len(each.words), *each.words]
-        reply = await self._run(Call(_script("put_aside"), [self._prefix + key for key in keys], arguments))
-        return [ours == 1 for ours in reply]
-
-    async def bring_back(self, count: int) -> int:
-        """Let what is due come back to the retry streams, `count` to each at most; how many came to one at most."""
-        keys = [[*self._aside(stream), retry_stream(stream, self.group)] for stream in self.main_streams]
-        calls = [Call(_script("bring_back"), [self._prefix + key for key in each], [count]) for each in keys]
-        most = 0
-        for reply in await run_all(self._commands, calls):
-            if isinstance(reply, Exception):
-                raise reply
-            most = max(most, int(reply))
-        return most
-
-    def _aside(self, stream: str) -> list[str]:
-        return [aside_key(stream, self.group), aside_entries_key(stream, self.group)]
 
     async def strangers(self) -> list[tuple[str, str]]:
         """Consumers that never sent a heartbeat and have long been idle, as (stream, consumer)."""
@@ -258,7 +248,7 @@ class GroupMember:
 
         Beside that, the entries that are gone from the stream.
         """
-        keys = [self._prefix + stream, self._beats(stream)]
+        keys = [self._prefix + stream, self._beats(stream), self._members(stream)]
         arguments: list[Argument] = [
             self.group,
             self.consumer,
@@ -282,7 +272,11 @@ class GroupMember:
         for stream, entry_id in unspent:
             given_back[stream].append(entry_id)
         calls = [
-            Call(_script("leave"), [self._prefix + stream, self._beats(stream)], [self.group, self.consumer, *ids])
+            Call(
+                _script("leave"),
+                [self._prefix + stream, self._beats(stream), self._members(stream)],
+                [self.group, self.consumer, self.instance, *ids],
+            )
             for stream, ids in given_back.items()
         ]
         replies = await run_all(self._commands, calls)
@@ -290,6 +284,9 @@ class GroupMember:
 
     def _beats(self, stream: str) -> str:
         return self._prefix + beats_key(stream, self.group)
+
+    def _members(self, stream: str) -> str:
+        return self._prefix + members_key(stream, self.group)
 
     async def _execute(self, *command: str | int) -> Reply:
         try:

@@ -60,6 +60,9 @@ def _of_stream(state: StreamState, trends: Trends, cap: int) -> Iterator[Problem
     if state.length >= nearly_full * cap:
         text = f"{counted(state.length, 'entry', 'entries')} of at most {cap:,}, then new events are refused"
         yield Problem("nearly_full", state.name, None, text)
+    if not state.exists:
+        text = "it is not there, only what belongs to it: somebody has deleted it, or nothing was published yet"
+        yield Problem("not_there", state.name, None, text, grave=False)
     if state.length and not state.groups:
         yield Problem("no_group", state.name, None, "no group reads it", grave=False)
     for group in state.groups:
@@ -84,6 +87,8 @@ def _of_group(state: StreamState, group: GroupState, trends: Trends) -> Iterator
     waiting = f"{at_least(lag.entries, lag.capped)} undelivered, the first for {age(lag.age)}"
     if holders := [consumer for consumer in group.consumers if not consumer.alive and consumer.holds]:
         yield problem("dead_consumer_holds", _holding(holders))
+    if lacking := _lacking(group.consumers):
+        yield problem("handlers_differ", lacking)
     if lag.entries + group.unfinished_retries and not alive:
         since = f"; {waiting}" if lag.entries else ""
         yield problem("no_consumer", f"nobody reads, no consumer is alive{since}")
@@ -99,12 +104,30 @@ def _of_group(state: StreamState, group: GroupState, trends: Trends) -> Iterator
             yield problem("retrying", _unfinished(oldest), grave=False)
 
 
+def _lacking(consumers: Sequence[ConsumerState]) -> str:
+    """Which of the living acknowledge events unseen that others of their group have handlers for."""
+    handled = {each.name: each.handles for each in consumers if each.alive and each.handles is not None}
+    everything = frozenset[str]().union(*handled.values())
+    lacking: dict[frozenset[str], list[str]] = {}
+    for name, types in handled.items():
+        if types != everything:
+            lacking.setdefault(everything - types, []).append(name)
+    return "; ".join(
+        f"no handler for {', '.join(sorted(types))} in {_some(names)}, but in others of the group: "
+        "such events are acknowledged unseen"
+        for types, names in lacking.items()
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+
+
 def _holding(dead: Sequence[ConsumerState]) -> str:
     held = counted(sum(consumer.holds for consumer in dead), "entry", "entries")
     if len(dead) > 1:
-        names = ", ".join(consumer.name for consumer in dead[:3])
-        more = f" and {len(dead) - 3:,} more" if len(dead) > 3 else ""
-        return f"{len(dead):,} consumers are dead or have left, and hold {held}: {names}{more}"
+        names = _some([consumer.name for consumer in dead])
+        return f"{len(dead):,} consumers are dead or have left, and hold {held}: {names}"
     [only] = dead
     how = "left" if only.left else f"is dead for {age(only.silent or only.idle)}"
     return f"{only.name} {how} and holds {held}"

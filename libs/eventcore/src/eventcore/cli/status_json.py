@@ -118,6 +118,7 @@ def _consumer(consumer: ConsumerState) -> dict[str, Any]:
         "idleSeconds": _seconds(consumer.idle),
         "pending": consumer.pending,
         "retryPending": consumer.retry_pending,
+        "handles": None if consumer.handles is None else sorted(consumer.handles),
     }
 
 

@@ -15,13 +15,14 @@ from .state import ConsumerState
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A group's consumers on one stream: (idle milliseconds, pending entries) and time of the last heartbeat, by name.
+    """A group's consumers on one stream, by name: (idle milliseconds, pending entries), last heartbeat, types handled.
 
     A heartbeat at 0 was set by a consumer that left while it held something.
     """
 
     held: Mapping[str, tuple[int, int]]
     beats: Mapping[str, int]
+    handles: Mapping[str, frozenset[str]]
 
 
 def consumer_states(main: Seen, retry: Seen | None, *, now: int, dead_after: timedelta) -> tuple[ConsumerState, ...]:
@@ -48,4 +49,5 @@ def _state(name: str, both: Sequence[Seen], now: int, dead_after: timedelta) -> 
         idle=idle,
         pending=pending[0],
         retry_pending=sum(pending[1:]),
+        handles=both[0].handles.get(name),
     )

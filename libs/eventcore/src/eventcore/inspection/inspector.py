@@ -12,7 +12,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
-from eventcore.streams import beats_key, dead_letter_stream, retry_stream
+from eventcore.streams import beats_key, dead_letter_stream, handled_types, members_key, retry_stream
 
 from .consumers import Seen, consumer_states
 from .ids import age_of, milliseconds, parse_id, text
@@ -90,7 +90,9 @@ class Inspector:
         with suppress(ResponseError):
             for group in await self._groups(name):
                 retries = retry_stream(name, group)
-                wanted |= {beats_key(name, group): "zset", retries: "stream", beats_key(retries, group): "zset"}
+                wanted[retries] = "stream"
+                for stream in (name, retries):
+                    wanted |= {beats_key(stream, group): "zset", members_key(stream, group): "hash"}
         for key, kind in wanted.items():
             found = text(await self._redis.type(self._prefix + key))
             if found not in (kind, "none"):
@@ -240,7 +242,9 @@ class Inspector:
     async def _seen(self, stream: str, group: str) -> Seen:
         rows: Any = await self._redis.xinfo_consumers(self._prefix + stream, group)
         beats = await scores(self._redis, self._prefix + beats_key(stream, group))
-        return Seen({text(row["name"]): (int(row["idle"]), int(row["pending"])) for row in rows}, beats)
+        held = {text(row["name"]): (int(row["idle"]), int(row["pending"])) for row in rows}
+        members = await self._redis.hgetall(self._prefix + members_key(stream, group))
+        return Seen(held, beats, {text(name): handled_types(text(about)) for name, about in members.items()})
 
 
 def _pending_entry(row: Mapping[str, Any], now: int) -> PendingEntry:

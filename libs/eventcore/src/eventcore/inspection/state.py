@@ -54,6 +54,8 @@ class ConsumerState:
     idle: timedelta
     pending: int
     retry_pending: int
+    handles: frozenset[str] | None = None
+    """The event types of the stream that it has handlers for; `None` where it has not said so."""
 
     @property
     def holds(self) -> int:

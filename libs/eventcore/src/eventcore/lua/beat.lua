@@ -1,8 +1,17 @@
--- One heartbeat: notes that this consumer lives, by the server's clock. KEYS: beats. ARGV: consumer, milliseconds of
--- silence after which a consumer is dead. Answers the server's time in milliseconds, then the names of the dead.
+-- One heartbeat: notes that this consumer lives, by the server's clock. KEYS: beats, members. ARGV: consumer,
+-- milliseconds of silence after which a consumer is dead, what stands beside our beats (our instance comes first).
+-- Answers the server's time in milliseconds, then the names of the dead; nil if the name is another instance's now.
 
-local refused = refusal({'ZADD', KEYS[1]}, {'ZRANGEBYSCORE', KEYS[1]})
+local refused = refusal(
+  {'ZADD', KEYS[1]}, {'ZRANGEBYSCORE', KEYS[1]}, {'HGET', KEYS[2]}, {'HSET', KEYS[2]}
+)
 if refused then return refused end
+local about = redis.call('HGET', KEYS[2], ARGV[1])
+if not about then
+  redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
+elseif string.match(about, '%S+') ~= string.match(ARGV[3], '%S+') then
+  return false
+end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZADD', KEYS[1], now, ARGV[1])

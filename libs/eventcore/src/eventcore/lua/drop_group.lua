@@ -1,7 +1,9 @@
--- Drops a group that has stopped for good. KEYS: stream, beats. ARGV: group, milliseconds without any heartbeat.
+-- Drops a group that has stopped for good. KEYS: stream, beats, members. ARGV: group, milliseconds without any heartbeat.
 -- Answers 1 if it was dropped. A group without a single heartbeat (another library's) is left alone.
 
-local refused = refusal({'ZREVRANGE', KEYS[2]}, {'ZADD', KEYS[2]}, {'DEL', KEYS[2]}, {'XGROUP', 'DESTROY', KEYS[1]})
+local refused = refusal(
+  {'ZREVRANGE', KEYS[2]}, {'ZADD', KEYS[2]}, {'DEL', KEYS[2]}, {'DEL', KEYS[3]}, {'XGROUP', 'DESTROY', KEYS[1]}
+)
 if refused then return refused end
 local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
 if #last == 0 then return 0 end
@@ -12,5 +14,5 @@ if tonumber(last[2]) > now then -- by the clock of another server, before a fail
   return 0
 end
 if tonumber(last[2]) >= now - ARGV[2] then return 0 end
-redis.call('DEL', KEYS[2])
+redis.call('DEL', KEYS[2], KEYS[3])
 return redis.call('XGROUP', 'DESTROY', KEYS[1], ARGV[1])

@@ -20,8 +20,6 @@ log = logging.getLogger(__name__)
 _largest_usual = 2048
 # In bytes. Collectors take no more than 4 MiB by gRPC, unless they are told to.
 _large = 2 << 20
-# Of anything: spans, bytes, milliseconds. A thread can't wait for longer than 292 years.
-MOST = 10**9
 
 
 class Batching(SpanProcessor):
@@ -116,7 +114,7 @@ class Batching(SpanProcessor):
 
 def _number(variable: str, default: int) -> int:
     try:
-        return min(max(1, int(os.environ.get(variable) or default)), MOST)
+        return max(1, int(os.environ.get(variable) or default))
     except ValueError:
         log.warning("%s is no number: taking %d", variable, default)
         return default
