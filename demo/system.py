@@ -75,6 +75,7 @@ class System:
             self.server = Server(
                 directory=self.directory / "redis",
                 append_only=True,
+                maxmemory="1gb",
                 policy="noeviction",
                 # DEBUG is for whoever tries what DEBUG SLEEP does to the system.
                 options={"appendfsync": "everysec", "enable-debug-command": "local"},

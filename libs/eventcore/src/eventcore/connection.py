@@ -90,6 +90,15 @@ class Connector:
         await connection.disconnect()
         return place
 
+    @property
+    def silence(self) -> str | None:
+        """How many Sentinels did not answer when asked last, if it was half of them or more: a failover takes most."""
+        if not isinstance(self._pool, SentinelConnectionPool):
+            return None
+        sentinels = cast(Sentinels, self._pool.sentinel_manager)
+        heard, known = sentinels.heard, len(sentinels.sentinels)
+        return f"{heard} of {known} answer" if heard <= known / 2 else None
+
     def places(self) -> set[Place]:
         """Where the connections made for pipes lead, those that live."""
         return {place for transport, place in self._made.items() if not transport.is_closing()}

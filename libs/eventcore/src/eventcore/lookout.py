@@ -66,7 +66,10 @@ class Lookout:
         if now is None:
             self._blind("the Sentinels that answer know of an older master than was known before")
             return
-        self._see()
+        if silence := self._connector.silence:
+            self._blind(silence)
+        else:
+            self._see()
         if old := {place for place in self._connector.places() if not place.is_same(now)}:
             await self._move(old, now)
 
@@ -87,7 +90,7 @@ class Lookout:
         """Say so where Sentinels don't tell; that Redis itself is away is for others to say."""
         log.debug("can't see where Redis is now: %s", reason)
         if self._connector.by_sentinel and time.monotonic() - self._seen_at > BLIND_SECONDS:
-            self._tell("the Sentinels don't say who is master, a failover would go unnoticed: %s", reason)
+            self._tell("too few Sentinels say who is master, a failover may go unnoticed: %s", reason)
 
     def _tell(self, message: str, reason: object) -> None:
         if self._told != message:

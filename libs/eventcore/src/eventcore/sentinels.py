@@ -48,6 +48,8 @@ class Sentinels(Sentinel):
         Sentinel.__init__(self, addresses, sentinel_kwargs=options)
         self._asking: dict[Redis, asyncio.Task[Answer | None]] = {}
         self._followed = 0
+        self.heard = 0
+        """How many answered when they were asked last."""
 
     async def discover_master(self, service_name: str) -> Address:
         """Where to connect to. Raises `MasterNotFoundError`, `AuthenticationError`."""
@@ -81,8 +83,9 @@ class Sentinels(Sentinel):
             done |= more
         self._asking = {each: task for each, task in self._asking.items() if task in late}
         errors = [error for task in done if isinstance(error := task.exception(), Exception)]
-        answers = [answer for task in done if task.exception() is None and (answer := task.result()) is not None]
-        return answers, errors
+        said = [task.result() for task in done if task.exception() is None]
+        self.heard = len(said)
+        return [answer for answer in said if answer is not None], errors
 
     async def aclose(self) -> None:
         """Close the connections to all of them."""
