@@ -47,7 +47,7 @@ def leaving(group: str, pod: str) -> Matches:
     end = [group.encode(), pod.encode()]
 
     def matches(command: Command, reply: bytes) -> bool:
-        mine = _calls(command, sha) and command.words[3] == streams[group].encode() and command.words[5:7] == end
+        mine = _calls(command, sha) and command.words[3] == streams[group].encode() and command.words[6:8] == end
         return mine and reply in (b"", b":1\r\n")
 
     return matches
