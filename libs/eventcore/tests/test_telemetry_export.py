@@ -232,3 +232,23 @@ def test_proxies_and_passwords_are_looked_for_at_each_request_only_where_there_m
         monkeypatch.setenv(name, value)
     session = configure._session()
     assert (session is None or session.trust_env) is looks
+
+
+async def test_limits_of_spans_hold_for_all_of_them(tmp_path: Path, server: Server, http_receiver: Received) -> None:
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": http_receiver.endpoint, "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": "9"}
+    async with program(tmp_path, REDIS_URL=server.url, **variables) as running:
+        await put_a_note(running)
+        await running.end(signal.SIGTERM)
+    texts = [
+        each for span in http_receiver.spans for each in attributes(span.message).values() if isinstance(each, str)
+    ]
+    assert {span.kind for span in http_receiver.spans} == {"SERVER", "PRODUCER", "CONSUMER"}
+    assert max(map(len, texts)) == 9
+
+
+async def test_a_limit_that_is_no_number_stops_the_program_with_one_line(tmp_path: Path, server: Server) -> None:
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:1", "OTEL_SPAN_EVENT_COUNT_LIMIT": "many"}
+    async with program(tmp_path, REDIS_URL=server.url, **variables) as running:
+        status, lines = await running.end()
+    assert status == 2
+    assert lines[-1].endswith("OTEL_SPAN_EVENT_COUNT_LIMIT must be a non-negative integer but got many")

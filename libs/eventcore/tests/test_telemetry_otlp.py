@@ -221,3 +221,23 @@ def test_what_is_no_utf_8_can_be_written(quickly: Any) -> None:
     [span] = quickly(odd).resource_spans[0].scope_spans[0].spans
     assert "half ?" in str(span.attributes)
     assert (span.trace_state, span.status.message) == ("a=?", "?")
+
+
+def test_a_span_keeps_no_more_than_the_specification_allows() -> None:
+    span = quick.QuickSpan(ATTEMPT, PARENT, "e-1", "1-0")
+    for number in range(200):
+        span.set_attribute(f"number {number}", number)
+        span.add_event(f"event {number}", {f"number {each}": each for each in range(200)})
+    span.outcome, span.ended = "handled", 1
+    message = Span.FromString(payload_of(written([span])))
+    assert len(message.attributes) == len(message.events) == quick.MOST
+    assert len(message.attributes) + message.dropped_attributes_count == len(ATTEMPT.attributes) + 3 + 200
+    assert message.dropped_events_count == 200 - quick.MOST
+    assert {len(event.attributes) for event in message.events} == {quick.MOST}
+    assert (message.attributes[-1].key, message.events[-1].name) == ("number 199", "event 199")
+
+
+def payload_of(field: bytes) -> bytes:
+    """What stands in a field behind its number and its length."""
+    behind = next(at for at in range(1, len(field)) if field[at] < 0x80) + 1
+    return field[behind:]

@@ -185,7 +185,7 @@ def _server(settings: Settings) -> dict[str, str | int]:
 
 
 def _start_traces(resource: Resource, exporters: Sequence[Any]) -> Callable[[], object]:
-    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace import SpanLimits, TracerProvider
     from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
     from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 
@@ -198,7 +198,12 @@ def _start_traces(resource: Resource, exporters: Sequence[Any]) -> Callable[[], 
         def generate_trace_id(self) -> int:
             return api.chosen_trace_id.get() or getrandbits(128) or 1
 
-    provider = TracerProvider(resource=resource, id_generator=ChosenIds(), shutdown_on_exit=False)
+    try:
+        limits = SpanLimits()  # of the standard variables
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    ids = ChosenIds()
+    provider = TracerProvider(resource=resource, id_generator=ids, span_limits=limits, shutdown_on_exit=False)
     processors = [Batching(exporter) for exporter in exporters]
     for processor in processors:
         provider.add_span_processor(processor)
@@ -207,9 +212,16 @@ def _start_traces(resource: Resource, exporters: Sequence[Any]) -> Callable[[], 
     api.unsampled_too = not isinstance(provider.sampler, ParentBased)
     api.tracing = provider.sampler is not ALWAYS_OFF
     takers = [_takes_quick_spans(exporter, encoder, resource) for exporter in exporters]
-    if not api.unsampled_too and all(takers):
+    if not api.unsampled_too and all(takers) and _are_usual(limits):
         quick.sink = _to_all(processors, written)
     return provider.shutdown
+
+
+def _are_usual(limits: Any) -> bool:
+    """Whether all limits are the specification's defaults, which quick spans keep; others are left to the SDK's."""
+    counts = ("span_attributes", "events", "links", "event_attributes", "link_attributes")
+    lengths = (limits.max_attribute_length, limits.max_span_attribute_length)
+    return lengths == (None, None) and all(getattr(limits, f"max_{each}") == quick.MOST for each in counts)
 
 
 def _to_all(

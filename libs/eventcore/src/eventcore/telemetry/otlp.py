@@ -120,6 +120,8 @@ def _unusual(span: QuickSpan) -> Span:
         trace_state=_utf_8(span.state or ""),
         name=_utf_8(span.name or ""),
         attributes=_attributes(span.attributes),
+        dropped_attributes_count=span.dropped_attributes,
+        dropped_events_count=span.dropped_events,
         events=[
             Span.Event(name=each.name, time_unix_nano=each.time, attributes=_attributes(each.attributes))
             for each in span.events

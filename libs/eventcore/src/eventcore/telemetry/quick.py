@@ -22,6 +22,10 @@ message_id_name, entry_id_name, outcome_name = "messaging.message.id", "eventcor
 _ids = frozenset((message_id_name, entry_id_name))
 
 
+MOST = 128
+"""Attributes, events and links of a span, and attributes of an event: the specification's limits."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Template:
     """What spans of one sort have in common; their bytes are written once for each template."""
@@ -64,6 +68,7 @@ class QuickSpan(Span):
     links: Sequence[SpanContext] = ()
     state: str | None = None
     unusual = False
+    dropped_attributes = dropped_events = 0
 
     def __init__(self, template: Template, parent: str, message_id: str = "", entry_id: str = "") -> None:
         self.template, self.parent, self.message_id, self.entry_id = template, parent, message_id, entry_id
@@ -72,7 +77,7 @@ class QuickSpan(Span):
 
     def belongs(self, state: str | None, links: Sequence[SpanContext]) -> None:
         """Note the `tracestate` of its parent, and what it is linked to."""
-        self.state, self.links, self.unusual = state, links, True
+        self.state, self.links, self.unusual = state, links[-MOST:], True
 
     @property
     def traceparent(self) -> str:
@@ -101,7 +106,12 @@ class QuickSpan(Span):
             return
         if key in self.template.attributes or key in _ids:
             self._have_nothing_in_common()
-        self.attributes, self.unusual = {**self.attributes, key: value}, True
+        attributes = {**self.attributes, key: value}
+        room = MOST - len(everything(self.template, self.message_id, self.entry_id)) - 1  # one is for the outcome
+        for oldest in list(attributes)[: max(0, len(attributes) - room)]:
+            del attributes[oldest]
+            self.dropped_attributes += 1
+        self.attributes, self.unusual = attributes, True
 
     def _have_nothing_in_common(self) -> None:
         self.attributes = {**everything(self.template, self.message_id, self.entry_id), **self.attributes}
@@ -115,7 +125,9 @@ class QuickSpan(Span):
     def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
         """Note what has happened."""
         if not self.ended:
-            self.events = (*self.events, Event(name, dict(attributes or {}), timestamp or time.time_ns()))
+            said = dict(list((attributes or {}).items())[-MOST:])
+            self.dropped_events += len(self.events) == MOST
+            self.events = (*self.events[1 - MOST :], Event(name, said, timestamp or time.time_ns()))
             self.unusual = True
 
     def record_exception(
