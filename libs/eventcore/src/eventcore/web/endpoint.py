@@ -13,6 +13,7 @@ from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
 from .correlation import correlation_id
+from .escapes import is_text
 from .problems import Problem
 from .reading import Parameters, media_type, read_body
 from .scopes import require
@@ -118,7 +119,8 @@ class Endpoint:
 
     def add_to(self, app: web.Application) -> None:
         """Serve it from `app`; what can be got can be asked for by HEAD too."""
-        resource = app.router.add_resource(self.path)
+        # Not aiohttp's own idea of a parameter: it takes no braces.
+        resource = app.router.add_resource(_path_parameter.sub(r"{\1:[^/]+}", self.path))
         for method in ("HEAD", "GET") if self.method == "GET" else (self.method,):
             resource.add_route(method, self.respond, expect_handler=_expect)
 
@@ -129,12 +131,14 @@ class Endpoint:
         arguments: dict[str, Any] = {}
         if self.path_parameters is not None:
             match = request.match_info
+            if not is_text(request.rel_url.raw_path):
+                raise Problem(404, detail="There is nothing at this path: what is escaped in it is no UTF-8.")
             path = self.path_parameters.read(lambda name, default: [match[name]])
             arguments |= {name: getattr(path, name) for name in self.taken}
             if self.takes_path:
                 arguments["path"] = path
         if self.query is not None:
-            arguments["query"] = self.query.read(request.query.getall)
+            arguments["query"] = self.query.read_query(request.query.getall, request.rel_url.raw_query_string)
         if self.headers is not None:
             arguments["headers"] = self.headers.read(request.headers.getall)
         if self.body is not None:

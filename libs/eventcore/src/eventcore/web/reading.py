@@ -16,6 +16,7 @@ from eventcore.plain_json import parse
 from eventcore.telemetry.measurements import clients_limited
 
 from .clients import CLIENTS, Receipt
+from .escapes import unreadable
 from .problems import FieldError, Problem
 
 media_type = "application/json"
@@ -157,6 +158,15 @@ class Parameters:
                 self._lists.add(alias)
             elif int in kinds and not {str, float} & kinds:
                 self._integers.add(alias)
+
+    def read_query(self, values_of: Callable[[str, list[str]], list[str]], raw: str) -> BaseModel:
+        """The same for a query, of which this is the raw text. Raises `Problem` 422 for what is no text."""
+        errors: list[FieldError] = [
+            {"field": name, "message": "is no text in UTF-8"} for name in unreadable(raw, self._names)
+        ]
+        if errors:
+            raise problem_naming(errors)
+        return self.read(values_of)
 
     def read(self, values_of: Callable[[str, list[str]], list[str]]) -> BaseModel:
         """A model of the parameters, given what is found under a name (or else the default, which is nothing).
