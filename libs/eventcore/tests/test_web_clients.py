@@ -49,7 +49,7 @@ async def listening(**limits: Any) -> AsyncIterator[tuple[int, Clients]]:
     runner = web.AppRunner(create_service(settings, name="echo", api=echo_api()), shutdown_timeout=0.1)
     await runner.setup()
     with take_port("127.0.0.1", 0) as port:
-        door = Door(port, runner, room=100)
+        door = Door(port, runner, room=lambda: 100)
         address = port.getsockname()[1]
         door.open()
         try:

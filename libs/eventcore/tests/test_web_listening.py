@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -102,6 +104,19 @@ async def test_strangers_who_hold_connections_keep_nobody_out(tmp_path: Path, se
             await running.until_said("lost the connection to Redis")
             await running.until_status("/readyz", 200)
             assert b" 200 OK" in await answer_to(running, b"GET /livez HTTP/1.0\r\n\r\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nobody else can change the limits of a running process")
+async def test_a_limit_of_open_files_that_is_lowered_under_way_is_noticed(tmp_path: Path, server: Server) -> None:
+    async with program(tmp_path, REDIS_URL=server.url) as running:
+        await running.until_status("/readyz", 200)
+        files = Path(f"/proc/{running.process.pid}/fd")
+        resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (50, 50))
+        with ExitStack() as strangers:
+            for _ in range(100):
+                strangers.enter_context(socket.create_connection(("127.0.0.1", running.port)))
+            assert "no more can be accepted" in await running.until_said("connections are open")
+            await until(lambda: len([*files.iterdir()]) <= 45, what="some are kept back for Redis")
 
 
 async def test_where_all_connections_are_busy_a_new_one_is_answered_503(tmp_path: Path, server: Server) -> None:

@@ -8,7 +8,9 @@ import logging
 import resource
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from itertools import islice
 
 from aiohttp import web
 
@@ -51,10 +53,11 @@ class Door:
     answered, new ones get a 503. So strangers who only hold connections keep nobody out, probes least of all.
     """
 
-    def __init__(self, listening: socket.socket, runner: web.AppRunner, room: int) -> None:
+    def __init__(self, listening: socket.socket, runner: web.AppRunner, room: Callable[[], int]) -> None:
         if runner.server is None:
             raise RuntimeError("the runner is not set up")
-        self._listening, self._server, self._room = listening, runner.server, room
+        self._listening, self._server = listening, runner.server
+        self._find_room, self._room = room, room()
         self._clients = runner.app[CLIENTS]
         self._loop = asyncio.get_running_loop()
         self._inside = 0
@@ -86,21 +89,22 @@ class Door:
                 self._rest(error)
                 return
             client.setblocking(False)
-            if self._inside < self._room or self._make_room():
+            if self._inside < self._room or self._close_idle():
                 self._let_in(client)
             else:
                 self._refuse(client)
 
-    def _make_room(self) -> bool:
+    def _close_idle(self, count: int = 1) -> bool:
+        """Close so many of those that ask for nothing, the oldest first; whether there was one."""
         idle = (each for each in self._server.connections if isinstance(each, Connection) and each.idle)
-        if (oldest := next(idle, None)) is None:
-            return False
-        oldest.force_close()
-        self._complain(
-            "%d connections are open, and there is no room for more: idle ones are closed for new ones "
-            "(MAX_CONNECTIONS; of the files that may be open, `ulimit -n`, some are kept back for Redis)"
-        )
-        return True
+        chosen = list(islice(idle, count))
+        for each in chosen:
+            each.force_close()
+            self._complain(
+                "%d connections are open, and there is no room for more: idle ones are closed for new ones "
+                "(MAX_CONNECTIONS; of the files that may be open, `ulimit -n`, some are kept back for Redis)"
+            )
+        return bool(chosen)
 
     def _let_in(self, client: socket.socket) -> None:
         self._inside += 1
@@ -131,13 +135,18 @@ class Door:
         )
 
     def _rest(self, error: OSError) -> None:
-        """Without a rest the socket would be readable at once, again and again."""
+        """Have file descriptors for Redis before clients take them; without a rest the next one would be let in.
+
+        The limit may have become lower since the start.
+        """
         self._loop.remove_reader(self._listening)
         self._resting = self._loop.call_later(REST_SECONDS, self.open)
         self._complain(
             f"%d connections are open, and no more can be accepted ({error.strerror}): clients wait, and Redis may be "
             "out of reach. Raise the limit of open files (`ulimit -n`), or lower MAX_CONNECTIONS"
         )
+        self._room = self._find_room()
+        self._close_idle(max(IN_A_ROW, self._inside - self._room))
 
     def _complain(self, message: str) -> None:
         """Log how many are connected: one line a minute, however many clients it concerns."""

@@ -89,7 +89,7 @@ async def _main(create: Callable[[S], web.Application], settings: S) -> int:
             await runner.setup()
             relieve_collector()
             collecting = asyncio.create_task(collect_now_and_then(), name="garbage")
-            door = Door(listening, runner, room_for_connections(settings))
+            door = Door(listening, runner, lambda: room_for_connections(settings))
             door.open()
             log.info("%s serves on %s", service.name, shown(settings.host, settings.port))
             await _first(stop, service.failed)
