@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import SettingsError
+from .errors import Forbidden, SettingsError
 from .pipe import Pipe, Reply, ServerError
 from .settings import Settings
 
 log = logging.getLogger(__name__)
 
+# What is not allowed, has another name here, or isn't known to this server: then we can do without.
+_denied = (Forbidden, ServerError)
 # Scripts with flags, `lag`, and asking inside a script for rights.
 OLDEST_VERSION = (7, 0)
 # Asked of `CONFIG GET`; a user who may not run that is told less.
@@ -90,11 +92,11 @@ async def facts_of(pipe: Pipe) -> Facts:
         [("INFO",), ("CONFIG", "GET", *PARAMETERS), ("SCRIPT", "LOAD", "#!lua flags=allow-oom\nreturn 1")]
     )
     for reply in (info, config, script):
-        if isinstance(reply, Exception) and not isinstance(reply, ServerError):
+        if isinstance(reply, Exception) and not isinstance(reply, _denied):
             raise reply
     return Facts(
-        info=None if isinstance(info, ServerError) else _lines(info),
-        config=None if isinstance(config, ServerError) else _pairs(config),
+        info=None if isinstance(info, _denied) else _lines(info),
+        config=None if isinstance(config, _denied) else _pairs(config),
         script_error=str(script) if isinstance(script, ServerError) and "compiling" in str(script) else "",
     )
 
