@@ -35,6 +35,7 @@ EVENTCORE_LAYERS = (
         "runtime",
         frozenset(
             {
+                "aside",
                 "consumer",
                 "dead_letters",
                 "deciding",
@@ -42,6 +43,7 @@ EVENTCORE_LAYERS = (
                 "inspection",
                 "losses",
                 "naming",
+                "portions",
                 "processing",
                 "reporting",
                 "retention",
@@ -77,7 +79,7 @@ EVENTCORE_LAYERS = (
     ),
     Layer(
         "pure",
-        frozenset({"delivery", "envelope", "event", "lanes", "opening", "retry", "router", "transaction"}),
+        frozenset({"delivery", "detours", "envelope", "event", "lanes", "opening", "retry", "router", "transaction"}),
         forbidden=frozenset({"aiohttp", "redis"}),
     ),
     Layer(

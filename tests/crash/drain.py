@@ -26,10 +26,11 @@ def drain(simulation: Simulation) -> None:
         _bury_the_dead(simulation)
         if _all_is_done(simulation):
             break
+        simulation.let_all_fall_due()
         _one_round(simulation)
         simulation.compare()
     else:
-        raise AssertionError(f"this is never going to end: {model.unread}, {model.pending}")
+        raise AssertionError(f"this is never going to end: {model.unread}, {model.pending}, {model.aside}")
     _look_for_the_dead(simulation)
 
 
@@ -55,6 +56,7 @@ def _all_is_done(simulation: Simulation) -> bool:
     return (
         not any(model.unread.values())
         and not model.pending
+        and not model.aside
         and {name for _, name in model.living} <= alive
         and all(pod.consumer.joined and not len(pod.consumer.holding) for pod in simulation.pods)
     )

@@ -13,6 +13,7 @@ from eventcore.envelope import encode
 
 GROUP, STREAM = "history-group", "history_stream"
 RETRIES, LETTERS, OUTCOMES = f"{STREAM}:{GROUP}:retry", "history_dlq", "outcome_stream"
+ASIDE, MOST_ASIDE = f"{STREAM}:{GROUP}:aside", 5
 MOST_ATTEMPTS = 3
 effects, stock = Hash("effects"), Hash("stock")["pieces"]
 _eager = RetryPolicy(attempts=MOST_ATTEMPTS, base=timedelta(0), ceiling=timedelta(0))

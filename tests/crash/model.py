@@ -1,7 +1,7 @@
 """What the server should hold and answer, as a model: it is told of each command that ran, and of the reply.
 
-Where an entry is: unread, pending on somebody after so many attempts, or at its end: done, ignored, or a dead letter
-(which may be redriven: then it is unread again, as another entry).
+Where an entry is: unread, pending on somebody after so many attempts, aside, or at its end: done, ignored, or a dead
+letter. What is aside comes back, and a letter may be redriven: then it is unread again, as another entry.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from eventcore.pipe import Command, Reply, ServerError
 from eventcore.script import Script
 from eventcore.streams import beats_key
 
-from .happenings import GROUP, LETTERS, MOST_ATTEMPTS, RETRIES, STREAM, Mode
+from .happenings import GROUP, LETTERS, MOST_ASIDE, MOST_ATTEMPTS, RETRIES, STREAM, Mode
 from .messages import Asked, asked
 
 STREAMS = (STREAM, RETRIES)
@@ -31,14 +31,23 @@ _crash_loop_from = MOST_ATTEMPTS + 1
 @cache
 def script(name: str) -> Script:
     """One of the scripts that consumers call."""
-    return Script.named(name, allow_oom=name != "redrive")
+    return Script.named(name, allow_oom=name not in ("redrive", "put_aside"))
 
 
 @dataclass
 class Held:
-    """A pending entry."""
+    """A pending entry; `earlier` attempts began before it was put aside."""
 
     by: str
+    attempts: int
+    earlier: int = 0
+
+
+@dataclass(frozen=True)
+class Aside:
+    """An event that was put aside after so many attempts that count."""
+
+    name: str
     attempts: int
 
 
@@ -56,6 +65,10 @@ class Model:
     names: dict[Place, str] = field(default_factory=dict)
     unread: dict[str, list[str]] = field(default_factory=lambda: {stream: [] for stream in STREAMS})
     pending: dict[Place, Held] = field(default_factory=dict)
+    aside: dict[str, Aside] = field(default_factory=dict)
+    came_back: int = 0
+    """How many have come back from there since it was last asked as which entries."""
+    earlier: dict[Place, int] = field(default_factory=dict)
     letters: dict[str, str] = field(default_factory=dict)
     written_letters: list[str] = field(default_factory=list)
     """Of events whose letters were written since it was last asked how those are called."""
@@ -90,6 +103,16 @@ class Model:
         self.letters |= zip(entry_ids, self.written_letters, strict=True)
         self.written_letters.clear()
 
+    def brought_back(self, entries: Sequence[tuple[str, dict[str, str]]]) -> None:
+        """What was aside is these entries of the retry stream now."""
+        self.came_back = 0
+        for entry_id, fields in entries:
+            names = (fields["entryId"], f"retry:{fields['entryId']}")
+            [back] = [self.aside.pop(name) for name in names if name in self.aside]
+            assert int(fields["attempts"]) == back.attempts
+            self.published(RETRIES, entry_id, back.name, self.modes[back.name])
+            self.earlier[RETRIES, entry_id] = back.attempts
+
     def redriven(self, letter: str, entry_id: str) -> None:
         """The letter's event is an entry of the retry stream now."""
         name = self.letters.pop(letter)
@@ -121,6 +144,10 @@ class Model:
         elif sha == script("take_over").sha:
             _, consumer, dead, _, foreign_idle, count = arguments
             self._taken_over(keys[0], consumer, dead, int(foreign_idle), int(count), reply)
+        elif sha == script("put_aside").sha:
+            self._put_aside(keys, arguments, reply)
+        elif sha == script("bring_back").sha:
+            self.came_back += reply if isinstance(reply, int) else 0
         elif sha == script("beat").sha:
             self._beaten(keys[0], arguments[0], _instance(arguments[2]), reply)
         elif sha == script("take_name").sha:
@@ -138,7 +165,7 @@ class Model:
         for stream, entry_ids in expected.items():
             del self.unread[stream][: len(entry_ids)]
             for entry_id in entry_ids:
-                self.pending[stream, entry_id] = Held(consumer, 1)
+                self.pending[stream, entry_id] = Held(consumer, 1, self.earlier.get((stream, entry_id), 0))
                 self.begun[self.names[stream, entry_id]] += 1
 
     def _claimed(self, stream: str, consumer: str, step: int, entry_ids: list[str], reply: Reply) -> None:
@@ -164,6 +191,26 @@ class Model:
         if is_dead and not self._holds(stream, dead):
             self.living.pop((stream, dead), None)
             self.holders.pop((stream, dead), None)
+
+    def _put_aside(self, keys: list[str], arguments: list[str], reply: Reply) -> None:
+        expected: list[int] = []
+        rest = arguments[2:]
+        while rest and len(self.aside) < MOST_ASIDE:
+            number, entry_id, name, _, _, _, words = rest[:7]
+            fields = dict(zip(*[iter(rest[7 : 7 + int(words)])] * 2, strict=True))
+            rest = rest[7 + int(words) :]
+            place = keys[int(number) - 1], entry_id
+            held = self.pending.pop(place, None)
+            expected.append(int(held is not None))
+            if held is not None:
+                self._left_for_later(name, self.names[place], held, int(fields["attempts"]))
+        assert reply == expected
+
+    def _left_for_later(self, called: str, name: str, held: Held, attempts: int) -> None:
+        begun = held.earlier + held.attempts
+        assert attempts in ((begun - 1,) if self.modes[name] is Mode.NOT_NOW else (begun - 1, begun))
+        assert called not in self.aside, f"{name} is aside twice"
+        self.aside[called] = Aside(name, attempts)
 
     def _named(self, name: str, stale: str, instance: str, reply: Reply) -> None:
         others = [stream for stream in STREAMS if self.holders.get((stream, name)) != instance]
@@ -244,7 +291,7 @@ class Model:
 
     def _dead_lettered(self, name: str, held: Held, words: Sequence[str]) -> None:
         reason, attempts = (words[words.index(fact) + 1] for fact in ("reason", "attempts"))
-        assert int(attempts) <= held.attempts
+        assert int(attempts) <= held.earlier + held.attempts
         mode = self.modes[name]
         assert {
             "undecodable": mode is Mode.UNREADABLE,

@@ -13,12 +13,13 @@ from typing import Any, cast
 from unittest import mock
 
 from eventcore import Consumer, Settings, Store, streams, takeover
+from eventcore.clock import Clock
 from eventcore.commit import Committer
 from eventcore.pipe import Command, Reply
 from eventcore.streams import beats_key
 
 from .gate import Gate
-from .happenings import GROUP, LETTERS, OUTCOMES, RETRIES, STREAM, Mode, World, written
+from .happenings import ASIDE, GROUP, LETTERS, MOST_ASIDE, OUTCOMES, RETRIES, STREAM, Mode, World, written
 from .model import STREAMS, Model, script
 from .virtual import VirtualLoop, virtual_time
 from .wire import Wire
@@ -30,6 +31,8 @@ _settings = Settings(
     consumer_batch=3,
     consumer_concurrency=4,
     consumer_waiting=3,
+    consumer_aside=MOST_ASIDE,
+    aside_after_seconds=4,
 )
 
 
@@ -79,7 +82,7 @@ class Simulation:
             committer=Committer(commands),
             source="history",
             handled={},
-            clock=None,
+            clock=Clock(),
             reader=lambda _: reader,
         )
         consumer = Consumer(cast(Store, store), self.world.router(name))
@@ -95,7 +98,8 @@ class Simulation:
             self.in_flight += [request.commands for request in gate.waiting]
             gate.waiting.clear()
         pod.task.cancel()
-        self._go_on(0.0)
+        while not pod.task.done():
+            self.loop.settle()
         for gate in pod.gates:
             gate.waiting.clear()  # what it says while it dies is never sent
 
@@ -107,24 +111,14 @@ class Simulation:
 
     def settle(self, seconds: float = 0.0) -> None:
         """Let everybody do what can be done without an answer, for so long. Whoever was killed is gone then."""
-        self._go_on(seconds)
+        self.loop.settle(seconds)
+        while killed := [pod for pod in self.pods if pod.name in self.world.killed]:
+            for pod in killed:
+                self.crash(pod)
+        self.world.killed.clear()
         for pod in [pod for pod in self.pods if pod.task.done()]:
             pod.task.result()  # raises what is a defect
             self.pods.remove(pod)
-
-    def _go_on(self, seconds: float) -> None:
-        """Let so much time pass; who is killed meanwhile says nothing more."""
-        end = self.loop.time() + seconds
-        while True:
-            try:
-                self.loop.settle(end - self.loop.time())
-            except SystemExit:  # it ends the loop as well, where others go on
-                killed = [pod for pod in self.pods if pod.name in self.world.killed]
-                self.world.killed.clear()
-                for pod in killed:
-                    self.crash(pod)
-            else:
-                return
 
     # Network
 
@@ -172,6 +166,9 @@ class Simulation:
         self.sound = False
         for command, reply in zip(sent, replies, strict=True):
             self.model.ran(command, reply)
+        if self.model.came_back:
+            newest = self.wire.do("XREVRANGE", RETRIES, "+", "-", "COUNT", self.model.came_back)
+            self.model.brought_back([(row[0].decode(), dict(_pairs(row[1]))) for row in reversed(newest)])
         if written := len(self.model.written_letters):
             newest = self.wire.do("XREVRANGE", LETTERS, "+", "-", "COUNT", written)
             self.model.lettered([row[0].decode() for row in reversed(newest)])
@@ -200,6 +197,11 @@ class Simulation:
         self.wire.ask([("ZADD", beats_key(stream, GROUP), "XX", 0, consumer) for stream in STREAMS])
         self.model.silenced(consumer)
 
+    def let_all_fall_due(self) -> None:
+        """The time of all that is aside has come; its order stays."""
+        for number, name in enumerate(self.wire.do("ZRANGE", ASIDE, 0, -1)):
+            self.wire.do("ZADD", ASIDE, number, name)
+
     def redrive(self, letter: str) -> None:
         """Somebody redrives a letter, which may have been redriven before."""
         redriving = script("redrive")
@@ -225,8 +227,10 @@ class Simulation:
     def compare(self) -> None:
         """What the server holds is what the model holds."""
         model = self.model
-        main, retries, letters, done, pieces, outcomes, *held = self.wire.ask(
+        aside, entries, main, retries, letters, done, pieces, outcomes, *held = self.wire.ask(
             [
+                ("ZRANGE", ASIDE, 0, -1),
+                ("HKEYS", f"{ASIDE}:entries"),
                 ("XRANGE", STREAM, "-", "+"),
                 ("XRANGE", RETRIES, "-", "+"),
                 ("XRANGE", LETTERS, "-", "+"),
@@ -243,6 +247,7 @@ class Simulation:
         }
         assert found == {place: (each.by, each.attempts) for place, each in model.pending.items()}
         assert [row[0].decode() for row in letters] == list(model.letters)
+        assert {name.decode() for name in aside} == {name.decode() for name in entries} == model.aside.keys()
         assert dict(_pairs(done)) == dict.fromkeys(model.done, "1")
         assert (outcomes, int(pieces or 0)) == (len(model.done), model.stock)
         both = zip(STREAMS, (main, retries), strict=True)
@@ -255,6 +260,7 @@ class Simulation:
         """Each event is in exactly one place, and no handler has run that was not counted before."""
         model = self.model
         places = [model.names[place] for place in (*unread, *model.pending)]
+        places += [each.name for each in model.aside.values()]
         assert Counter([*places, *model.letters.values(), *model.done, *model.ignored]) == dict.fromkeys(model.modes, 1)
         assert all(runs <= model.begun[name] for name, runs in self.world.runs.items())
 

@@ -33,6 +33,7 @@ _few: dict[Kind, int] = {"valkey": 120, "redis": 60, "other": 60}
 _most_pods = 3
 which = st.integers(0, 5)
 _often = [Mode.WELL] * 4 + [Mode.IF_IN_STOCK] * 4 + [Mode.SLOWLY] * 3 + [Mode.FAILS] * 2
+_meanwhile = ("time passes", "much time passes", "what is aside falls due", "heal", "restock", "trim", "forget scripts")
 modes = st.sampled_from([*_often, *Mode])
 
 
@@ -90,13 +91,15 @@ class History(RuleBasedStateMachine):
     def redrive(self, which: int) -> None:
         self.simulation.redrive(self.letters[which % len(self.letters)])
 
-    @rule(what=st.sampled_from(["time passes", "much time passes", "heal", "restock", "trim", "forget scripts"]))
+    @rule(what=st.sampled_from([*_meanwhile]))
     def meanwhile(self, what: str) -> None:
         match what:
             case "time passes":
                 self.simulation.settle(1)
             case "much time passes":
                 self.simulation.settle(6)
+            case "what is aside falls due":
+                self.simulation.let_all_fall_due()
             case "heal":
                 self.simulation.world.healed |= self.simulation.model.modes.keys()
             case "restock":

@@ -6,12 +6,12 @@ import asyncio
 import selectors
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
 from unittest import mock
 
-from eventcore import consumer, deciding, holding, retries, takeover
+from eventcore import aside, consumer, deciding, holding, retries, takeover
 
 
 def _nothing() -> None:
@@ -48,9 +48,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._clock.now
 
     def settle(self, seconds: float = 0.0) -> None:
-        """Let so much time pass; return when there is nothing left to run before more time passes."""
+        """Let so much time pass; return when there is nothing left to run before more time passes.
+
+        Or at once, if something ends its process: nothing more of that process may run.
+        """
         self._clock.until = self._clock.now + seconds
-        self.run_forever()
+        with suppress(SystemExit):
+            self.run_forever()
 
     def monotonic(self) -> float:
         """Stands in for `time.monotonic`."""
@@ -70,7 +74,7 @@ class _Time:
 @contextmanager
 def virtual_time(loop: VirtualLoop) -> Iterator[None]:
     """Have the consumer's modules tell the time by this loop, within the block."""
-    modules: tuple[ModuleType, ...] = (consumer, deciding, holding, retries, takeover)
+    modules: tuple[ModuleType, ...] = (aside, consumer, deciding, holding, retries, takeover)
     patches = [mock.patch.object(module, "time", _Time(loop)) for module in modules]
     for patch in patches:
         patch.start()

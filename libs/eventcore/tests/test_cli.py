@@ -35,7 +35,15 @@ def test_a_wrong_setting_is_wrong_usage(any_server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["bogus"], ["status", "--bogus"], ["tail"], ["dlq", "bogus"], ["tail", "s", "-n", "-1"]]
+    "arguments",
+    [
+        ["bogus"],
+        ["status", "--bogus"],
+        ["tail"],
+        ["dlq", "bogus"],
+        ["tail", "s", "-n", "-1"],
+        *(["status", "-w", "--interval", seconds] for seconds in ("0.05", "inf", "nan", "1e300", "x")),
+    ],
 )
 def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
     assert "Usage:" in run(None, *arguments, status=2).stderr

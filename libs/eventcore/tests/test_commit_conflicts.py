@@ -172,6 +172,8 @@ async def test_writes_whose_order_would_matter_but_is_not_kept_are_refused(write
         AddMember("a-set", "x", math.nan),
         Append("a_stream", ()),
         Append("a_stream", (("a", "b"),), max_length=-1),
+        Append("a_stream", (("a", "b"),), max_length=math.nan),  # type: ignore[arg-type]
+        Append("a_stream", (("a", "b"),), max_length=math.inf),  # type: ignore[arg-type]
         Append("a_stream", tuple((str(n), "x") for n in range(5000))),
         SetText(Text("a-string"), None, None),  # type: ignore[arg-type]
         SetFields("a-hash", (("count", "\ud800"),)),

@@ -109,9 +109,9 @@ async def attempts(store: Store) -> dict[str, int]:
 async def test_handing_back_costs_no_attempt_but_a_failure_does(connect: Connect) -> None:
     async def handle(order: Ordered) -> None:
         if order.order_id == "fails":
-            raise Retry("it fails", after=timedelta(hours=1))
+            raise Retry("it fails", after=timedelta(seconds=50))
         if order.order_id == "not now":
-            raise Unavailable("mail server", retry_after=timedelta(hours=1))
+            raise Unavailable("mail server", retry_after=timedelta(seconds=50))
         await asyncio.Event().wait()
 
     store = await connect()
@@ -142,7 +142,7 @@ async def test_handing_back_after_a_defect_costs_the_attempt(connect: Connect, m
 
 async def test_what_waits_for_another_attempt_is_left_to_a_peer(connect: Connect) -> None:
     def out_of_reach(order: Ordered) -> None:
-        raise Unavailable("mail server", retry_after=timedelta(hours=1))
+        raise Unavailable("mail server", retry_after=timedelta(seconds=50))
 
     failing = Consumer(await connect(), router_for(out_of_reach))
     store, handled = await connect(pod_name="pod-2", dead_after_seconds=60), list[str]()

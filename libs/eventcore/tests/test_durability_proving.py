@@ -8,7 +8,7 @@ import time
 import pytest
 
 from eventcore import SettingsError
-from eventcore.durability import waits_for_the_sync
+from eventcore.durability import Promise, waits_for_the_sync
 from eventcore.errors import NotDurable
 from eventcore.testing.fixtures import StartServer
 from eventcore.testing.server import Kind, Server, available_kinds
@@ -121,3 +121,9 @@ def test_many_answers_within_a_second_tell_against_a_server_and_two_that_took_on
     answered: list[float], told: bool | None
 ) -> None:
     assert waits_for_the_sync(answered) is told
+
+
+@pytest.mark.parametrize("replicas", [0, -1, 10**30])
+def test_so_many_replicas_are_nowhere(replicas: int) -> None:
+    with pytest.raises(ValueError, match="replicas must be from 1 to 100"):
+        Promise(REPLICA, replicas=replicas)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any, Never
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from eventcore import Consumer, Event, Hash, Retry, Router, Store, Transaction, Unavailable, Undecodable, running
 from eventcore.deciding import Decider
 from eventcore.delivery import Delivery
+from eventcore.streams import aside_entries_key, aside_key
 from eventcore.testing import run_until_idle, until, until_idle
 from eventcore.testing import running as consuming
 
@@ -297,10 +300,12 @@ async def test_a_wait_without_an_end_is_bounded(store: Store) -> None:
         raise Unavailable("for ever", retry_after=timedelta.max)
 
     await publish_orders(store, 1)
-    consumer = Consumer(store, router_for(handle))
-    async with consuming(consumer):
-        await until(lambda: consumer.holding.waiting == 1)
-        assert consumer._retries.next_due <= 86_400
+    aside, now = store.key(aside_key(STREAM, GROUP)), time.time()
+    async with consuming(Consumer(store, router_for(handle))):
+        await until(partial(store.redis.zcard, aside))
+        [(_, due)] = await store.redis.zrange(aside, 0, 0, withscores=True)
+    assert due / 1000 < now + 2 * 86_400
+    await store.redis.delete(aside, store.key(aside_entries_key(STREAM, GROUP)))
 
 
 def handle_old(data: dict[str, Any]) -> Any:
@@ -356,7 +361,7 @@ def test_what_ends_the_process_ends_it(error: type[BaseException]) -> None:
         source="s",
         dead_letter_cap=1,
         rollout=timedelta(0),
-        on_retry=lambda delivery, verdict: None,
+        on_retry=lambda delivery, verdict, others_pass: None,
         concurrency=1,
     )
     event = b'{"type":"sample.ordered","data":{"orderId":"1"},"metadata":{"eventId":"1","timestamp":"2026-01-01"}}'

@@ -193,7 +193,7 @@ def decider(decided: list[TryAgain], handler: Any = fail) -> Decider:
         source="tests",
         dead_letter_cap=10,
         rollout=timedelta(0),
-        on_retry=lambda delivery, verdict: decided.append(verdict),
+        on_retry=lambda delivery, verdict, others_pass: decided.append(verdict),
         concurrency=1,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -38,10 +39,15 @@ def test_waits_are_drawn_from_the_whole_range() -> None:
     assert 0.4 < sum(waits) / len(waits) < 0.6
 
 
-@pytest.mark.parametrize("attempts", [0, -1])
-def test_a_policy_without_an_attempt_is_refused(attempts: int) -> None:
-    with pytest.raises(ValueError, match=f"attempts must be at least 1, not {attempts}"):
+@pytest.mark.parametrize("attempts", [0, -1, 10**30, float("inf"), float("nan"), 2.5])
+def test_attempts_that_nobody_can_make_are_refused(attempts: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=r"attempts must be from 1 to 1,000,000|as an integer"):
         RetryPolicy(attempts=attempts)
+
+
+def test_a_wait_that_nobody_waits_for_is_refused() -> None:
+    with pytest.raises(ValueError, match="ceiling must be at most 730 days"):
+        RetryPolicy(base=timedelta(days=1), ceiling=timedelta.max)
 
 
 @pytest.mark.parametrize("base", [timedelta(seconds=-1), timedelta(seconds=31)])

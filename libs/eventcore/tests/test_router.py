@@ -172,3 +172,12 @@ def test_a_handler_that_comes_after_its_consumer_is_refused() -> None:
 def test_a_router_without_handlers_is_refused() -> None:
     with pytest.raises(TypeError, match="g has no handlers"):
         united([Router(group="g")], retry=RetryPolicy())
+
+
+@pytest.mark.parametrize("time", [timedelta(0), timedelta(seconds=-1), timedelta.max])
+def test_a_time_that_nobody_can_wait_for_is_refused_where_it_is_declared(time: timedelta) -> None:
+    for name in ("timeout", "give_up_after"):
+        with pytest.raises(ValueError, match=f"g: {name} must be more than 0 and at most 730 days"):
+            Router(group="g", **{name: time})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"g, sample\.ordered: timeout must be more than 0"):
+        Router(group="g").on(Ordered, timeout=time)

@@ -8,11 +8,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from annotated_types import Le
 from pydantic import SecretStr
+from pydantic_settings import BaseSettings
 
-from eventcore import Settings, SettingsError, load
+from eventcore import Consumer, Reject, Settings, SettingsError, load
+from eventcore.retention import Retention
+from eventcore.testing import run_until_idle
+from eventcore.testing.fixtures import Connect
+
+from .samples import DEAD_LETTERS, STREAM, Ordered, publish_orders, router_for
 
 Environment = Callable[..., None]
+
+
+def numbers_of(settings: type[BaseSettings]) -> list[str]:
+    """The names of all settings that are numbers."""
+    of_numbers = (int, float, float | None, int | None)
+    return [name for name, field in settings.model_fields.items() if field.annotation in of_numbers]
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +65,9 @@ def test_variables_are_read(environment: Environment) -> None:
         ("REDIS_URL", "redis://localhost:99999/0"),
         ("REDIS_URL", "redis://localhost:port/0"),
         ("REDIS_URL", "redis://localhost/zero"),
+        ("REDIS_URL", "redis://localhost/\N{SUPERSCRIPT TWO}"),
+        ("REDIS_URL", "redis://localhost/2147483648"),
+        ("REDIS_URL", "redis://localhost/" + "9" * 5000),
         ("REDIS_URL", "redis://localhost/0?max_connections=5"),
         ("REDIS_PASSWORD_FILE", "/no/such/file"),
         ("REDIS_PASSWORD_FILE", "/"),
@@ -61,6 +77,8 @@ def test_variables_are_read(environment: Environment) -> None:
         ("REDIS_SENTINELS", "sentinel"),
         ("REDIS_SENTINELS", "sentinel:"),
         ("REDIS_SENTINELS", "a:1,,b:2"),
+        ("REDIS_SENTINELS", "a:65536"),
+        ("REDIS_SENTINELS", "a:\N{SUPERSCRIPT TWO}"),
         ("KEY_PREFIX", "with space"),
         ("KEY_PREFIX", "x" * 101),
         ("PORT", "0"),
@@ -98,6 +116,31 @@ def test_a_wrong_value_gives_one_line_that_names_the_variable(
         load(Settings)
     assert "\n" not in str(raised.value)
     assert "pydantic" not in str(raised.value)
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e300", "-1e300", "1" + "0" * 30, "-1" + "0" * 30])
+@pytest.mark.parametrize("variable", [name.upper() for name in numbers_of(Settings)])
+def test_what_nobody_can_count_with_is_refused_by_every_number(
+    variable: str, value: str, environment: Environment
+) -> None:
+    environment(**{variable: value})
+    with pytest.raises(SettingsError, match=rf"\A{variable}: "):
+        load(Settings)
+
+
+def reject(order: Ordered) -> None:
+    raise Reject("no")
+
+
+async def test_with_the_largest_numbers_events_are_handled_dead_lettered_and_trimmed(connect: Connect) -> None:
+    metadata = {name: Settings.model_fields[name].metadata for name in numbers_of(Settings)}
+    largest = {name: next(limit.le for limit in limits if isinstance(limit, Le)) for name, limits in metadata.items()}
+    store = await connect(**load(Settings, **largest).model_dump(include={*largest}))
+    await publish_orders(store, 1)
+    await run_until_idle(store, Consumer(store, router_for(reject)))
+    assert await store.redis.xlen(DEAD_LETTERS) == 1
+    await Retention(store, [STREAM]).trim()
+    assert await store.redis.xlen(STREAM) == 1
 
 
 def test_all_wrong_values_are_named_at_once(environment: Environment) -> None:

@@ -50,7 +50,7 @@ def ship(order: Ordered) -> Transaction:
 
 async def test_run_until_idle_reports_what_is_left(store: Store) -> None:
     def fail(order: Ordered) -> None:
-        raise Unavailable("mail server", retry_after=timedelta(hours=1))
+        raise Unavailable("mail server", retry_after=timedelta(seconds=50))
 
     await publish_orders(store, 1, 2)
     with pytest.raises(AssertionError) as raised:

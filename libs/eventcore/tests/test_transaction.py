@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from datetime import timedelta
+from typing import Any
 from weakref import ref
 
 import pytest
@@ -157,3 +158,9 @@ def test_a_transaction_that_its_otherwise_remembers_is_collected() -> None:
     shop = decide()
     gc.collect()
     assert shop() is None
+
+
+@pytest.mark.parametrize("least", [float("inf"), float("nan"), 2.5, "2"])
+def test_a_field_is_compared_with_integers_alone(least: Any) -> None:
+    with pytest.raises(TypeError, match="it is no integer"):
+        assert Hash("h")["field"] >= least

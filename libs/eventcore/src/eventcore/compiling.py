@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from math import isnan
+from operator import index
 from typing import Any, Literal
 
 from msgspec import Raw, Struct, msgpack
@@ -327,7 +328,7 @@ class _Plan(Struct):
         self._write("XADD", number, "*", "event", encode(event, origin, event_id).decode())
 
     def append(self, write: Append) -> None:
-        if not 1 <= len(write.fields) <= _most_entry_fields or (write.max_length or 0) < 0:
+        if not 1 <= len(write.fields) <= _most_entry_fields or index(write.max_length or 0) < 0:
             raise ValueError(f"{write.stream}: the server would not take such an entry")
         number = self._use(write.stream, "stream")
         self._streams.setdefault(number, False)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+from .aside import Aside
 from .deciding import Decider
 from .delivery import Delivery, Reason
 from .errors import EventcoreError
@@ -23,7 +24,7 @@ from .retries import Retries
 from .retry import RetryPolicy
 from .router import Router, united
 from .store import Store
-from .streams import GroupMember, NameTaken, NoGroup, longest_block
+from .streams import GroupMember, NameTaken, NoGroup, longest_block, shortest_block
 from .takeover import Takeover
 from .telemetry import measurements
 
@@ -34,6 +35,8 @@ _survivable = (EventcoreError, NoGroup, NameTaken)
 _batches_in_hand = 3
 # What leaving the group may take beyond the drain budget: a server that is silent must not keep a process from its end.
 LEAVE_SECONDS = 1.0
+# In seconds.
+_between_probes = 1.0
 
 
 class Consumer:
@@ -65,8 +68,17 @@ class Consumer:
             waiting_limit=settings.consumer_waiting,
         )
         self._losses = Losses(member, self._surely_ours)
+        self._aside = Aside(
+            member, self.holding, settings, start=self._start, gone=self._give_up, missing=self._losses.missing
+        )
         self._retries = Retries(
-            member, self.holding, self._start, self._give_up, self._losses.missing, batch=settings.consumer_batch
+            member,
+            self.holding,
+            self._start,
+            self._give_up,
+            self._losses.missing,
+            self._aside,
+            batch=settings.consumer_batch,
         )
         self._takeover = Takeover(member, self._retries, self.holding, settings)
         self._decider = Decider(
@@ -76,7 +88,10 @@ class Consumer:
             dead_letter_cap=settings.dlq_keep_entries,
             rollout=timedelta(seconds=settings.rollout_seconds),
             on_retry=self._retries.add,
+            on_detour=self.holding.changed,
             concurrency=settings.consumer_concurrency,
+            lanes=self.holding.lanes,
+            detours=self.holding.detours,
         )
         self._processor = Processor(
             self._decider,
@@ -92,6 +107,7 @@ class Consumer:
         self._trouble: Exception | None = None
         self._leave_by = 0.0
         self._turned_at: dict[str, float] = {}
+        self._probed_at = float("-inf")
 
     @property
     def draining(self) -> bool:
@@ -191,10 +207,9 @@ class Consumer:
                 if not self.joined:
                     await self._join()
                     continue
-                if self.holding.room and not self.holding.paused and not self._retries.recovering:
-                    entries = await self.member.read(
-                        min(self.holding.room, self._settings.consumer_batch), longest_block
-                    )
+                count, block = self._wanted()
+                if count:
+                    entries = await self.member.read(count, block)
                     if batch := self.holding.take(entries):
                         self._start(batch)
                 else:
@@ -204,6 +219,21 @@ class Consumer:
                 # A lost reply may have left entries pending on us: joining again finds them.
                 attempt, self.joined = attempt + 1, False
                 await self._survive(error, attempt)
+
+    def _wanted(self) -> tuple[int, timedelta]:
+        """How many entries to ask for now, and for how long to wait for them.
+
+        While too many wait for another attempt it is few a second: if these succeed, others are at fault themselves.
+        """
+        now = time.monotonic()
+        if self._retries.recovering:
+            return 0, longest_block
+        if not self.holding.paused:
+            return min(self.holding.room, self.holding.portions.read(self._settings.consumer_batch)), longest_block
+        if not self.holding.may_probe or now < self._probed_at + _between_probes:
+            return 0, longest_block
+        self._probed_at = now
+        return min(self.holding.room, max(1, self._settings.consumer_waiting // 8)), shortest_block
 
     async def _join(self) -> None:
         """Beat before reading, so that nothing is ever held by a consumer unknown to its peers; resume what is ours."""
@@ -257,6 +287,7 @@ class Consumer:
         self._turned("retry")
         await self._retries.retry_due()
         await self._retries.retry_recovered()
+        await self._retries.put_aside()
         await self._losses.look()
         await self.holding.change(min(1.0, self._retries.next_due))
 
@@ -284,6 +315,7 @@ class Consumer:
             try:
                 if self._naming.settled:
                     await self._takeover.beat_once()
+                    await self._aside.bring_back()
             except _survivable as error:
                 if isinstance(error, NameTaken):
                     self._naming.settled = False

@@ -45,7 +45,7 @@ def letter(
         "firstSeen": timestamp(published_at) if published_at else "",
         "failedAt": timestamp(datetime.now(UTC)),
         "stream": source,
-        "entryId": delivery.entry_id,
+        "entryId": delivery.origin_id,
         "group": group,
         "consumer": consumer,
         "type": _type_of(delivery),

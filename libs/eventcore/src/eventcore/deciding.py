@@ -18,6 +18,7 @@ from opentelemetry.trace import SpanContext
 from . import telemetry
 from .dead_letters import bare_letter, failed_attempt, letter
 from .delivery import CrashLoop, DeadLetter, Delivery, TryAgain, Verdict, judge, unknown
+from .detours import Detours
 from .envelope import Metadata, Origin, decode
 from .errors import ENDS_PROCESS, GuardFailed
 from .event import Event
@@ -58,8 +59,10 @@ class Undecided(Struct, frozen=True, gc=False):
 class Decider:
     """Decides upon deliveries to one group, and commits nothing.
 
-    `on_retry` hears of each delivery that stays pending, with how to try again. No more than `concurrency` `async`
-    handlers run at once.
+    `on_retry` hears of each delivery that stays pending, with how to try again and whether others
+    have succeeded since it first failed, `on_detour` that one is to be put aside
+    behind others of its lane. No more than `concurrency` `async` handlers run at once. `passed_at` is when a handler's
+    decision was last committed.
     """
 
     router: Router
@@ -67,9 +70,12 @@ class Decider:
     source: str
     dead_letter_cap: int
     rollout: timedelta
-    on_retry: Callable[[Delivery, TryAgain], None]
+    on_retry: Callable[[Delivery, TryAgain, bool], None]
     concurrency: int
-    _lanes: Lanes[Delivery] = field(default_factory=Lanes)
+    lanes: Lanes[Delivery] = field(default_factory=Lanes)
+    detours: Detours = field(default_factory=Detours)
+    on_detour: Callable[[], None] = lambda: None
+    passed_at: float = 0.0
     _slots: asyncio.Semaphore = field(init=False)
     _opener: Opener = field(init=False)
 
@@ -97,9 +103,9 @@ class Decider:
         handler = self.router.handlers[delivery.type]
         if delivery.lane is None and self._must_wait(delivery, event):
             return None
-        if delivery.recovered and delivery.attempt > max(handler.most_attempts, suspect_from):
+        if delivery.recovered and delivery.attempts_here > max(handler.most_attempts, suspect_from):
             # Where fewer attempts are allowed, a few deaths of the process are still nobody's fault in particular.
-            raise CrashLoop(f"{delivery.attempt - 1} attempts began and none of them reported back")
+            raise CrashLoop(f"{delivery.attempts_here - 1} attempts began and none of them reported back")
         if telemetry.tracing:
             self._begin_span(delivery, metadata)
         if handler.is_async:
@@ -131,11 +137,14 @@ class Decider:
         if lane is None:
             return False
         delivery.lane = lane = str(lane)  # a subclass of the event may answer anything
-        return not self._lanes.enter(lane, delivery)
+        if (delivery.past is not None or self.detours) and self.detours.takes(lane, delivery, time.monotonic()):
+            self.on_detour()
+            return True
+        return not self.lanes.enter(lane, delivery)
 
     def next_in_lane(self, delivery: Delivery) -> Delivery | None:
         """Who may go now that this delivery is done and has left its lane."""
-        return None if delivery.lane is None else self._lanes.leave(delivery.lane)
+        return None if delivery.lane is None else self.lanes.leave(delivery.lane)
 
     def _begin_span(self, delivery: Delivery, metadata: Metadata) -> None:
         carried = metadata.traceparent
@@ -182,23 +191,24 @@ class Decider:
 
     def failed(self, delivery: Delivery, error: BaseException) -> Decided | None:
         """Judge a failure: a dead letter to commit, or `None` when the delivery stays pending for another attempt."""
+        now = time.monotonic()
         delivery.failures += 1
-        delivery.failing_since = delivery.failing_since or delivery.received_at
+        delivery.failing_since = delivery.failing_since or now
         try:
-            return self._act_on(self._verdict(delivery, error), delivery, error)
+            return self._act_on(self._verdict(delivery, error, now), delivery, error)
         except ENDS_PROCESS:
             raise
         except BaseException as trouble:  # noqa: BLE001 - the error's own class, for one, may break what looks at it
             return self._failed_twice(delivery, error, trouble)
 
-    def _verdict(self, delivery: Delivery, error: BaseException) -> Verdict:
+    def _verdict(self, delivery: Delivery, error: BaseException, now: float) -> Verdict:
         handler = self.router.handlers.get(delivery.type)
         return judge(
             error,
             attempt=delivery.attempt,
             failures=delivery.failures,
             policy=handler.policy(error) if handler else self.router.retry or RetryPolicy(),
-            waited=timedelta(seconds=time.monotonic() - delivery.failing_since),
+            waited=timedelta(seconds=delivery.tried_for(now)),
             rollout=self.rollout,
             give_up_after=handler.give_up_after if handler else None,
         )
@@ -221,12 +231,13 @@ class Decider:
                 telemetry.fail(delivery.span, error)
             append = letter(delivery, error, verdict.reason, self.router.group, self.consumer, self.dead_letter_cap)
             return Decided(delivery, Transaction(then=[append]), outcome="dead_lettered")
-        log.warning("attempt failed, next in %.1f s: %s", verdict.after.total_seconds(), summary_of(error), extra=facts)
-        measure_attempts(self.router, [Decided(delivery, NOTHING, "failed")])
+        delivery.error = summary_of(error)
+        log.warning("attempt failed, next in %.1f s: %s", verdict.after.total_seconds(), delivery.error, extra=facts)
+        self.measure([Decided(delivery, NOTHING, "failed")])
         if delivery.span is not None:
             telemetry.end_spans([delivery.span], error, outcome="failed")
             delivery.span = None
-        self.on_retry(delivery, verdict)
+        self.on_retry(delivery, verdict, self.passed_at > delivery.failing_since)
         return None
 
     def _failed_twice(self, delivery: Delivery, error: BaseException, trouble: BaseException) -> Decided | None:
@@ -240,20 +251,21 @@ class Decider:
         if delay is None:
             append = bare_letter(delivery, error, self.router.group, self.dead_letter_cap)
             return Decided(delivery, Transaction(then=[append]), outcome="dead_lettered")
-        self.on_retry(delivery, TryAgain(delay))
+        self.on_retry(delivery, TryAgain(delay), False)
         return None
 
-
-def measure_attempts(router: Router, ended: Iterable[Decided]) -> None:
-    """Note how long attempts took; those that were handed out together and ended alike are noted together."""
-    now = time.monotonic()
-    alike = Counter(
-        [(each.delivery.stream, each.delivery.type, each.outcome, each.delivery.received_at) for each in ended]
-    )
-    for (stream, event_type, outcome, received_at), count in alike.items():
-        # Any type may stand in an entry; only those that we know become labels.
-        known = event_type if event_type in router.handlers else unknown
-        process_duration.record(now - received_at, stream, router.group, known, outcome, count=count)
+    def measure(self, ended: Iterable[Decided]) -> None:
+        """Note how long attempts took; those that were handed out together and ended alike are noted together."""
+        now = time.monotonic()
+        alike = Counter(
+            [(each.delivery.stream, each.delivery.type, each.outcome, each.delivery.received_at) for each in ended]
+        )
+        for (stream, event_type, outcome, received_at), count in alike.items():
+            if outcome == "handled":
+                self.passed_at = now
+            # Any type may stand in an entry; only those that we know become labels.
+            known = event_type if event_type in self.router.handlers else unknown
+            process_duration.record(now - received_at, stream, self.router.group, known, outcome, count=count)
 
 
 def _carried(metadata: Metadata) -> SpanContext:

@@ -16,6 +16,13 @@ from .telemetry import RecordedSpan, traceparent_of
 
 Key = tuple[str, str]
 
+# The fields that an entry has beside those of the event when it comes back from being put aside.
+ENTRY_ID, FIRST_SEEN, ATTEMPTS, FAILURES = b"entryId", b"firstSeen", b"attempts", b"failures"
+LANE, LAST_ERROR = b"lane", b"lastError"
+PAST_FIELDS = frozenset({ENTRY_ID, FIRST_SEEN, ATTEMPTS, FAILURES, LANE, LAST_ERROR})
+# In seconds, more than anybody waits: what an entry says may be anything.
+LONGEST_TRIED = 10 * 365 * 86_400.0
+
 
 # Who asks for more is asked again after so long: an entry that waits for ever is as good as lost.
 LONGEST_WAIT = timedelta(days=1)
@@ -44,12 +51,39 @@ unknown = "unknown"
 """The type of an event that could not be read."""
 
 
+class Past(Struct, frozen=True, gc=False):
+    """What had become of a delivery before it was put aside, as it stands in its entry when it is back.
+
+    `entry_id` is where it first stood, `first_seen` when the group was first given it (milliseconds, the server's).
+    """
+
+    entry_id: str
+    first_seen: int
+    attempts: int = 0
+    failures: int = 0
+
+    @classmethod
+    def read(cls, entry_id: str, fields: Mapping[bytes, bytes]) -> Past | None:
+        """From an entry of a retry stream; `None` if it was not put aside before."""
+        if ENTRY_ID not in fields:
+            return None
+        first_seen, attempts, failures = (_number(fields.get(name)) for name in (FIRST_SEEN, ATTEMPTS, FAILURES))
+        origin = fields[ENTRY_ID].decode("utf-8", "replace")
+        return cls(origin, first_seen or _number(entry_id.partition("-")[0].encode()), attempts, failures)
+
+
+def _number(text: bytes | None) -> int:
+    return int(text) if text and text.isdigit() and len(text) < 20 else 0
+
+
 class Delivery(Struct, eq=False, gc=False):
     """An entry handed to this consumer, and what has become of it so far.
 
     `attempt` counts from 1. `recovered` means that it was taken over, so its earlier attempts may have ended in a
-    crash. `type`, `metadata` and `event` are what could be read of it. `refused` says why its commit has to wait.
-    `failing_since` is when the first attempt began that failed here, by the monotonic clock (0: none has).
+    crash. `size` is that of its entry, in bytes. `type`, `metadata` and `event` are what could be read of it. `refused`
+    says why its commit has to wait. `failing_since` is when an attempt first failed here, by the monotonic clock (0:
+    none has), `error` what the latest failed with. `past` is there when it had been put aside. `maybe_aside`: it was
+    sent there, and no answer came.
 
     Nothing that it holds gets to know it, so that it is in no cycle and the collector need not know of it.
     """
@@ -60,8 +94,12 @@ class Delivery(Struct, eq=False, gc=False):
     fields: Mapping[bytes, bytes]
     received_at: float
     recovered: bool = False
+    size: int = 0
     failures: int = 0
     failing_since: float = 0.0
+    error: str = ""
+    past: Past | None = None
+    maybe_aside: bool = False
     type: str = unknown
     metadata: Metadata | None = None
     event: Event | None = None
@@ -73,6 +111,24 @@ class Delivery(Struct, eq=False, gc=False):
     def key(self) -> Key:
         """What tells it from every other delivery to this group."""
         return self.stream, self.entry_id
+
+    @property
+    def origin_id(self) -> str:
+        """The id of the entry as which it first stood in a stream."""
+        return self.entry_id if self.past is None else self.past.entry_id
+
+    @property
+    def attempts_here(self) -> int:
+        """Attempts begun since it was last put aside: all of them, if it never was."""
+        return self.attempt if self.past is None else self.attempt - self.past.attempts
+
+    def tried_for(self, now: float) -> float:
+        """Seconds since the group was first given it, as far as is known; `now` is by the monotonic clock."""
+        here = now - (self.failing_since or self.received_at)
+        if self.past is None:
+            return here
+        back_at = int(self.entry_id.partition("-")[0])
+        return here + min(max(0, back_at - self.past.first_seen) / 1000, LONGEST_TRIED)
 
     @property
     def ids(self) -> Mapping[str, str]:
@@ -92,7 +148,7 @@ class Delivery(Struct, eq=False, gc=False):
     @property
     def published_at(self) -> datetime | None:
         """When the server appended the entry, as far as its id says."""
-        return entry_time(self.entry_id)
+        return entry_time(self.origin_id)
 
 
 class TryAgain(Struct, frozen=True, gc=False):

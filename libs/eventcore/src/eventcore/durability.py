@@ -22,6 +22,7 @@ PROOF = timedelta(seconds=4.5)
 # With `everysec` a sync begins once a second: three answers of WAITAOF within a second can't all be true, unless a sync
 # came by chance; so many can't. Two that took about a second each show that it waits.
 MANY, SLOW_SECONDS = 5, 0.5
+MOST_REPLICAS = 100
 # A key of our own to write to before we wait: a server waits only for what the connection that asks has written.
 MARKER, MARKER_MILLISECONDS = "durability:marker", 60_000
 
@@ -49,6 +50,8 @@ class Promise:
     def __init__(
         self, durability: Durability, *, replicas: int = 1, prefix: str = "", unproven: Unproven = "refuse"
     ) -> None:
+        if not 1 <= replicas <= MOST_REPLICAS:
+            raise ValueError(f"replicas must be from 1 to {MOST_REPLICAS}, not {replicas}")
         self.name = f"ORDER_DURABILITY={durability}"
         self._to_disk = durability is Durability.DISK
         self._enough = 1 if self._to_disk else replicas

@@ -8,7 +8,10 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from .delivery import Delivery, Key
+from .delivery import Delivery, Key, Past
+from .detours import Detours
+from .lanes import Lanes
+from .portions import HAND_BYTES, WAITING_BYTES, Portions
 from .streams import Entry
 from .telemetry.measurements import trimmed_unread
 
@@ -16,12 +19,20 @@ log = logging.getLogger(__name__)
 
 
 class Holding:
-    """Deliveries by entry, those in hand and those waiting for another attempt, and how much room is left."""
+    """Deliveries by entry, and how much room is left for more.
+
+    Only those in hand take up room: not those that wait for another attempt, nor those that wait behind others of their
+    lanes. Of each of these kinds there are not too many either.
+    """
 
     def __init__(self, group: str, *, limit: int, waiting_limit: int) -> None:
-        self.group, self.limit, self.waiting_limit = group, limit, waiting_limit
+        self.group, self._limit, self._waiting_limit = group, limit, waiting_limit
+        self.portions = Portions()
         self._held: dict[Key, Delivery] = {}
         self._waiting: set[Key] = set()
+        self.lanes: Lanes[Delivery] = Lanes()
+        self.detours = Detours()
+        self._most_behind = max(limit, waiting_limit)
         self._changed = asyncio.Event()
 
     def __len__(self) -> int:
@@ -44,9 +55,41 @@ class Holding:
         return len(self._waiting)
 
     @property
+    def limit(self) -> int:
+        """How many may be in hand: fewer of large ones."""
+        return self.portions.within(HAND_BYTES, self._limit)
+
+    @property
+    def waiting_limit(self) -> int:
+        """How many may wait for another attempt before reading pauses: fewer of large ones."""
+        return self.portions.within(WAITING_BYTES, self._waiting_limit)
+
+    @property
     def room(self) -> int:
         """How many more may be taken in hand now."""
-        return max(0, self.limit - (len(self._held) - len(self._waiting)))
+        if self.crowded:
+            return 0
+        return max(0, self.limit - (len(self._held) - len(self._waiting) - self.behind))
+
+    @property
+    def behind(self) -> int:
+        """How many wait behind others of their lane."""
+        return self.lanes.waiting + self.detours.waiting
+
+    @property
+    def crowded(self) -> bool:
+        """Whether as many wait behind others as may be held."""
+        return self.behind >= self.portions.within(WAITING_BYTES, self._most_behind)
+
+    @property
+    def nearly_paused(self) -> bool:
+        """Whether so many wait for another attempt that it is time to do without some of them."""
+        return 2 * len(self._waiting) >= self.waiting_limit
+
+    @property
+    def may_probe(self) -> bool:
+        """Whether something new may be tried although many wait: if it succeeds, they are at fault themselves."""
+        return self.room > 0 and len(self._waiting) < 2 * self.waiting_limit
 
     @property
     def paused(self) -> str | None:
@@ -66,7 +109,7 @@ class Holding:
     def take(self, entries: Iterable[Entry], *, recovered: bool = False) -> list[Delivery]:
         """Take entries in hand, in order; those that are held already, or gone from the stream, are left out."""
         taken: list[Delivery] = []
-        now = time.monotonic()
+        size, now = 0, time.monotonic()
         for each in entries:
             stream, entry_id, fields = each.stream, each.entry_id, each.fields
             key = (stream, entry_id)
@@ -75,7 +118,13 @@ class Holding:
                 trimmed_unread.add(stream, self.group)
             elif key not in self._held:
                 delivery = self._held[key] = Delivery(stream, entry_id, each.attempt, fields, now, recovered)
+                if len(fields) > 1:
+                    _remember(delivery)
+                delivery.size = sum(map(len, fields.values()))
+                size += delivery.size
                 taken.append(delivery)
+        if taken:
+            self.portions.saw(len(taken), size)
         return taken
 
     def wait(self, delivery: Delivery) -> None:
@@ -107,3 +156,12 @@ class Holding:
                 await self._changed.wait()
         except TimeoutError:
             return
+
+
+def _remember(delivery: Delivery) -> None:
+    """What had become of it before it was put aside goes on counting."""
+    past = Past.read(delivery.entry_id, delivery.fields) if delivery.stream.endswith(":retry") else None
+    if past is not None:
+        delivery.past = past
+        delivery.attempt += past.attempts
+        delivery.failures = past.failures

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class Lanes(Generic[T]):
-    """Who may go, and who waits behind whom."""
+    """Who may go, and who waits behind whom. `waiting` is how many do, in all lanes."""
 
     def __init__(self) -> None:
         self._behind: dict[str, deque[T] | None] = {}  # None: a lane in which nobody waits
+        self.waiting = 0
 
     def enter(self, key: str, item: T) -> bool:
         """Whether `item` may go now; otherwise it waits until `leave` hands it out."""
@@ -23,6 +25,7 @@ class Lanes(Generic[T]):
         if waiting is None:
             waiting = self._behind[key] = deque()
         waiting.append(item)
+        self.waiting += 1
         return False
 
     def leave(self, key: str) -> T | None:
@@ -31,7 +34,19 @@ class Lanes(Generic[T]):
         if not waiting:
             return None
         self._behind[key] = waiting
+        self.waiting -= 1
         return waiting.popleft()
+
+    def cut(self, key: str, most: int = 0) -> list[T]:
+        """Take out who waits in this lane, in order, but for the first `most`; whoever has the lane keeps it."""
+        waiting = self._behind.get(key) or deque()
+        taken = [waiting.pop() for _ in range(len(waiting) - most)]
+        self.waiting -= len(taken)
+        return taken[::-1]
+
+    def queues(self) -> Iterator[tuple[str, Sequence[T]]]:
+        """The lanes in which somebody waits, and who does."""
+        return ((key, waiting) for key, waiting in self._behind.items() if waiting)
 
     def __len__(self) -> int:
         return len(self._behind)

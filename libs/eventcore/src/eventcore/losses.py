@@ -25,7 +25,7 @@ class Losses:
 
     def missing(self, delivery: Delivery) -> None:
         """The server says that this delivery is not pending on us."""
-        if self._surely_ours(delivery.received_at):
+        if self._surely_ours(delivery.received_at) and not delivery.maybe_aside:
             self._missing.add(delivery.key)
 
     async def look(self) -> None:

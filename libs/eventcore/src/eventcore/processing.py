@@ -14,11 +14,12 @@ from msgspec.structs import replace
 
 from . import telemetry
 from .commit import Acknowledgement, Answer, Committed, Committer, Duplicate, Fence, GuardsFailed, Work
-from .deciding import Decided, Decider, Undecided, measure_attempts
+from .deciding import Decided, Decider, Undecided
 from .delivery import Delivery, LetterRefused
 from .envelope import Origin
 from .errors import Unavailable
 from .pipe import WrongPassword
+from .portions import READ_BYTES
 from .retry import RetryPolicy
 from .telemetry.measurements import duplicates
 
@@ -49,24 +50,34 @@ class Processor:
         """
         await asyncio.sleep(0)  # let the next read leave first: the server works on it while we decide
         while deliveries:
+            followers: list[Delivery] = []
             decided: list[Decided] = []
             undecided: list[Undecided] = []
+            size = 0
             for delivery in deliveries:
                 decision = self.decider.decide(delivery)
                 if isinstance(decision, Decided):
                     decided.append(decision)
+                    size += delivery.size
+                    if size > READ_BYTES:  # what large entries become is not to be on its way all at once
+                        followers += await self._commit(decided)
+                        decided, size = [], 0
                 elif decision is not None:
                     undecided.append(decision)
             telemetry.handled.set(None)
             if undecided:
                 # Each goes on into its own lane's followers without waiting for the others.
+                self._let_follow(followers)
                 await asyncio.gather(self._commit_on(decided), *map(self._handle, undecided))
                 return
-            deliveries = await self._commit(decided)
+            deliveries = followers + await self._commit(decided)
+
+    def _let_follow(self, followers: list[Delivery]) -> None:
+        if followers:
+            self.on_followers(followers)  # not awaited: a lane that never empties would pile up tasks
 
     async def _commit_on(self, decided: list[Decided]) -> None:
-        if followers := await self._commit(decided):
-            self.on_followers(followers)  # not awaited: a lane that never empties would pile up tasks
+        self._let_follow(await self._commit(decided))
 
     async def _handle(self, undecided: Undecided) -> None:
         decided = await self.decider.wait_for(undecided)
@@ -189,7 +200,7 @@ class Processor:
                     tally.add()
             if (follower := self.decider.next_in_lane(delivery)) is not None:
                 followers.append(follower)
-        measure_attempts(self.decider.router, done)
+        self.decider.measure(done)
         self.on_done(deliveries)
         return followers
 

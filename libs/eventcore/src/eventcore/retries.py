@@ -8,6 +8,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from .aside import Aside
 from .delivery import Delivery, Key, TryAgain
 from .holding import Holding
 from .streams import Entry, GroupMember, Pending
@@ -32,24 +33,26 @@ class Retries:
         start: Callable[[Sequence[Delivery]], asyncio.Task[None]],
         give_up: Callable[[Delivery], None],
         missing: Callable[[Delivery], None],
+        aside: Aside,
         *,
         batch: int,
     ) -> None:
         self._member, self._holding, self._start, self._give_up = member, holding, start, give_up
         self._missing = missing
-        self._batch = batch
+        self._aside, self._batch = aside, batch
         self._clock: list[tuple[float, int, Delivery, bool]] = []
         self._ticket = itertools.count()
         self._recovered: dict[Key, Pending] = {}
         self._suspects: dict[Key, Pending] = {}
 
-    def add(self, delivery: Delivery, verdict: TryAgain) -> None:
-        """Try this delivery again when its time has come."""
+    def add(self, delivery: Delivery, verdict: TryAgain, others_pass: bool) -> None:
+        """Try this delivery again when its time has come. `others_pass`: others have succeeded while it failed."""
         if verdict.counts:
             delivery.recovered = False  # it reported back: whatever fails it does not kill the process
         due = time.monotonic() + verdict.after.total_seconds()
         heapq.heappush(self._clock, (due, next(self._ticket), delivery, verdict.counts))
         self._holding.wait(delivery)
+        self._aside.consider(delivery, due, counts=verdict.counts, others_pass=others_pass)
 
     def recover(self, found: Iterable[Pending]) -> None:
         """Begin again with entries that are pending on us although we don't hold them."""
@@ -79,9 +82,9 @@ class Retries:
     async def retry_due(self) -> None:
         """Begin the attempts whose time has come. Raises what claiming raises, and forgets nothing then."""
         now = time.monotonic()
-        due = [row for row in self._clock if row[0] <= now]
+        due = sorted(row for row in self._clock if row[0] <= now)
         groups: dict[tuple[str, bool], list[Delivery]] = {}
-        for _, _, delivery, counts in sorted(due):
+        for _, _, delivery, counts in due[: self._holding.portions.read(self._batch)]:  # the others come next
             groups.setdefault((delivery.stream, counts), []).append(delivery)
         for (stream, counts), deliveries in groups.items():
             entries = await self._member.claim(stream, [each.entry_id for each in deliveries], counts=counts)
@@ -90,9 +93,17 @@ class Retries:
             heapq.heapify(self._clock)
             self._begin(deliveries, {entry.entry_id: entry for entry in entries})
 
+    async def put_aside(self) -> None:
+        """Put aside what would wait here for too long. Raises `NoGroup`."""
+        await self._aside.put()
+        if any(row[2].key not in self._holding for row in self._clock):
+            self._clock = [row for row in self._clock if row[2].key in self._holding]
+            heapq.heapify(self._clock)
+
     def _begin(self, deliveries: Sequence[Delivery], entries: dict[str, Entry]) -> None:
         batch: list[Delivery] = []
         for delivery in deliveries:
+            self._aside.stays(delivery)
             entry = entries.get(delivery.entry_id)
             if entry is None or entry.fields is None:  # a peer took it over while we were silent, or it was deleted
                 if entry is None:
@@ -100,7 +111,8 @@ class Retries:
                 self._holding.take([entry] if entry else [])
                 self._give_up(delivery)
                 continue
-            delivery.attempt, delivery.received_at = entry.attempt, time.monotonic()
+            earlier = delivery.past.attempts if delivery.past else 0
+            delivery.attempt, delivery.received_at = earlier + entry.attempt, time.monotonic()
             self._holding.resume(delivery)
             retries.add(delivery.stream, self._holding.group)
             batch.append(delivery)
@@ -109,7 +121,7 @@ class Retries:
 
     async def retry_recovered(self) -> None:
         """Begin with what was recovered, as far as there is room; the suspects stay for `retry_suspect`."""
-        while room := min(self._holding.room, self._batch):
+        while room := min(self._holding.room, self._holding.portions.read(self._batch)):
             chosen = list(itertools.islice(self._recovered.values(), room))
             if not chosen:
                 return

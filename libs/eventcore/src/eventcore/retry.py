@@ -5,6 +5,10 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from datetime import timedelta
+from operator import index
+
+# Beyond these nobody waits, and times can't be counted with any more.
+MOST_ATTEMPTS, LONGEST_WAIT = 1_000_000, timedelta(days=730)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +25,12 @@ class RetryPolicy:
     ceiling: timedelta = timedelta(seconds=30)
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise ValueError(f"attempts must be at least 1, not {self.attempts}")
+        if not 1 <= index(self.attempts) <= MOST_ATTEMPTS:
+            raise ValueError(f"attempts must be from 1 to {MOST_ATTEMPTS:,}, not {self.attempts}")
         if not timedelta(0) <= self.base <= self.ceiling:
             raise ValueError(f"base must lie between 0 and the ceiling of {self.ceiling}, not {self.base}")
+        if self.ceiling > LONGEST_WAIT:
+            raise ValueError(f"ceiling must be at most {LONGEST_WAIT}, not {self.ceiling}")
 
     def delay(self, attempt: int) -> timedelta | None:
         """How long to wait after attempt number `attempt` (from 1) has failed; `None` when attempts are spent."""

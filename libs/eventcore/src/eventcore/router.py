@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from .envelope import Metadata
 from .event import Event
-from .retry import RetryPolicy
+from .retry import LONGEST_WAIT, RetryPolicy
 from .transaction import Transaction
 
 E = TypeVar("E", bound=Event)
@@ -80,6 +80,10 @@ class Router:
     taken: bool = field(default=False, compare=False)
     """Whether a consumer has taken the handlers: one that came later would never be called."""
 
+    def __post_init__(self) -> None:
+        for name, time in (("timeout", self.timeout), ("give_up_after", self.give_up_after)):
+            _check_time(self.group, name, time)
+
     def on(
         self,
         event: type[E],
@@ -89,6 +93,7 @@ class Router:
         timeout: timedelta | None = None,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register the decorated function as the handler for `event`; the function itself stays as it is."""
+        _check_time(f"{self.group}, {event.type}", "timeout", timeout)
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             if self.taken:
@@ -148,6 +153,11 @@ def united(routers: Iterable[Router], *, retry: RetryPolicy) -> list[Router]:
                 raise TypeError(f"{router.group} has two handlers for {kind}: {both}")
             whole.handlers[kind] = replace(handler, retry=handler.retry or retry)
     return list(groups.values())
+
+
+def _check_time(whose: str, name: str, time: timedelta | None) -> None:
+    if time is not None and not timedelta(0) < time <= LONGEST_WAIT:
+        raise ValueError(f"{whose}: {name} must be more than 0 and at most {LONGEST_WAIT}, not {time}")
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

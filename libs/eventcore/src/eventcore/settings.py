@@ -15,6 +15,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .errors import SettingsError
 
+# For ever, to anybody, and far below where Redis and asyncio can't count any further.
+LONGEST_SECONDS, MOST_ENTRIES = 100 * 365 * 86_400, 10**12
+LARGEST_PORT, LARGEST_DATABASE = 65_535, 2**31 - 1
+
 
 def _redis_url(url: SecretStr) -> SecretStr:
     parts = urlsplit(url.get_secret_value())
@@ -26,7 +30,7 @@ def _redis_url(url: SecretStr) -> SecretStr:
         _ = parts.port
     except ValueError:  # whose words show what may be the beginning of a password
         raise ValueError("names no port from 0 to 65535 (in a password, '/' is %2F, and '@' %40)") from None
-    if parts.path.strip("/") and not parts.path.strip("/").isdigit():
+    if parts.path.strip("/") and not _is_number(parts.path.strip("/"), LARGEST_DATABASE):
         raise ValueError("must end with a database number, as in redis://host:6379/0")
     if parts.query or parts.fragment:
         raise ValueError("takes no options after '?' or '#'")
@@ -73,23 +77,27 @@ class Settings(BaseSettings):
     """Deliveries held at once by a group with `async` handlers."""
     consumer_waiting: int = Field(256, ge=1, le=100_000)
     """Deliveries waiting for a retry; at this many the consumer stops reading."""
+    consumer_aside: int = Field(10_000, ge=0, le=1_000_000)
+    """Deliveries of a group that may be put aside at once, because they wait for long; with 0 all stay pending."""
+    aside_after_seconds: float = Field(60, gt=0)
+    """How long a delivery waits for further attempts before it is put aside."""
     retry_attempts: int = Field(5, ge=1, le=1000)
-    rollout_seconds: float = Field(600, ge=0)
+    rollout_seconds: float = Field(600, ge=0, le=LONGEST_SECONDS)
     """How long an event of a newer major version is tried again before it is dead-lettered."""
     drain_seconds: float = Field(20, ge=0, le=3600)
     """How long deliveries in hand may take to finish after SIGTERM."""
-    heartbeat_seconds: float = Field(1, gt=0, le=60)
+    heartbeat_seconds: float = Field(1, ge=0.01, le=60)
     dead_after_seconds: float = Field(5, gt=0, le=3600)
     """A consumer silent for so long is dead: its peers take over what it held."""
-    stream_cap: int = Field(1_000_000, ge=1)
+    stream_cap: int = Field(1_000_000, ge=1, le=MOST_ENTRIES)
     """Entries at which a stream refuses new events (HTTP answers 503) rather than drop old ones."""
-    stream_keep_seconds: float = Field(86_400, ge=0)
+    stream_keep_seconds: float = Field(86_400, ge=0, le=LONGEST_SECONDS)
     """How long entries stay that every group has finished with."""
-    stream_keep_entries: int = Field(200_000, ge=0)
+    stream_keep_entries: int = Field(200_000, ge=0, le=MOST_ENTRIES)
     """How many of those stay at most; half of `stream_cap`, where that is less."""
-    dlq_keep_seconds: float = Field(30 * 86_400, ge=0)
-    dlq_keep_entries: int = Field(100_000, ge=1)
-    drop_groups_idle_seconds: float | None = Field(None, gt=0)
+    dlq_keep_seconds: float = Field(30 * 86_400, ge=0, le=LONGEST_SECONDS)
+    dlq_keep_entries: int = Field(100_000, ge=1, le=MOST_ENTRIES)
+    drop_groups_idle_seconds: float | None = Field(None, ge=0.1, le=LONGEST_SECONDS)
     """Forget a group whose consumers have all been gone for so long, so that it no longer holds up trimming."""
     http_header_seconds: float = Field(10, gt=0, le=3600)
     """How long a client may take from the first byte of a request to the end of its headers (then 408)."""
@@ -188,9 +196,13 @@ def _secret(value: SecretStr | None, file: Path | None) -> str | None:
     return None if file is None else file.read_text(encoding="utf-8").rstrip("\r\n")
 
 
+def _is_number(text: str, most: int) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most
+
+
 def _host_and_port(text: str) -> tuple[str, int]:
     host, colon, port = text.strip().rpartition(":")
-    if not (colon and host and port.isdigit()):
+    if not (colon and host and _is_number(port, LARGEST_PORT)):
         raise ValueError(f"{text!r} is not host:port")
     return host.strip("[]"), int(port)
 

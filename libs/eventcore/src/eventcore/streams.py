@@ -12,13 +12,15 @@ from typing import Any
 from msgspec import Struct
 
 from .clock import Clock
-from .delivery import Key
+from .delivery import Delivery, Key
 from .errors import Unavailable
 from .pipe import Argument, Pipe, Reply, ServerError
 from .script import Call, Script, run, run_all
 
 # No read blocks for longer, so that a stop and a dead connection are soon noticed.
 longest_block = timedelta(seconds=2)
+# Not to wait at all (0 would be for ever).
+shortest_block = timedelta(milliseconds=1)
 # How long a consumer that never sent a heartbeat (another library's) must be idle to be taken for dead.
 foreign_idle = timedelta(minutes=5)
 # Nothing can follow this entry id, and Redis refuses to look for it.
@@ -27,7 +29,8 @@ LAST_ID = f"{2**64 - 1}-{2**64 - 1}"
 
 @cache
 def _script(name: str) -> Script:
-    return Script.named(name, allow_oom=True)
+    # What is put aside takes memory, for a while: where there is none left, it stays where it is.
+    return Script.named(name, allow_oom=name != "put_aside")
 
 
 class Entry(Struct, frozen=True, gc=False):
@@ -45,6 +48,22 @@ class Pending(Struct, frozen=True, gc=False):
     stream: str
     entry_id: str
     attempt: int
+
+
+class Leaving(Struct, frozen=True, gc=False):
+    """A delivery on its way aside, and what it is called there, of the main stream `stream`.
+
+    It comes back after what is called `after` ('': nothing). `wait` is in how many milliseconds it is due, `tried` for
+    how many it has been tried; `words` are the names and values of the entry as which it is to come back.
+    """
+
+    stream: str
+    delivery: Delivery
+    name: str
+    after: str
+    wait: int
+    tried: int
+    words: Sequence[bytes]
 
 
 class NoGroup(Exception):
@@ -71,6 +90,16 @@ def retry_stream(stream: str, group: str) -> str:
 def beats_key(stream: str, group: str) -> str:
     """The sorted set of a group's consumers by their last heartbeat (milliseconds of the server's clock)."""
     return f"{stream}:{group}:beats"
+
+
+def aside_key(stream: str, group: str) -> str:
+    """The sorted set of what a group has put aside, by its due time (milliseconds of the server's clock)."""
+    return f"{stream}:{group}:aside"
+
+
+def aside_entries_key(stream: str, group: str) -> str:
+    """The hash of the entries that a group has put aside, by the names in the sorted set."""
+    return f"{stream}:{group}:aside:entries"
 
 
 def members_key(stream: str, group: str) -> str:
@@ -109,6 +138,7 @@ class GroupMember:
         self.group, self.consumer = group, consumer
         self.main_streams = tuple(streams)
         self.streams = (*self.main_streams, *(retry_stream(stream, group) for stream in self.main_streams))
+        self._main = {name: stream for stream in self.main_streams for name in (stream, retry_stream(stream, group))}
         self._commands, self._reader, self._prefix = commands, reader, prefix
         self.clock = clock or Clock()
         self.instance = secrets.token_hex(8)
@@ -229,6 +259,39 @@ class GroupMember:
             self.clock.note(now, asked_at)
             dead += [(stream, name.decode()) for name in silent if name.decode() != self.consumer]
         return dead
+
+    def main_stream(self, stream: str) -> str:
+        """The main stream of a stream, which may be its retry stream."""
+        return self._main[stream]
+
+    async def put_aside(self, leaving: Sequence[Leaving], *, limit: int) -> list[bool]:
+        """Put deliveries of one main stream aside; of each, in order, whether it was still ours.
+
+        The list ends where `limit` deliveries are aside: what is not in it stays pending.
+        """
+        main = leaving[0].stream
+        keys = [main, retry_stream(main, self.group), *self._aside(main)]
+        arguments: list[Argument] = [self.group, limit]
+        for each in leaving:
+            number = keys.index(each.delivery.stream) + 1
+            arguments += [number, each.delivery.entry_id, each.name, each.after, each.wait, each.tried]
+            arguments += [len(each.words), *each.words]
+        reply = await self._run(Call(_script("put_aside"), [self._prefix + key for key in keys], arguments))
+        return [ours == 1 for ours in reply]
+
+    async def bring_back(self, count: int) -> int:
+        """Let what is due come back to the retry streams, `count` to each at most; how many came to one at most."""
+        keys = [[*self._aside(stream), retry_stream(stream, self.group)] for stream in self.main_streams]
+        calls = [Call(_script("bring_back"), [self._prefix + key for key in each], [count]) for each in keys]
+        most = 0
+        for reply in await run_all(self._commands, calls):
+            if isinstance(reply, Exception):
+                raise reply
+            most = max(most, int(reply))
+        return most
+
+    def _aside(self, stream: str) -> list[str]:
+        return [aside_key(stream, self.group), aside_entries_key(stream, self.group)]
 
     async def strangers(self) -> list[tuple[str, str]]:
         """Consumers that never sent a heartbeat and have long been idle, as (stream, consumer)."""

@@ -115,6 +115,8 @@ class Field(_Value, frozen=True):
 
     def __ge__(self, least: int) -> Guard:
         """Guard: holds an integer of at least this much."""
+        if not isinstance(least, int):
+            raise TypeError(f"{self} can't be compared with {least!r}: it is no integer")
         return Guard(self, "at_least", str(least))
 
     def equals(self, value: str) -> Guard:

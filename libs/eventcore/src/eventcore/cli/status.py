@@ -28,10 +28,21 @@ from .trends import Trends
 _more_looks, _glance_seconds = 2, 0.5
 # The keyspace is searched for new streams only so often while watching.
 _search_seconds = 15.0
+_longest_interval = 86_400
 
 Streams = Annotated[list[str] | None, typer.Argument(metavar="STREAM", help="Only these.", show_default=False)]
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.")]
-Interval = Annotated[float, typer.Option("--interval", metavar="SECONDS", min=0.1, help="Time between two looks.")]
+
+
+def _interval(seconds: float) -> float:
+    if not 0.1 <= seconds <= _longest_interval:  # not by `min` and `max`, which let NaN through
+        raise typer.BadParameter(f"{seconds} is not from 0.1 to {_longest_interval}", param_hint="--interval")
+    return seconds
+
+
+Interval = Annotated[
+    float, typer.Option("--interval", metavar="SECONDS", callback=_interval, help="Time between two looks.")
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 _largest_usual = 2048
 # In bytes. Collectors take no more than 4 MiB by gRPC, unless they are told to.
 _large = 2 << 20
+# Of anything: spans, bytes, milliseconds. A thread can't wait for longer than 292 years.
+MOST = 10**9
 
 
 class Batching(SpanProcessor):
@@ -114,7 +116,7 @@ class Batching(SpanProcessor):
 
 def _number(variable: str, default: int) -> int:
     try:
-        return max(1, int(os.environ.get(variable) or default))
+        return min(max(1, int(os.environ.get(variable) or default)), MOST)
     except ValueError:
         log.warning("%s is no number: taking %d", variable, default)
         return default

@@ -61,6 +61,13 @@ dead_letters = Counts(
     constant=_redis,
 )
 retries = Counts("eventcore.retries", "{attempt}", "Further attempts begun", (_stream, _group), constant=_redis)
+put_aside = Counts(
+    "eventcore.put_aside",
+    "{event}",
+    "Deliveries put aside, since they would have waited for long",
+    (_stream, _group),
+    constant=_redis,
+)
 takeovers = Counts(
     "eventcore.takeovers", "{event}", "Deliveries taken over from dead consumers", (_stream, _group), constant=_redis
 )
@@ -183,7 +190,7 @@ uptime = Gauges("process.uptime", "s", "Time since the start")
 
 def expect(stream: str, group: str, reasons: Iterable[str]) -> None:
     """Show the counters of a group from now on, with 0, so that the first time is seen as an increase."""
-    for counts in (retries, takeovers, duplicates, handed_back, trimmed_unread):
+    for counts in (retries, put_aside, takeovers, duplicates, handed_back, trimmed_unread):
         counts.add(stream, group, count=0)
     for reason in reasons:
         dead_letters.add(stream, group, reason, count=0)

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from eventcore.consumer import Consumer
 from eventcore.store import Store
+from eventcore.streams import aside_key
 
 T = TypeVar("T")
 
@@ -59,8 +60,8 @@ async def running(*consumers: Consumer) -> AsyncIterator[None]:
 async def run_until_idle(store: Store, *consumers: Consumer, timeout: float = 10.0) -> None:
     """Run consumers until nothing is left to do, then stop them.
 
-    That is when every group they belong to has read its streams to the end (lag 0), has nothing pending, and they hold
-    nothing. `AssertionError` with a report of what is left after `timeout` seconds.
+    That is when every group they belong to has read its streams to the end (lag 0), has nothing pending and nothing put
+    aside, and they hold nothing. `AssertionError` with a report of what is left after `timeout` seconds.
     """
     async with running(*consumers):
         await until_idle(store, *consumers, timeout=timeout)
@@ -89,10 +90,11 @@ class _Group:
     group: str
     lag: int
     pending: int
+    aside: int = 0
 
     @property
     def idle(self) -> bool:
-        return self.lag == 0 and self.pending == 0
+        return self.lag == self.pending == self.aside == 0
 
 
 def _busy(consumer: Consumer) -> bool:
@@ -103,22 +105,24 @@ async def _look(store: Store, consumers: Sequence[Consumer]) -> list[_Group] | N
     """All groups at one moment, so that nothing on its way from one to another is missed; `None` if one isn't there."""
     places = [(stream, each.router.group) for each in consumers for stream in each.member.streams]
     look = store.redis.pipeline(transaction=True)
-    for stream, _ in places:
+    for stream, group in places:
         look.xinfo_groups(store.key(stream))
+        look.zcard(store.key(aside_key(stream, group)))
     try:
         replies = await look.execute()
-        return [await _group(store, *place, reply) for place, reply in zip(places, replies, strict=True)]
+        both = zip(places, replies[::2], replies[1::2], strict=True)
+        return [await _group(store, *place, rows, aside) for place, rows, aside in both]
     except (RedisError, LookupError):
         return None
 
 
-async def _group(store: Store, stream: str, group: str, rows: Iterable[dict[str, Any]]) -> _Group:
+async def _group(store: Store, stream: str, group: str, rows: Iterable[dict[str, Any]], aside: int) -> _Group:
     row = {row["name"]: row for row in rows}[group.encode()]
     lag = row["lag"]
     if lag is None:  # Redis has lost count (redis#13337): then we count
         unread = await store.redis.xrange(store.key(stream), f"({row['last-delivered-id'].decode()}", "+")
         lag = len(unread or ())
-    return _Group(stream, group, lag, row["pending"])
+    return _Group(stream, group, lag, row["pending"], aside)
 
 
 async def _report(store: Store, groups: Iterable[_Group] | None, consumers: Iterable[Consumer], timeout: float) -> str:
@@ -127,7 +131,9 @@ async def _report(store: Store, groups: Iterable[_Group] | None, consumers: Iter
         lines.append("a stream or a group is missing, or Redis is out of reach")
     for group in groups or ():
         if not group.idle:
-            lines.append(f"{group.stream} / {group.group}: lag {group.lag}, {group.pending} pending")
+            lines.append(
+                f"{group.stream} / {group.group}: lag {group.lag}, {group.pending} pending, {group.aside} aside"
+            )
             for row in await store.redis.xpending_range(store.key(group.stream), group.group, "-", "+", 10):
                 holder, idle, attempt = row["consumer"].decode(), row["time_since_delivered"], row["times_delivered"]
                 lines.append(f"  {row['message_id'].decode()} held by {holder} for {idle} ms, attempt {attempt}")

@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 
 from eventcore.store import Store
 
-# They stay for as long as a group has consumers.
-_permanent = ("*:beats", "*:members")
+# Heartbeats stay for as long as a group has consumers, what is aside until it comes back.
+_permanent = ("*:beats", "*:members", "*:aside", "*:aside:entries")
 
 
 async def leaked_keys(store: Store, permanent: Iterable[str] = ()) -> list[str]:
