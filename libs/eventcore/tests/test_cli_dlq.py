@@ -164,7 +164,7 @@ def test_a_redriven_event_goes_to_the_group_that_failed_it_and_to_no_other(
     append_letter(connected, "2-0", event='{"second": 2}', group=OTHER)
     result = run(redis_server, "dlq", "redrive", "orders_dlq", "--id", "1-0")
     assert result.stdout == "1 of 1 redriven\n"
-    assert retries(connected) == [{b"event": b'{"first": 1}'}]
+    assert retries(connected) == [{b"event": b'{"first": 1}', b"entryId": b"1-0"}]
     assert retries(connected, OTHER) == []
     assert connected.xlen(STREAM) == 0
     assert ids(redis_server) == ["2-0"]

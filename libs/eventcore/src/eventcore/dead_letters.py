@@ -31,7 +31,7 @@ def letter(
 ) -> Append:
     """The write that puts a delivery into its stream's dead letters: the raw event, and everything about the failure.
 
-    Of a redriven delivery that fails again, the letter names the stream that the event first stood in.
+    Of a redriven delivery that fails again, the letter names the entry as which the event first stood in its stream.
     """
     metadata = delivery.metadata
     source = delivery.stream.removesuffix(f":{group}:retry")
@@ -61,16 +61,16 @@ def letter(
 
 def bare_letter(delivery: Delivery, error: BaseException, group: str, max_length: int) -> Append:
     """The same of a delivery of which nothing more can be said."""
+    source = delivery.stream.removesuffix(f":{group}:retry")
     facts = {
         "reason": Reason.ATTEMPTS_EXHAUSTED.value,
         "errorType": kind_of(error),
         "error": text_of(error, _LONGEST_ERROR),
         "attempts": str(delivery.attempt),
-        "stream": delivery.stream,
-        "entryId": delivery.entry_id,
+        "stream": source,
+        "entryId": delivery.origin_id,
         "group": group,
     }
-    source = delivery.stream.removesuffix(f":{group}:retry")
     safe = tuple((name, value.encode("utf-8", "replace")) for name, value in facts.items())
     return Append(dead_letter_stream(source), (*_raw(delivery), *safe), max_length)
 
