@@ -16,6 +16,7 @@ from eventcore.streams import beats_key, dead_letter_stream, handled_types, memb
 
 from .consumers import Seen, consumer_states
 from .ids import age_of, milliseconds, parse_id, text
+from .memory import memory_of
 from .names import main_streams, scan_pattern
 from .replies import entries, groups, newest_entries, scores
 from .server import ServerState, server_state
@@ -41,6 +42,7 @@ class _Facts:
 
     exists: bool = False
     length: int = 0
+    nodes: int = 0
     entries_added: int = 0
     first_id: str | None = None
     last_id: str | None = None
@@ -114,7 +116,7 @@ class Inspector:
             last_generated_id=facts.last_generated_id,
             oldest_age=age_of(facts.first_id, now) if facts.first_id else None,
             newest_age=age_of(facts.last_id, now) if facts.last_id else None,
-            memory=await self._memory(name),
+            memory=await self._memory(name, facts.nodes, sum(row["pending"] for row in rows.values())),
             groups=tuple(group for group in found if group is not None),
             dead_letters=letters,
         )
@@ -134,6 +136,7 @@ class Inspector:
         return _Facts(
             exists=True,
             length=row["length"],
+            nodes=row["radix-tree-nodes"],
             entries_added=row["entries-added"],
             first_id=text(first[0]) if first else None,
             last_id=text(last[0]) if last else None,
@@ -148,12 +151,13 @@ class Inspector:
                 return {}
             raise
 
-    async def _memory(self, stream: str) -> int | None:
+    async def _memory(self, stream: str, nodes: int, pending: int) -> int | None:
         try:
             size: int | None = await self._redis.memory_usage(self._prefix + stream)
+            server: Mapping[str, Any] = await self._redis.info("server")
         except NoPermissionError:
             return None
-        return size
+        return None if size is None else memory_of(size, nodes=nodes, pending=pending, server=server)
 
     async def _dead_letters(self, stream: str, now: int) -> DeadLetterState:
         facts = await self._facts(stream)

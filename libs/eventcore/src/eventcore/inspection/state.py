@@ -107,7 +107,7 @@ class DeadLetterState:
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """A stream at one moment; `memory` is in bytes, `None` where the server doesn't let us ask."""
+    """A stream at one moment; `memory` is in bytes, about, `None` where the server doesn't let us ask."""
 
     name: str
     exists: bool
