@@ -237,7 +237,7 @@ async def test_what_swallows_its_cancelling_does_not_keep_it_from_its_end(
         await until(lambda: client.xpending("notes_stream", "notes-group")["pending"] == 1)
         status, lines = await running.end(signal.SIGTERM)
     assert status == 0
-    assert messages(lines)[-1].startswith("not ended within 4.2 s: ending at once, although this still runs: ")
+    assert messages(lines)[-1].startswith("not ended within 3.7 s: ending at once, although this still runs: ")
 
 
 async def test_it_starts_without_a_server_and_waits_for_it(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ _survivable = (EventcoreError, NoGroup, NameTaken)
 # One being read, one being decided upon, one being committed: so the server and we work at the same time.
 _batches_in_hand = 3
 # What leaving the group may take beyond the drain budget: a server that is silent must not keep a process from its end.
-LEAVE_SECONDS = 1.0
+LEAVE_SECONDS = 0.75
 # In seconds.
 _between_probes = 1.0
 

@@ -14,9 +14,9 @@ from contextlib import asynccontextmanager
 log = logging.getLogger(__name__)
 
 # What an end takes beyond DRAIN_SECONDS at most. The chart's grace period leaves five seconds.
-LEAVING_SECONDS = 4.0
+LEAVING_SECONDS = 3.5
 # Of these, what is kept for leaving the groups, for resources (the store is one), and for the last telemetry.
-GROUPS_SECONDS, RESOURCES_SECONDS, TELEMETRY_SECONDS = 1.5, 0.75, 1.0
+GROUPS_SECONDS, RESOURCES_SECONDS, TELEMETRY_SECONDS = 1.25, 0.75, 1.0
 # So long after all that the process ends, whatever still runs.
 LAST_RESORT_SECONDS = 0.5
 
