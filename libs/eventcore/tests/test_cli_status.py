@@ -131,6 +131,7 @@ def test_the_document_has_a_fixed_shape(redis_server: Server) -> None:
         "lastDeliveredId": f"{at - 9_000}-0",
         "pending": 1,
         "deadLetters": 1,
+        "aside": {"count": 0, "oldestAgeSeconds": None, "next": None},
     }
     assert 9 <= oldest.pop("ageSeconds") < 19
     assert 0 <= oldest.pop("idleSeconds") < 10

@@ -8,7 +8,7 @@ import pytest
 
 from eventcore import Consumer, Store, StreamFull, Transaction, publish
 from eventcore.retention import Retention
-from eventcore.streams import retry_stream
+from eventcore.streams import aside_entries_key, aside_key, retry_stream
 from eventcore.testing import run_until_idle, until
 from eventcore.testing.fixtures import Connect
 
@@ -136,8 +136,14 @@ async def test_a_group_that_stopped_for_good_is_dropped_where_the_settings_say_s
     await fill(store)
     await read(store, "gone", 1, acknowledge=False)
     await store.redis.zadd(store.key(f"{STREAM}:gone:beats"), {"c": (time.time() - 61) * 1000})
+    aside, entries = store.key(aside_key(STREAM, "gone")), store.key(aside_entries_key(STREAM, "gone"))
+    await store.redis.zadd(aside, {"1-0": 1})
+    await store.redis.hset(entries, "1-0", "x")
     await Retention(store, [STREAM]).trim()
     assert await store.redis.xinfo_groups(store.key(STREAM)) == []
+    assert not await store.redis.exists(
+        store.key(aside_key(STREAM, "gone")), store.key(aside_entries_key(STREAM, "gone"))
+    )
 
 
 async def test_a_group_with_a_recent_heartbeat_is_never_dropped(connect: Connect) -> None:

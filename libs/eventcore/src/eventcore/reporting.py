@@ -120,6 +120,8 @@ _gauges = (
     measurements.lag_age,
     measurements.pending,
     measurements.pending_age,
+    measurements.aside,
+    measurements.aside_age,
     measurements.consumers,
     measurements.stream_length,
     measurements.stream_memory,
@@ -155,6 +157,9 @@ def _show_group(values: Shown, stream: str, group: GroupState) -> None:
             _show_progress(values, group.name, progress)
     alive = sum(consumer.alive for consumer in group.consumers)
     values[measurements.consumers][stream, group.name, "alive"] = alive
+    values[measurements.aside][stream, group.name] = group.aside.count
+    oldest = group.aside.oldest_age
+    values[measurements.aside_age][stream, group.name] = oldest.total_seconds() if oldest else 0
     dead = sum(consumer.holds > 0 for consumer in group.consumers if not consumer.alive)
     values[measurements.consumers][stream, group.name, "dead"] = dead
 

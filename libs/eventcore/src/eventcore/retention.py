@@ -16,7 +16,7 @@ from .errors import EventcoreError
 from .pipe import Pipe
 from .script import Call, Script, run, run_all
 from .store import Store
-from .streams import beats_key, dead_letter_stream, members_key
+from .streams import aside_entries_key, aside_key, beats_key, dead_letter_stream, members_key
 from .telemetry.measurements import trimmed_unread
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,8 @@ class Retention:
             self._named[stream] = holder
         patience = self._settings.drop_groups_idle_seconds
         if holder and patience is not None:
-            names = (stream, beats_key(stream, holder), members_key(stream, holder))
+            belongings = (beats_key, members_key, aside_key, aside_entries_key)
+            names = (stream, *(key(stream, holder) for key in belongings))
             keys = [self._store.key(name) for name in names]
             call = Call(_script("drop_group"), keys, [holder, int(patience * 1000)])
             if await run(self._store.commands, call):

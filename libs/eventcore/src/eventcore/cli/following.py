@@ -8,9 +8,10 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from eventcore.dead_letters import Letter
+from eventcore.inspection.aside import entries_aside, entry_aside
 from eventcore.inspection.ids import EntryId, milliseconds, parse_id, text
 from eventcore.inspection.replies import groups
-from eventcore.streams import dead_letter_stream, retry_stream
+from eventcore.streams import aside_key, dead_letter_stream, retry_stream
 
 from .complaints import Failure
 from .entries import Entry, last_id, pages
@@ -21,7 +22,7 @@ from .words import counted
 
 _most_steps = 10_000
 
-State = Literal["waiting", "pending", "done", "dead_lettered", "redriven"]
+State = Literal["waiting", "pending", "aside", "done", "dead_lettered", "redriven"]
 _NEVER: EntryId = (-1, 0)
 
 
@@ -34,6 +35,8 @@ class Delivery:
     consumer: str | None = None
     attempts: int | None = None
     idle: timedelta | None = None
+    due: timedelta | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,8 @@ def _part_of(stories: set[str], wanted: Wanted) -> Callable[[Entry], str | None]
 async def _search(
     tool: Tool, places: Sequence[Place], wanted: Wanted, named: Callable[[Entry], str | None], start: str = "-"
 ) -> list[Step]:
-    return [step for place in places async for step in _steps(tool, place, wanted, named, start)]
+    found = [step for place in places async for step in _steps(tool, place, wanted, named, start)]
+    return found + [step for place in places async for step in _steps_aside(tool, place, named)]
 
 
 async def _places(tool: Tool) -> AsyncIterator[Place]:
@@ -139,17 +143,42 @@ async def _steps(
             if place.letters_of is not None:
                 yield Step(entry, by, letter=letter_in(place.letters_of, entry_id, fields))
             else:
-                yield Step(entry, by, await _deliveries(tool, key, place.groups, entry_id))
+                yield Step(entry, by, await _deliveries(tool, place.stream, place.groups, entry_id))
 
 
-async def _deliveries(tool: Tool, key: str, names: Sequence[str], entry_id: str) -> list[Delivery]:
+async def _steps_aside(tool: Tool, place: Place, named: Callable[[Entry], str | None]) -> AsyncIterator[Step]:
+    """What is aside although its stream no longer has it."""
+    for group in place.groups:
+        async for entry_id, fields in entries_aside(tool.redis, tool.key(""), place.stream, group):
+            entry = Entry(place.stream, entry_id, fields)
+            by = named(entry)
+            if by is not None and not await tool.redis.xrange(tool.key(place.stream), entry_id, entry_id):
+                aside = await _aside(tool, place.stream, group, entry_id)
+                yield Step(entry, by, [aside] if aside else [])
+
+
+async def _deliveries(tool: Tool, stream: str, names: Sequence[str], entry_id: str) -> list[Delivery]:
+    key = tool.key(stream)
     rows = await groups(tool.redis, key)
     found: list[Delivery] = []
     for group in names:
         if group in rows:
             pending = await tool.redis.xpending_range(key, group, entry_id, entry_id, 1)
-            found.append(_delivery(group, rows[group], pending, entry_id))
+            delivery = _delivery(group, rows[group], pending, entry_id)
+            aside = await _aside(tool, stream, group, entry_id) if delivery.state == "done" else None
+            found.append(aside or delivery)
     return found
+
+
+async def _aside(tool: Tool, stream: str, group: str, entry_id: str) -> Delivery | None:
+    """Where the entry was put aside, of which the group has acknowledged it; `None` if it was not."""
+    due: float | None = await tool.redis.zscore(tool.key(aside_key(stream, group)), entry_id)
+    entry = await entry_aside(tool.redis, tool.key(""), stream, group, entry_id, due) if due is not None else None
+    if entry is None:
+        return None
+    seconds, microseconds = await tool.redis.time()
+    waits = milliseconds(entry.due_at - int(seconds) * 1000 - int(microseconds) // 1000)
+    return Delivery(group, "aside", attempts=entry.attempts, due=waits, error=entry.error)
 
 
 def _delivery(group: str, row: Mapping[str, Any], pending: Sequence[Any], entry_id: str) -> Delivery:

@@ -6,7 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from eventcore.inspection import ConsumerState, DeadLetterState, GroupState, PendingEntry, ServerState, StreamState
+from eventcore.inspection import (
+    AsideEntry,
+    ConsumerState,
+    DeadLetterState,
+    GroupState,
+    PendingEntry,
+    ServerState,
+    StreamState,
+)
 
 from .trends import Trends
 from .words import age, at_least, counted, rate, size
@@ -96,6 +104,8 @@ def _of_group(state: StreamState, group: GroupState, trends: Trends) -> Iterator
         yield problem("lag_rising", f"lag is rising by {rate(trends.lag(state.name, group.name) or 0)}: {waiting}")
     elif lag.age >= stuck_after and alive:
         yield problem("behind", waiting + _outlook(lag.entries, trends.lag(state.name, group.name)), grave=False)
+    if first := group.aside.next:
+        yield problem("aside", _aside(state, group.aside.count, first), grave=False)
     for progress in (group.main, group.retry):
         oldest = progress.oldest_pending if progress else None
         if oldest and oldest.age >= stuck_after:
@@ -121,6 +131,17 @@ def _lacking(consumers: Sequence[ConsumerState]) -> str:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+
+
+def _aside(state: StreamState, count: int, first: AsideEntry) -> str:
+    """How many are aside, and what there is to know of the next."""
+    due = timedelta(milliseconds=max(0, first.due_at - round(state.at.timestamp() * 1000)))
+    of = f" of lane {first.lane}" if first.lane else ""
+    why = f" failed with {first.error}," if first.error else ""
+    return (
+        f"{counted(count, 'delivery', 'deliveries')} put aside: {first.entry_id}{of}{why} "
+        f"is tried again in {age(due)} after {counted(first.attempts, 'attempt')}: eventcore trace {first.entry_id}"
+    )
 
 
 def _holding(dead: Sequence[ConsumerState]) -> str:

@@ -7,7 +7,15 @@ from datetime import timedelta
 from typing import Any
 
 from eventcore.envelope import timestamp
-from eventcore.inspection import ConsumerState, DeadLetterState, GroupState, Progress, ServerState, StreamState
+from eventcore.inspection import (
+    AsideState,
+    ConsumerState,
+    DeadLetterState,
+    GroupState,
+    Progress,
+    ServerState,
+    StreamState,
+)
 
 from .problems import Problem
 from .trends import Trends
@@ -81,10 +89,28 @@ def _group(state: StreamState, group: GroupState, trends: Trends) -> dict[str, A
         "lagPerSecond": _rate(trends.lag(state.name, group.name)),
         "donePerSecond": _rate(trends.done(state.name, group.name)),
         "deadLetters": group.dead_letters,
+        "aside": _aside(group.aside, state),
         "consumers": [_consumer(consumer) for consumer in group.consumers],
         "retry": None
         if group.retry is None
         else {"stream": group.retry.stream, "length": group.retry.length, **_progress(group.retry)},
+    }
+
+
+def _aside(aside: AsideState, state: StreamState) -> dict[str, Any]:
+    first = aside.next
+    return {
+        "count": aside.count,
+        "oldestAgeSeconds": _seconds(aside.oldest_age),
+        "next": None
+        if first is None
+        else {
+            "entryId": first.entry_id,
+            "dueInSeconds": round(first.due_at / 1000 - state.at.timestamp(), 3),
+            "attempts": first.attempts,
+            "lane": first.lane,
+            "error": first.error,
+        },
     }
 
 

@@ -97,6 +97,8 @@ def _stream(state: StreamState, trends: Trends) -> Iterator[RenderableType]:
         if heading:
             yield Text(f"  {clean(group.name)}", "dim")
         yield _indented(_consumers(group), 4)
+        if group.aside.count:
+            yield Text(f"    {counted(group.aside.count, 'delivery', 'deliveries')} put aside", "yellow")
 
 
 def _indented(table: Table, columns: int) -> Padding:

@@ -23,9 +23,9 @@ async def trace(
 
     It may be a correlation id (or its first six characters), an event's or an entry's id, which lead to the same story,
     or any id that stands in the data of events, such as an order's. Says of each event where each group is with it:
-    waiting (not delivered yet), pending (on whom, at which attempt), dead-lettered, redriven since, or done, which is
-    all else that the group has acknowledged (also where its dead letter was purged). Looks at every entry there is,
-    which on long streams takes some seconds.
+    waiting (not delivered yet), aside (until its next attempt), pending (on whom, at which attempt), dead-lettered,
+    redriven since, or done, which is all else that the group has acknowledged (also where its dead letter was purged).
+    Looks at every entry there is, which on long streams takes some seconds.
     """
     wanted = Wanted.read(id)
     if not wanted.text:
@@ -53,6 +53,8 @@ def as_document(step: Step) -> dict[str, Any]:
                 "consumer": each.consumer,
                 "attempts": each.attempts,
                 "idleSeconds": each.idle.total_seconds() if each.idle is not None else None,
+                "dueInSeconds": each.due.total_seconds() if each.due is not None else None,
+                "error": each.error,
             }
             for each in step.deliveries
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 
 from rich.console import Group
 from rich.text import Text
@@ -19,6 +20,7 @@ _marks = {
     "done": ("✓", "green"),
     "waiting": ("…", "yellow"),
     "pending": ("↻", "yellow"),
+    "aside": ("…", "yellow"),
     "dead_lettered": ("✗", "red"),
     "redriven": ("→", "yellow"),
 }
@@ -73,6 +75,9 @@ def _delivery(each: Delivery) -> Text:
     if each.state == "pending":
         idle = f" for {age(each.idle)}" if each.idle is not None else ""
         state = f"pending on {clean(each.consumer or '?')}{idle}, attempt {each.attempts}"
+    if each.state == "aside":
+        why = f", failed with {clean(each.error)}" if each.error else ""
+        state = f"waiting, put aside after attempt {each.attempts}, the next in {age(each.due or timedelta(0))}{why}"
     if each.state == "redriven":
         state = "dead-lettered, and redriven since"
     return Text.assemble(_margin, (mark, style), f" {clean(each.group)}: ", (state, "" if mark == "✓" else style))

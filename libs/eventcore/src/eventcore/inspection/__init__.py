@@ -3,6 +3,8 @@
 from .inspector import Inspector, WrongType, counted_lag, counted_letters, verified_lag
 from .server import ServerState
 from .state import (
+    AsideEntry,
+    AsideState,
     ConsumerState,
     DeadLetterState,
     GroupState,
@@ -13,6 +15,8 @@ from .state import (
 )
 
 __all__ = [
+    "AsideEntry",
+    "AsideState",
     "ConsumerState",
     "DeadLetterState",
     "GroupState",

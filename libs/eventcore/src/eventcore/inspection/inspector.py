@@ -12,8 +12,17 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
-from eventcore.streams import beats_key, dead_letter_stream, handled_types, members_key, retry_stream
+from eventcore.streams import (
+    aside_entries_key,
+    aside_key,
+    beats_key,
+    dead_letter_stream,
+    handled_types,
+    members_key,
+    retry_stream,
+)
 
+from .aside import aside_state
 from .consumers import Seen, consumer_states
 from .ids import age_of, milliseconds, parse_id, text
 from .memory import memory_of
@@ -92,7 +101,7 @@ class Inspector:
         with suppress(ResponseError):
             for group in await self._groups(name):
                 retries = retry_stream(name, group)
-                wanted[retries] = "stream"
+                wanted |= {retries: "stream", aside_key(name, group): "zset", aside_entries_key(name, group): "hash"}
                 for stream in (name, retries):
                     wanted |= {beats_key(stream, group): "zset", members_key(stream, group): "hash"}
         for key, kind in wanted.items():
@@ -204,12 +213,13 @@ class Inspector:
             if retry_row := (await self._groups(retries)).get(name):
                 retry = await self._progress(retries, retry_row, await self._facts(retries), now)
                 retry_seen = await self._seen(retries, name)
+            aside = await aside_state(self._redis, self._prefix, stream, name, now)
         except ResponseError as error:
             if _is_gone(error):
                 return None
             raise
         consumers = consumer_states(seen, retry_seen, now=now, dead_after=self._dead_after)
-        return GroupState(name, main, retry, consumers, letters.by_group.get(name, 0))
+        return GroupState(name, main, retry, consumers, letters.by_group.get(name, 0), aside)
 
     async def _progress(self, stream: str, row: Mapping[str, Any], facts: _Facts, now: int) -> Progress:
         delivered = text(row["last-delivered-id"])

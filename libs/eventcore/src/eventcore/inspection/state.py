@@ -40,6 +40,26 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class AsideEntry:
+    """A delivery that was put aside until `due_at` (milliseconds of the server's clock), and why."""
+
+    entry_id: str
+    due_at: int
+    attempts: int
+    lane: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AsideState:
+    """What a group has put aside of a stream: how many, how old the oldest entry is, and the one that is due first."""
+
+    count: int = 0
+    oldest_age: timedelta | None = None
+    next: AsideEntry | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ConsumerState:
     """A consumer of a group. It is alive by its heartbeat, or, where it never sent one, by what it lately did.
 
@@ -77,6 +97,7 @@ class GroupState:
     retry: Progress | None
     consumers: tuple[ConsumerState, ...]
     dead_letters: int
+    aside: AsideState = AsideState()
 
     @property
     def unfinished_retries(self) -> int:
@@ -86,7 +107,7 @@ class GroupState:
     @property
     def unfinished(self) -> int:
         """All that the group has not finished with."""
-        return self.main.lag.entries + self.main.pending + self.unfinished_retries
+        return self.main.lag.entries + self.main.pending + self.unfinished_retries + self.aside.count
 
 
 @dataclass(frozen=True, slots=True)

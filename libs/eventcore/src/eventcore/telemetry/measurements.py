@@ -100,6 +100,8 @@ lag_age = Gauges(
 )
 pending = Gauges("eventcore.pending", "{entry}", "Entries handed out and not finished", lag.attributes)
 pending_age = Gauges("eventcore.pending.age", "s", "Age of the oldest entry that is not finished", lag.attributes)
+aside = Gauges("eventcore.aside", "{event}", "Deliveries that the group has put aside for now", lag.attributes)
+aside_age = Gauges("eventcore.aside.age", "s", "Age of the oldest entry that is put aside", lag.attributes)
 consumers = Gauges(
     "eventcore.consumers",
     "{consumer}",

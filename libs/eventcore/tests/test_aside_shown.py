@@ -1,0 +1,101 @@
+"""What is aside can be seen: in `eventcore status` and `trace`, and in the metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+
+import pytest
+
+from eventcore import Consumer, Store, Unavailable
+from eventcore.inspection import Inspector
+from eventcore.inspection.aside import fields_of
+from eventcore.reporting import shown
+from eventcore.streams import aside_entries_key, aside_key
+from eventcore.telemetry import measurements
+from eventcore.testing import Server, running, until
+from eventcore.testing.fixtures import Connect
+
+from .samples import GROUP, STREAM, Ordered, pending, publish_orders, router_for
+from .tool import run
+
+ASIDE, ENTRIES = aside_key(STREAM, GROUP), aside_entries_key(STREAM, GROUP)
+
+
+def refuse(order: Ordered) -> None:
+    raise Unavailable("the customer's server", retry_after=timedelta(hours=1))
+
+
+@asynccontextmanager
+async def put_aside(store: Store, *order_ids: str) -> AsyncIterator[list[str]]:
+    """Orders of one customer, all aside; their entry ids."""
+    consumer = Consumer(store, router_for(refuse))
+    entry_ids = await publish_orders(store, *order_ids, customer="c-17")
+
+    async def are_aside() -> bool:
+        return await store.redis.zcard(ASIDE) == len(order_ids) and await pending(store) == 0
+
+    async with running(consumer):
+        await until(are_aside)
+        yield entry_ids
+    await store.redis.delete(ASIDE, ENTRIES)
+
+
+async def test_status_says_how_many_and_what_the_next_is_about(store: Store, redis_server: Server) -> None:
+    async with put_aside(store, "1", "2") as (first, _):
+        document = (await asyncio.to_thread(run, redis_server, "status", STREAM, "--json")).json
+        text = (await asyncio.to_thread(run, redis_server, "status", STREAM)).stdout
+    [aside] = [stream["groups"][0]["aside"] for stream in document["streams"]]
+    assert aside["count"] == 2
+    assert 0 <= aside["oldestAgeSeconds"] < 60
+    assert 3500 < aside["next"].pop("dueInSeconds") <= 3600
+    error = "Unavailable: the customer's server"
+    assert aside["next"] == {"entryId": first, "attempts": 0, "lane": "c-17", "error": error}
+    [problem] = [problem for problem in document["problems"] if problem["kind"] == "aside"]
+    assert problem["message"].startswith(f"2 deliveries put aside: {first} of lane c-17 failed with {error}, is tried")
+    assert "2 deliveries put aside" in text
+
+
+@pytest.mark.parametrize("trimmed", [False, True], ids=["its entry is there", "its entry is trimmed"])
+async def test_trace_says_that_it_waits_and_until_when(trimmed: bool, store: Store, redis_server: Server) -> None:
+    async with put_aside(store, "order-1") as (entry_id,):
+        if trimmed:
+            await store.redis.xtrim(STREAM, maxlen=0, approximate=False)
+        document = (await asyncio.to_thread(run, redis_server, "trace", "order-1", "--json")).json
+        text = (await asyncio.to_thread(run, redis_server, "trace", "order-1")).stdout
+    [event] = document["events"]
+    [delivery] = event["deliveries"]
+    assert (event["id"], delivery["state"], delivery["group"]) == (entry_id, "aside", GROUP)
+    assert 3500 < delivery["dueInSeconds"] <= 3600
+    assert "waiting, put aside after attempt 0, the next in 59m" in " ".join(text.split())
+
+
+async def test_metrics_show_how_many_and_the_age_of_the_oldest(store: Store) -> None:
+    async with put_aside(store, "1", "2", "3"):
+        state = await Inspector(store.redis).stream(STREAM)
+    values = shown([state])
+    assert values[measurements.aside] == {(STREAM, GROUP): 3}
+    assert values[measurements.aside_age][STREAM, GROUP] >= 0
+
+
+async def test_a_group_with_something_aside_is_not_finished(store: Store) -> None:
+    async with put_aside(store, "1"):
+        [group] = (await Inspector(store.redis).stream(STREAM)).groups
+    assert group.unfinished == 1
+
+
+async def test_any_bytes_come_back_as_they_were(connect: Connect) -> None:
+    store, name = await connect(aside_after_seconds=0.001), bytes(range(256))
+    odd = {b"event": b"{" + name, name: b"x" * 300, b"long": b"y" * 70_000, b"": b""}
+    await store.redis.set("orders_dlq", "no place for letters", px=60_000)
+    await store.redis.xadd(STREAM, odd)
+    async with running(Consumer(store, router_for(refuse))):
+        await until(partial(store.redis.zcard, ASIDE))
+        [packed] = await store.redis.hvals(ENTRIES)
+        await store.redis.delete("orders_dlq")
+    fields = fields_of(packed)
+    assert {key: fields[key] for key in odd} == odd
+    await store.redis.delete(ASIDE, ENTRIES)
