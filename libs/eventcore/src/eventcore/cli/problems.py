@@ -97,13 +97,22 @@ def _of_group(state: StreamState, group: GroupState, trends: Trends) -> Iterator
         yield problem("dead_consumer_holds", _holding(holders))
     if lacking := _lacking(group.consumers):
         yield problem("handlers_differ", lacking)
-    if lag.entries + group.unfinished_retries and not alive:
+    if lag.entries + group.unfinished_retries + group.aside.count and not alive:
         since = f"; {waiting}" if lag.entries else ""
         yield problem("no_consumer", f"nobody reads, no consumer is alive{since}")
     if trends.rising(state.name, group.name) and lag.age >= behind_after:
         yield problem("lag_rising", f"lag is rising by {rate(trends.lag(state.name, group.name) or 0)}: {waiting}")
     elif lag.age >= stuck_after and alive:
         yield problem("behind", waiting + _outlook(lag.entries, trends.lag(state.name, group.name)), grave=False)
+    yield from _of_waiting(state, group)
+
+
+def _of_waiting(state: StreamState, group: GroupState) -> Iterator[Problem]:
+    """What waits for another attempt, pending or aside."""
+
+    def problem(kind: str, text: str, *, grave: bool = True) -> Problem:
+        return Problem(kind, state.name, group.name, text, grave)
+
     if first := group.aside.next:
         yield problem("aside", _aside(state, group.aside.count, first), grave=False)
     for progress in (group.main, group.retry):
