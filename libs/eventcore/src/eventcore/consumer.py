@@ -27,6 +27,7 @@ from .store import Store
 from .streams import GroupMember, NameTaken, NoGroup, longest_block, shortest_block
 from .takeover import Takeover
 from .telemetry import measurements
+from .watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Consumer:
             limit=settings.consumer_concurrency if router.is_async else _batches_in_hand * settings.consumer_batch,
             waiting_limit=settings.consumer_waiting,
         )
+        self._watchdog = Watchdog(self.holding, router)
         self._losses = Losses(member, self._surely_ours)
         self._aside = Aside(
             member, self.holding, settings, start=self._start, gone=self._give_up, missing=self._losses.missing
@@ -127,7 +129,7 @@ class Consumer:
         if not self.joined:
             trouble = self._trouble or self._naming.problem
             return f"{self.router.group} is not joined yet{f': {trouble}' if trouble else ''}"
-        return self.holding.held_up
+        return self.holding.held_up or self._watchdog.problem
 
     def stop(self) -> None:
         """Read no more; finish what is in hand; let `run` return."""
@@ -312,6 +314,7 @@ class Consumer:
         """Beat until the very end, and never less often: whatever keeps us silent makes us dead to our peers."""
         while True:
             self._turned("heartbeat", resting=self._settings.heartbeat_seconds)
+            self._watchdog.look()
             try:
                 if self._naming.settled:
                     await self._takeover.beat_once()

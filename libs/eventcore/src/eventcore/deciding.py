@@ -144,7 +144,10 @@ class Decider:
 
     def next_in_lane(self, delivery: Delivery) -> Delivery | None:
         """Who may go now that this delivery is done and has left its lane."""
-        return None if delivery.lane is None else self.lanes.leave(delivery.lane)
+        follower = None if delivery.lane is None else self.lanes.leave(delivery.lane)
+        if follower is not None:
+            follower.began_at = time.monotonic()
+        return follower
 
     def _begin_span(self, delivery: Delivery, metadata: Metadata) -> None:
         carried = metadata.traceparent
@@ -169,6 +172,7 @@ class Decider:
             metadata = cast("Metadata", delivery.metadata)  # nobody handles what has none
             with telemetry.current(delivery.span or _carried(metadata), metadata.baggage):
                 async with self._slots:
+                    delivery.began_at = time.monotonic()
                     decision = await decision_of(undecided.handler, undecided.seconds)
         except Exception as error:  # noqa: BLE001 - a cancellation that comes this far is the consumer's
             return self.failed(delivery, error)

@@ -80,10 +80,10 @@ class Delivery(Struct, eq=False, gc=False):
     """An entry handed to this consumer, and what has become of it so far.
 
     `attempt` counts from 1. `recovered` means that it was taken over, so its earlier attempts may have ended in a
-    crash. `size` is that of its entry, in bytes. `type`, `metadata` and `event` are what could be read of it. `refused`
-    says why its commit has to wait. `failing_since` is when an attempt first failed here, by the monotonic clock (0:
-    none has), `error` what the latest failed with. `past` is there when it had been put aside. `maybe_aside`: it was
-    sent there, and no answer came.
+    crash. `size` is that of its entry, in bytes. Its turn came, or its `async` handler began, at `began_at`. `type`,
+    `metadata` and `event` are what could be read of it. `refused` says why its commit has to wait. `failing_since` is
+    when an attempt first failed here, by the monotonic clock (0: none has), `error` what the latest failed with.
+    `past` is there when it had been put aside. `maybe_aside`: it was sent there, and no answer came.
 
     Nothing that it holds gets to know it, so that it is in no cycle and the collector need not know of it.
     """
@@ -95,6 +95,7 @@ class Delivery(Struct, eq=False, gc=False):
     received_at: float
     recovered: bool = False
     size: int = 0
+    began_at: float = 0.0
     failures: int = 0
     failing_since: float = 0.0
     error: str = ""

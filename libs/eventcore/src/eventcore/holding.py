@@ -106,6 +106,16 @@ class Holding:
         refusals = [delivery.refused for delivery in self._held.values() if delivery.refused]
         return f"commits are refused ({len(refusals)} wait): {refusals[0]}" if refusals else None
 
+    def in_hand(self) -> list[Delivery]:
+        """Those that somebody should be at work on: not waiting for another attempt, for their turn or for a commit."""
+        behind = {id(each) for _, queue in self.lanes.queues() for each in queue}
+        behind.update(id(each) for queue in self.detours.outgoing.values() for each in queue)
+        return [
+            each
+            for key, each in self._held.items()
+            if key not in self._waiting and not each.refused and id(each) not in behind
+        ]
+
     def take(self, entries: Iterable[Entry], *, recovered: bool = False) -> list[Delivery]:
         """Take entries in hand, in order; those that are held already, or gone from the stream, are left out."""
         taken: list[Delivery] = []
