@@ -16,18 +16,22 @@ _batch = 1000
 
 
 class Group(NamedTuple):
-    """A consumer group; `lag` counts entries that it has not been given yet, `None` where Redis can't tell."""
+    """A consumer group; `lag` counts entries that it has not been given yet, `None` where Redis can't tell.
+
+    `aside` counts what was put aside, also what is back from there and not finished.
+    """
 
     stream: str
     name: str
     lag: int | None
     pending: int
     consumers: int
+    aside: int = 0
 
     @property
     def idle(self) -> bool:
         """Whether it has finished with all there is."""
-        return self.lag == 0 and self.pending == 0
+        return self.lag == self.pending == self.aside == 0
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,20 @@ class Snapshot:
     @property
     def busy(self) -> str:
         """What is still on its way, in words."""
-        waiting = [f"{g.name} has lag {g.lag} and {g.pending} pending" for g in self.groups if not g.idle]
+        aside = {group: f", {group.aside} put aside" if group.aside else "" for group in self.groups}
+        waiting = [f"{g.name} has lag {g.lag} and {g.pending} pending{aside[g]}" for g in self.groups if not g.idle]
         return "; ".join([*waiting, *(f"{name} is not there" for name in self.missing)])
 
     def done(self, stream: str, name: str) -> int:
         """How many entries of the stream the group has finished with."""
         group = next((group for group in self.groups if (group.stream, group.name) == (stream, name)), None)
         return 0 if group is None else max(0, self.lengths[stream] - (group.lag or 0) - group.pending)
+
+
+def _unfinished(retries: Any) -> int:
+    """How much of a retry stream is not finished; nothing where there is no such stream yet."""
+    rows = [] if isinstance(retries, Exception) else retries
+    return sum((row["lag"] or 0) + row["pending"] for row in rows)
 
 
 class Recorded(NamedTuple):
@@ -96,17 +107,34 @@ class Streams:
 
     async def snapshot(self) -> Snapshot:
         """How far everything is."""
-        async with self._redis.pipeline(transaction=False) as pipe:
+        places = [(stream, name) for stream, names in consumed_by.items() for name in names]
+        async with self._redis.pipeline(transaction=True) as pipe:  # what is aside comes back: at one moment
             for stream in consumed_by:
                 pipe.xinfo_groups(stream)
                 pipe.xlen(stream)
+            for stream, name in places:
+                pipe.zcard(f"{stream}:{name}:aside")
+                pipe.xinfo_groups(f"{stream}:{name}:retry")
             replies = await pipe.execute(raise_on_error=False)
+        main, beside = replies[: 2 * len(consumed_by)], replies[2 * len(consumed_by) :]
+        both = zip(beside[::2], beside[1::2], strict=True)
+        aside = {place: count + _unfinished(back) for place, (count, back) in zip(places, both, strict=True)}
         lengths: dict[str, int] = {}
         groups: list[Group] = []
-        for stream, rows, length in zip(consumed_by, replies[::2], replies[1::2], strict=True):
+        for stream, rows, length in zip(consumed_by, main[::2], main[1::2], strict=True):
             lengths[stream] = length
             if not isinstance(rows, Exception):  # no such stream yet
-                groups += [Group(stream, row["name"], row["lag"], row["pending"], row["consumers"]) for row in rows]
+                groups += [
+                    Group(
+                        stream,
+                        row["name"],
+                        row["lag"],
+                        row["pending"],
+                        row["consumers"],
+                        aside.get((stream, row["name"]), 0),
+                    )
+                    for row in rows
+                ]
         there = {(group.stream, group.name) for group in groups}
         missing = [name for stream, names in consumed_by.items() for name in names if (stream, name) not in there]
         return Snapshot(lengths, tuple(groups), tuple(missing))

@@ -60,6 +60,8 @@ async def unfinished(shop: Shop) -> list[str]:
                 for row in rows
                 if row["pending"] or row["lag"] != 0
             ]
+            aside = await shop.redis.zcard(f"{main}:{group}:aside")
+            wrong += [f"{group} on {main}: {aside} put aside"] * bool(aside)
             wrong += [f"{group} is not there on {stream}"] * (not rows)
             members = [row["name"].decode() for row in await shop.redis.xinfo_consumers(stream, group)]
             wrong += [f"{name} is dead and still in {group} on {stream}" for name in members if name not in alive]

@@ -225,6 +225,7 @@ def test_an_event_with_another_cause_is_named() -> None:
     ("group", "complaint"),
     [
         (Group(inventory_stream, "order-group", 2, 1, 1), "order-group has lag 2 and 1 pending"),
+        (Group(inventory_stream, "order-group", 0, 0, 1, 3), "order-group has lag 0 and 0 pending, 3 put aside"),
         (Group(inventory_stream, "order-group", None, 0, 1), "order-group has lag None and 0 pending"),
     ],
 )

@@ -129,7 +129,8 @@ def _stock(evidence: Evidence) -> Iterator[str]:
 def _leftovers(evidence: Evidence) -> Iterator[str]:
     for group in evidence.groups:
         if not group.idle:
-            yield f"{group.name} has lag {group.lag} and {group.pending} pending on {group.stream}"
+            left = f"lag {group.lag}, {group.pending} pending and {group.aside} put aside"
+            yield f"{group.name} has {left} on {group.stream}"
 
 
 def _dead_letters(evidence: Evidence) -> Iterator[str]:

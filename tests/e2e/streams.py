@@ -30,17 +30,18 @@ class Redis(Protocol):
 
 
 class Group(NamedTuple):
-    """A consumer group on one stream; `lag` counts entries that it has not been given yet."""
+    """A consumer group on one stream: how much it has not been given yet (`lag`), holds, and has put aside."""
 
     stream: str
     name: str
     lag: int
     pending: int
+    aside: int = 0
 
     @property
     def idle(self) -> bool:
         """Whether it has finished with all there is."""
-        return self.lag == 0 and self.pending == 0
+        return self.lag == self.pending == self.aside == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +81,19 @@ class Streams:
         """
         found: list[Group] = []
         for stream, name in group_of.values():
+            aside = await self._aside(stream, name)
             for key in (stream, f"{stream}:{name}:retry"):
                 for row in await self._rows("XINFO", "GROUPS", key):
                     if row["name"] == name:
                         lag = row.get("lag")
                         lag = await self._count(key, row["last-delivered-id"]) if lag is None else lag
-                        found.append(Group(key, name, lag, row["pending"]))
+                        # Again after the retry stream, from which it may have gone aside once more.
+                        aside = max(aside, await self._aside(stream, name)) if key != stream else aside
+                        found.append(Group(key, name, lag, row["pending"], aside))
         return found
+
+    async def _aside(self, stream: str, group: str) -> int:
+        return int(await self._redis("ZCARD", f"{stream}:{group}:aside"))
 
     async def consumers(self, service: str) -> dict[str, int]:
         """The consumers of a service's group, and how much each has pending, its retry stream included."""

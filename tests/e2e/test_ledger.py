@@ -145,7 +145,7 @@ def test_stock_is_conserved_and_reserved_is_what_confirmed_orders_hold(good: Evi
 
 
 def test_nothing_may_be_left_over(good: Evidence) -> None:
-    for group in (Group(orders_stream, "g", 1, 0), Group(orders_stream, "g", 0, 1)):
+    for group in (Group(orders_stream, "g", 1, 0), Group(orders_stream, "g", 0, 1), Group(orders_stream, "g", 0, 0, 1)):
         assert judge(replace(good, groups=[group])).problems
 
 
