@@ -160,3 +160,22 @@ def test_the_gravest_comes_first() -> None:
         ("behind", False),
     ]
     assert found[0].text == "pod-1 is dead for 3m00s and holds 2 entries"
+
+
+def test_living_consumers_that_lack_a_handler_of_their_group_are_named() -> None:
+    def living(name: str, *types: str) -> ConsumerState:
+        return replace(ALIVE, name=name, handles=frozenset(types))
+
+    told = [living("new", "a.b", "c.d"), living("old-1", "a.b"), living("old-2", "a.b")]
+    silent = [replace(ALIVE, name="unknown"), replace(living("dead", "e.f"), alive=False)]
+    [problem] = of_streams(stream(group(NO_LAG, None, *told, *silent)))
+    assert (problem.kind, problem.grave) == ("handlers_differ", True)
+    assert problem.text == (
+        "no handler for c.d in old-1, old-2, but in others of the group: such events are acknowledged unseen"
+    )
+    assert of_streams(stream(group(NO_LAG, None, *told[1:], *silent))) == []
+
+
+def test_a_stream_of_which_only_groups_or_letters_are_left_is_a_problem() -> None:
+    [problem] = of_streams(replace(stream(), exists=False, length=0))
+    assert (problem.kind, problem.grave) == ("not_there", False)
