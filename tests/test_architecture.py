@@ -59,6 +59,7 @@ EVENTCORE_LAYERS = (
         "redis",
         frozenset(
             {
+                "client_errors",
                 "clock",
                 "commit",
                 "compiling",
@@ -69,6 +70,7 @@ EVENTCORE_LAYERS = (
                 "lookout",
                 "pipe",
                 "requirements",
+                "rights",
                 "script",
                 "sending",
                 "sentinels",

@@ -244,7 +244,7 @@ async def test_a_key_that_is_forbidden_is_forbidden_to_those_alone_who_name_it(s
     work = [Work(transaction, ORIGIN, fence) for transaction, fence in wanted]
     answers = await limited.committer.commit_all(work)
     assert [type(answer) for answer in answers] == [Committed, Forbidden, Committed]
-    assert str(answers[1]) == "the Redis user may not read and write other"
+    assert str(answers[1]) == "the Redis user has no permission to read and write other"
     assert await store.redis.hget("good", "count") == b"2"
     assert await pending(store) == 1
 

@@ -74,7 +74,7 @@ async def test_a_command_that_is_forbidden_leaves_everything_as_it_is(
     assert await picture(store.redis) == before
     assert answer.command == command.upper()
     assert answer.key in WRITES.get(command, {answer.key})
-    assert str(answer) == f"the Redis user may not run {answer.command} on {answer.key}"
+    assert str(answer) == f"the Redis user has no permission to run {answer.command} on {answer.key}"
 
     await grant(store.redis)
     assert isinstance(await commit(user, EVERYTHING, fence if fenced else None), Committed)

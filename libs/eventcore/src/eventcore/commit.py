@@ -93,7 +93,9 @@ class Committer:
             _measure(work, acknowledgements, [error] * (len(work) + len(acknowledgements)), time.perf_counter() - began)
             raise
         answers = [_answer(reply, each.transaction) for reply, each in zip(replies, work, strict=False)]
-        answers += [reply if isinstance(reply, Exception) else _committed for reply in replies[len(work) :]]
+        answers += [
+            _acknowledged(reply, each) for reply, each in zip(replies[len(work) :], acknowledgements, strict=True)
+        ]
         _measure(work, acknowledgements, answers, time.perf_counter() - began)
         return answers
 
@@ -198,6 +200,12 @@ def _measure(
     measure(sent, seconds)
 
 
+def _acknowledged(reply: Reply, acknowledgement: Acknowledgement) -> Answer:
+    if isinstance(reply, Forbidden):  # the server says what, but not of which stream
+        return Forbidden.to_run("XACK", acknowledgement.stream)
+    return reply if isinstance(reply, Exception) else _committed
+
+
 def _answer(reply: Reply, transaction: Transaction) -> Answer:
     if reply == b"ok":
         return _committed
@@ -212,10 +220,11 @@ def _answer(reply: Reply, transaction: Transaction) -> Answer:
             values = [None if value is None else value.decode("utf-8", "replace") for value in reply[1:]]
             return GuardsFailed(Found(zip(guards_in_script_order(transaction.when), values, strict=True)))
         case b"full":
-            return StreamFull(f"{reply[1].decode()} is {reply[2].decode()}")
+            key, why = reply[1].decode("utf-8", "replace"), reply[2].decode()
+            return StreamFull(f"{key} is {why}", key=key)
         case b"forbidden":
             command, key = reply[1].decode(), reply[2].decode("utf-8", "replace")
-            return Forbidden(f"the Redis user may not run {command} on {key}", command=command, key=key)
+            return Forbidden.to_run(command, key)
         case _:
             key, name, value = (part.decode("utf-8", "replace") for part in reply[1:4])
             return Conflict(f"{key}[{name}] holds {value!r}: no integer, or one that would leave the range of 2**53")

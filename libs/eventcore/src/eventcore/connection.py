@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -133,6 +134,16 @@ async def _run_id(connection: Any) -> str:
     return found[1].decode() if found else ""
 
 
+async def _introduce(connection: AbstractConnection) -> None:
+    """Say who we are. The connection's name is for people who look at `CLIENT LIST`: some users may not give one."""
+    name, connection.client_name = connection.client_name, None
+    await connection.on_connect()
+    connection.client_name = name
+    with suppress(ResponseError):
+        await connection.send_command("CLIENT", "SETNAME", name)
+        await connection.read_response()
+
+
 def _pool(settings: Settings, role: str) -> ConnectionPool:
     url = settings.redis_url.get_secret_value()
     options: dict[str, Any] = {**parse_url(url), **_options(settings, role)}
@@ -166,6 +177,7 @@ def _options(settings: Settings, role: str) -> dict[str, Any]:
         "socket_keepalive": True,
         # redis-py would blindly send a write again whose reply was lost.
         "retry": Retry(NoBackoff(), 0),
+        "redis_connect_func": _introduce,
         # Redis takes printable ASCII only, and no spaces.
         "client_name": re.sub(r"[^!-~]", "_", f"{role}:{settings.pod_name}"),
     }

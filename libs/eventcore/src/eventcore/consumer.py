@@ -14,7 +14,7 @@ from typing import Any
 from .aside import Aside
 from .deciding import Decider
 from .delivery import Delivery, Reason
-from .errors import EventcoreError
+from .errors import EventcoreError, Forbidden
 from .holding import Holding
 from .losses import Losses
 from .naming import Naming
@@ -242,6 +242,7 @@ class Consumer:
         for stream in await self.member.create():
             if self._joined_before:
                 log.error("%s on %s was gone, with all it remembered: it begins anew", self.router.group, stream)
+        await self.member.require_rights()
         await notice_losses(self._commands, self.member.streams, self._settings.key_prefix)
         while not await self._naming.settle():
             self._turned("read")
@@ -306,7 +307,7 @@ class Consumer:
                 attempt = 0
             except _survivable as error:
                 attempt += 1
-                if isinstance(error, NoGroup):
+                if isinstance(error, NoGroup | Forbidden):  # to join again is to ask for all rights
                     self.joined = False
                 await self._survive(error, attempt)
 

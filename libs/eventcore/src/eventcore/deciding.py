@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -16,11 +16,12 @@ from msgspec import Struct
 from opentelemetry.trace import SpanContext
 
 from . import telemetry
+from .client_errors import as_unavailable
 from .dead_letters import bare_letter, failed_attempt, letter
-from .delivery import CrashLoop, DeadLetter, Delivery, TryAgain, Verdict, judge, unknown
+from .delivery import CrashLoop, DeadLetter, Delivery, Reason, TryAgain, Verdict, judge, unknown
 from .detours import Detours
 from .envelope import Metadata, Origin, decode
-from .errors import ENDS_PROCESS, GuardFailed
+from .errors import ENDS_PROCESS, Forbidden, GuardFailed
 from .event import Event
 from .lanes import Lanes
 from .opening import Opener
@@ -45,6 +46,8 @@ class Decided(Struct, gc=False):
     transaction: Transaction
     outcome: str = "handled"
     decisions: int = 1
+    announce: Callable[[], None] | None = None
+    """To be called once it is committed."""
 
 
 class Undecided(Struct, frozen=True, gc=False):
@@ -199,7 +202,9 @@ class Decider:
         delivery.failures += 1
         delivery.failing_since = delivery.failing_since or now
         try:
-            return self._act_on(self._verdict(delivery, error, now), delivery, error)
+            known = as_unavailable(error) or error
+            delivery.refused = str(known) if isinstance(known, Forbidden) else None
+            return self._act_on(self._verdict(delivery, known, now), delivery, known)
         except ENDS_PROCESS:
             raise
         except BaseException as trouble:  # noqa: BLE001 - the error's own class, for one, may break what looks at it
@@ -229,12 +234,11 @@ class Decider:
             **delivery.ids,
         }
         if isinstance(verdict, DeadLetter):
-            log.error("dead-lettered (%s): %s", verdict.reason, summary_of(error), extra=facts)
-            dead_letters.add(delivery.stream, self.router.group, verdict.reason)
+            announce = partial(_announce, delivery.stream, self.router.group, verdict.reason, summary_of(error), facts)
             if delivery.span is not None:
                 telemetry.fail(delivery.span, error)
             append = letter(delivery, error, verdict.reason, self.router.group, self.consumer, self.dead_letter_cap)
-            return Decided(delivery, Transaction(then=[append]), outcome="dead_lettered")
+            return Decided(delivery, Transaction(then=[append]), outcome="dead_lettered", announce=announce)
         delivery.error = summary_of(error)
         log.warning("attempt failed, next in %.1f s: %s", verdict.after.total_seconds(), delivery.error, extra=facts)
         self.measure([Decided(delivery, NOTHING, "failed")])
@@ -270,6 +274,11 @@ class Decider:
             # Any type may stand in an entry; only those that we know become labels.
             known = event_type if event_type in self.router.handlers else unknown
             process_duration.record(now - received_at, stream, self.router.group, known, outcome, count=count)
+
+
+def _announce(stream: str, group: str, reason: Reason, failure: str, facts: Mapping[str, object]) -> None:
+    log.error("dead-lettered (%s): %s", reason, failure, extra=facts)
+    dead_letters.add(stream, group, reason)
 
 
 def _carried(metadata: Metadata) -> SpanContext:

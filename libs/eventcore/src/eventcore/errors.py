@@ -99,7 +99,11 @@ class NotDurable(Unavailable):
 
 
 class StreamFull(Unavailable):
-    """A stream is at its hard cap, or can give no more entry ids, and refuses new events; nothing was written."""
+    """A stream is at its hard cap, or out of entry ids, and refuses new events; nothing was written."""
+
+    def __init__(self, message: str, *, retry_after: timedelta | None = None, key: str | None = None) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.key = key
 
 
 class Forbidden(Unavailable):
@@ -111,3 +115,8 @@ class Forbidden(Unavailable):
     def __init__(self, message: str, *, command: str | None = None, key: str | None = None) -> None:
         super().__init__(message, retry_after=timedelta(seconds=1))
         self.command, self.key = command, key
+
+    @classmethod
+    def to_run(cls, command: str, key: str) -> Forbidden:
+        """One command on one key."""
+        return cls(f"the Redis user has no permission to run {command} on {key}", command=command, key=key)

@@ -64,6 +64,11 @@ class WrongPassword(EventcoreError):
 _refusals = (WrongPassword, SettingsError, NotDurable)
 
 
+def shown(argument: Argument) -> str:
+    """For people."""
+    return argument.decode("utf-8", "replace") if isinstance(argument, bytes) else str(argument)
+
+
 def server_error(message: str) -> EventcoreError:
     """What an error reply means to us."""
     code = message.partition(" ")[0]
@@ -264,6 +269,9 @@ class Pipe:
         """Send one command; its reply. Raises what `server_error` makes of an error reply."""
         link = self._open_link or await self._connected_link()
         [reply] = await link.send([command])
+        if isinstance(reply, Forbidden) and len(command) > 1 and reply.command is None:  # the server names no key
+            words = " ".join(map(shown, command[:2]))
+            raise Forbidden(f"{reply} ({words})") from reply
         if isinstance(reply, Exception):
             raise reply
         return reply
@@ -323,7 +331,7 @@ class Pipe:
         try:
             replies = await link.send(self._on_connect) if self._on_connect else []
             for reply in replies:
-                if isinstance(reply, Exception):
+                if isinstance(reply, Exception) and not isinstance(reply, Forbidden):  # which is for nothing vital
                     raise reply
             if self._prove is not None:
                 await self._prove(link.send)

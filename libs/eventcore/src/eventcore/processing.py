@@ -198,6 +198,10 @@ class Processor:
             if each.outcome != "duplicate":
                 for tally in each.transaction.counts:
                     tally.add()
+                if each.announce is not None:
+                    telemetry.handled.set(delivery)
+                    each.announce()
+                    telemetry.handled.set(None)
             if (follower := self.decider.next_in_lane(delivery)) is not None:
                 followers.append(follower)
         self.decider.measure(done)

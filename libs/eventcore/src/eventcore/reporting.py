@@ -13,7 +13,8 @@ from functools import cache, partial
 
 from redis.exceptions import RedisError
 
-from .errors import EventcoreError
+from .client_errors import as_unavailable
+from .errors import EventcoreError, Forbidden
 from .inspection import GroupState, Inspector, Progress, ServerState, StreamState, WrongType
 from .pipe import Argument
 from .requirements import Finding
@@ -55,6 +56,7 @@ class Reporter:
         )
         self._name = f"{store.source}:{settings.pod_name}:{random.getrandbits(32):08x}"
         self._shown: Shown = {}
+        self._forbidden: str | None = None
         self._found: frozenset[Finding] | None = None
         self._looked_at = float("-inf")
 
@@ -68,13 +70,23 @@ class Reporter:
                     await self.look()
                 except (EventcoreError, RedisError, OSError) as error:
                     self._shown = {}
-                    log.debug("not reporting: %s", error)
+                    self._notice_refusal(error)
                 await asyncio.sleep(every.total_seconds() * random.uniform(0.8, 1.2))
         finally:
             for each in unwatch:
                 each()
             with suppress(EventcoreError):
                 await self._lease(timedelta(0))
+
+    def _notice_refusal(self, error: Exception) -> None:
+        """Say once, loudly, that metrics are missing for lack of a right."""
+        known = as_unavailable(error) or error
+        forbidden = str(known) if isinstance(known, Forbidden) else None
+        if forbidden and forbidden != self._forbidden:
+            log.warning("no metrics of streams and groups: %s", forbidden)
+        else:
+            log.debug("not reporting: %s", error)
+        self._forbidden = forbidden or self._forbidden
 
     async def look(self) -> None:
         """Look once at the streams that are ours to report. Raises what Redis raises, redis-py's errors too."""

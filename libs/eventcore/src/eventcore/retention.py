@@ -12,7 +12,7 @@ from functools import cache
 
 from .delivery import entry_time
 from .envelope import timestamp
-from .errors import EventcoreError
+from .errors import EventcoreError, Forbidden
 from .pipe import Pipe
 from .script import Call, Script, run, run_all
 from .store import Store
@@ -62,19 +62,29 @@ class Retention:
         self._dead_letters = tuple(sorted({dead_letter_stream(stream) for stream in main}))
         self._held_up: dict[str, _HeldUp] = {}
         self._named: dict[str, str] = {}
+        self._forbidden: str | None = None
 
     async def run(self) -> None:
         """Trim every few seconds, until cancelled."""
         while True:
             try:
                 await self.trim()
+                self._forbidden = None
             except EventcoreError as error:
-                log.debug("not trimming: %s", error)
+                self._notice_refusal(error)
             await asyncio.sleep(every.total_seconds() * random.uniform(0.8, 1.2))
+
+    def _notice_refusal(self, error: EventcoreError) -> None:
+        """Say once, loudly, that nothing is trimmed for lack of a right: streams grow until they are full."""
+        forbidden = str(error) if isinstance(error, Forbidden) else None
+        if forbidden and forbidden != self._forbidden:
+            log.warning("nothing is trimmed, streams grow until they are full: %s", forbidden)
+        else:
+            log.debug("not trimming: %s", error)
+        self._forbidden = forbidden or self._forbidden
 
     async def trim(self) -> int:
         """Trim once; how many entries went. Raises what Redis raises."""
-        await notice_losses(self._store.commands, self._streams, self._settings.key_prefix)
         # What is finished must not fill a stream: then new events would be refused for as long as it is kept.
         keep = min(self._settings.stream_keep_entries, self._settings.stream_cap // 2)
         limits = [int(self._settings.stream_keep_seconds * 1000), keep]
@@ -87,12 +97,15 @@ class Retention:
             self._store.clock.note(int(now[0]) * 1000 + int(now[1]) // 1000, asked_at)
         gone = 0
         for stream, reply in zip(self._streams, replies, strict=False):
+            if not isinstance(reply, Exception):
+                _, removed, holder, waits_for = reply
+                gone += removed
+                await self._notice(stream, holder.decode(), waits_for.decode())
+        await self._notice_full()
+        for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
-            _, removed, holder, waits_for = reply
-            gone += removed
-            await self._notice(stream, holder.decode(), waits_for.decode())
-        await self._notice_full()
+        await notice_losses(self._store.commands, self._streams, self._settings.key_prefix)
         return gone
 
     async def _notice(self, stream: str, holder: str, waits_for: str) -> None:

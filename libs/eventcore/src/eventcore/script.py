@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 
 from .errors import EventcoreError, Forbidden, StreamFull
-from .pipe import Argument, Command, Pipe, Reply, ServerError
+from .pipe import Argument, Command, Pipe, Reply, ServerError, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,35 +79,34 @@ def _missing_script() -> Script:
     return Script.named("missing", allow_oom=True)
 
 
-async def missing(pipe: Pipe, needs: Sequence[Need]) -> list[Forbidden | StreamFull]:
-    """Those of the needs that the server would refuse now, as it would refuse them. Raises as `run` does."""
+async def missing(pipe: Pipe, needs: Sequence[Need]) -> dict[Need, Forbidden | StreamFull]:
+    """Those of the needs that the server would refuse now, and how. Raises as `run` does."""
     call = Call(_missing_script(), (), [word for need in needs for word in need])
     [reply] = await _run_all(pipe, [call], ())
     if isinstance(reply, Exception):
         raise reply
-    found: list[Forbidden | StreamFull] = []
-    for (command, key), verdict in zip(needs, reply, strict=True):
+    found: dict[Need, Forbidden | StreamFull] = {}
+    for need, verdict in zip(needs, reply, strict=True):
+        command, key = need
         if verdict == b"forbidden":
-            said = (
-                f"the Redis user may not {'read and write' if command == _TOUCH else f'run {command} on'} {_shown(key)}"
-            )
-            found.append(Forbidden(said, command=command, key=_shown(key)))
+            found[need] = _touch_refused(shown(key)) if command == _TOUCH else Forbidden.to_run(command, shown(key))
         elif verdict == b"out of entry ids":
-            found.append(StreamFull(f"{_shown(key)} is out of entry ids"))
+            found[need] = StreamFull(f"{shown(key)} is out of entry ids", key=shown(key))
     return found
 
 
-def _shown(key: Argument) -> str:
-    return key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key)
-
-
-async def _with_key(pipe: Pipe, call: Call, refused: Forbidden) -> Exception:
+async def _with_key(pipe: Pipe, call: Call, refused: Forbidden) -> Forbidden:
     """The refusal with the first key that it is about; as it is where that can't be told."""
     try:
         found = await missing(pipe, [(_TOUCH, key) for key in call.keys])
     except EventcoreError:
         return refused
-    return found[0] if found else refused
+    return next((each for each in found.values() if isinstance(each, Forbidden)), refused)
+
+
+def _touch_refused(key: str) -> Forbidden:
+    said = f"the Redis user has no permission to read and write {key}"
+    return Forbidden(said, command=_TOUCH, key=key)
 
 
 # As the server sees a call with one key, whatever the script: it wants the right to read and to write.

@@ -19,6 +19,7 @@ from .gathering import GatheringCommitter
 from .lookout import Lookout
 from .pipe import Pipe
 from .requirements import check_server
+from .rights import Refusals
 from .sending import send, send_all
 from .settings import Settings
 from .streams import longest_block
@@ -53,7 +54,9 @@ class Store:
         # Any: redis-py's hints are unions over all protocols and callbacks, which no caller can use.
         self.redis: Any = self._connector.client()
         self.commands = Pipe(self._connector.connect)
+        self.refusals = Refusals(self.commands)
         self.clock = Clock()
+        self.refusals = Refusals(self.commands)
         self.full_streams: set[str] = set()
         self.published_streams: set[str] = set()
         self.handled: dict[str, frozenset[str]] = {}
@@ -135,7 +138,10 @@ class Store:
                     tally.add()
                 return answer
             if not isinstance(answer, GuardsFailed):
-                raise answer if isinstance(answer, Exception) else TypeError(f"unfenced work was answered {answer}")
+                if not isinstance(answer, Exception):
+                    raise TypeError(f"unfenced work was answered {answer}")
+                self.refusals.note(answer)
+                raise answer
             decision = transaction.decide_again(answer.found)
             if decision is None:
                 failed = ", ".join(map(str, answer.found.failed))

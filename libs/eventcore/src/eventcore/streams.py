@@ -13,8 +13,9 @@ from msgspec import Struct
 
 from .clock import Clock
 from .delivery import Delivery, Key
-from .errors import Unavailable
+from .errors import Forbidden, Unavailable
 from .pipe import Argument, Pipe, Reply, ServerError
+from .rights import needs_of_member, require
 from .script import Call, Script, run, run_all
 
 # No read blocks for longer, so that a stop and a dead connection are soon noticed.
@@ -159,9 +160,18 @@ class GroupMember:
                 raise reply
         return [stream for stream, reply in zip(self.streams, replies, strict=True) if not isinstance(reply, Exception)]
 
+    async def require_rights(self) -> None:
+        """Raise `Forbidden` with all that a member of the group will have to do and our user may not."""
+        letters = {self._prefix + dead_letter_stream(stream) for stream in self.main_streams}
+        names = [self._prefix + stream for stream in self.streams]
+        await require(self._commands, needs_of_member(names, map(self._beats, self.streams), sorted(letters)))
+
     async def exists(self) -> bool:
         """Whether the group is there on all its streams."""
         replies = await self._commands.pipeline([("XINFO", "GROUPS", self._prefix + stream) for stream in self.streams])
+        for stream, reply in zip(self.streams, replies, strict=True):
+            if isinstance(reply, Forbidden):
+                raise Forbidden.to_run("XINFO GROUPS", self._prefix + stream)
         return all(
             not isinstance(reply, Exception) and any(pairs(row)[b"name"] == self.group.encode() for row in reply)
             for reply in replies
@@ -180,6 +190,8 @@ class GroupMember:
             if error.code in ("NOGROUP", "UNBLOCKED"):
                 raise NoGroup(str(error)) from error
             raise
+        except Forbidden as error:
+            raise Forbidden.to_run("XREADGROUP", ", ".join(names)) from error
         return [
             Entry(stream, entry_id.decode(), 1, pairs(fields) if fields else None)
             for name, entries in reply or ()
@@ -189,7 +201,7 @@ class GroupMember:
 
     async def unblock(self) -> None:
         """End a blocking read now, as if its time were over."""
-        if self._reader.greeting:
+        if self._reader.greeting and not isinstance(self._reader.greeting[0], Exception):
             await self._commands.execute("CLIENT", "UNBLOCK", self._reader.greeting[0])
 
     async def pending(
@@ -343,6 +355,9 @@ class GroupMember:
             for stream, ids in given_back.items()
         ]
         replies = await run_all(self._commands, calls)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise _translated(reply) if isinstance(reply, ServerError) else reply
         return all(reply == 0 for reply in replies)
 
     def _beats(self, stream: str) -> str:

@@ -12,7 +12,7 @@ local function refusal(...)
   for _, command in ipairs({...}) do
     if not may(unpack(command)) then
       local key = table.remove(command)
-      return {err = 'NOPERM the Redis user may not run ' .. table.concat(command, ' ') .. ' on ' .. key}
+      return {err = 'NOPERM the Redis user has no permission to run ' .. table.concat(command, ' ') .. ' on ' .. key}
     end
   end
 end

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import NamedTuple
 
 from aiohttp import web
 from pydantic import BaseModel
 
-from eventcore.errors import EventcoreError
+from eventcore.errors import EventcoreError, Forbidden
 from eventcore.telemetry.configure import scrape, scrape_type
 
 from . import openapi
@@ -118,7 +119,10 @@ async def _trouble_with_redis(service: Service) -> str | None:
         return f"Redis at {store.settings.redis_address} is out of reach: {failure}"
     try:
         async with asyncio.timeout(ready_seconds):
-            await store.commands.execute("PING")
+            with suppress(Forbidden):  # an answer, too
+                await store.commands.execute("PING")
+            if refused := await store.refusals.still():
+                return refused
             for consumer in service.consumers:
                 if consumer.problem is None and not await consumer.member.exists():
                     return f"{consumer.router.group} does not exist (any more)"

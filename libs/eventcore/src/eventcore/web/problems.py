@@ -12,8 +12,8 @@ from http import HTTPStatus
 from typing import Any, TypedDict
 
 from aiohttp import web
-from redis import exceptions as redis_errors
 
+from eventcore.client_errors import as_unavailable
 from eventcore.errors import Conflict, DurabilityUnknown, NotDurable, OutcomeUnknown, StreamFull, Unavailable
 from eventcore.pipe import WrongPassword
 
@@ -22,18 +22,6 @@ log = logging.getLogger(__name__)
 media_type = "application/problem+json"
 # RFC 9110 has renamed these; older versions of Python don't know yet.
 _titles = {413: "Content Too Large", 422: "Unprocessable Content"}
-
-# What redis-py raises when the server can't be reached or says "not now"; some codes have no class of their own.
-_not_now_errors = (
-    redis_errors.ConnectionError,
-    redis_errors.TimeoutError,
-    redis_errors.OutOfMemoryError,
-    redis_errors.ReadOnlyError,
-    redis_errors.ClusterDownError,
-    redis_errors.MasterDownError,
-    redis_errors.TryAgainError,
-)
-_not_now_codes = ("BUSY ", "LOADING ", "MISCONF ", "NOREPLICAS ", "OOM ", "READONLY ")
 
 
 class FieldError(TypedDict):
@@ -136,7 +124,7 @@ def unavailable(error: Exception) -> Problem | None:
             detail = "The store holds something else where this belongs; nothing was written."
         case Unavailable() | WrongPassword():
             detail = "The store is out of reach or refuses work for now; nothing was written."
-        case redis_errors.RedisError() if isinstance(error, _not_now_errors) or str(error).startswith(_not_now_codes):
+        case _ if as_unavailable(error):
             detail = "The store is out of reach or refuses work for now."
         case _:
             return None

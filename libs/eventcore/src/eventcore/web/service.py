@@ -44,6 +44,7 @@ class Service:
         """Begin to consume, and to look after the streams. Needs no server yet; `greeted` says that one was there."""
         streams = sorted({stream for consumer in self.consumers for stream in consumer.member.main_streams})
         redriven = sorted({stream for consumer in self.consumers for stream in consumer.member.streams} - {*streams})
+        self.store.refusals.expect(("XADD", self.store.key(event.stream)) for event in self.publishes)
         self._upkeep.append(self._watched(Retention(self.store, streams, redriven=redriven).run(), "retention"))
         self._upkeep.append(self._watched(Reporter(self.store, streams).run(), "reporter"))
         if not greeted:
