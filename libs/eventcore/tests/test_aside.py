@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from functools import partial
 
 import pytest
 
-from eventcore import Consumer, Retry, RetryPolicy, Store, Unavailable
+from eventcore import Consumer, Retry, RetryPolicy, Store, Unavailable, holding
 from eventcore.retention import Retention
 from eventcore.streams import aside_entries_key, aside_key
+from eventcore.telemetry import measurements
 from eventcore.testing import run_until_idle, running, until, until_idle
 from eventcore.testing.fixtures import Connect
 
@@ -253,3 +255,25 @@ async def test_what_is_due_comes_back_once_however_many_look_for_it(connect: Con
     assert sorted(moved) == [0, 0, 0, 0, 1]
     await run_until_idle(store, Consumer(store, router_for(handler, retry=EAGER)))
     assert handler.handled == ["1"]
+
+
+async def test_a_lane_that_keeps_a_consumer_from_reading_on_is_named(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holding, "STANDING_AFTER", 0.2)
+    store, gate = await connect(consumer_aside=0, consumer_concurrency=2, consumer_waiting=5), asyncio.Event()
+
+    async def hang(order: Ordered) -> None:
+        await gate.wait()
+
+    consumer = Consumer(store, router_for(hang))
+    [first, *_] = await publish_orders(store, *range(20), customer="c-17")
+    async with running(consumer):
+        await until(
+            lambda: re.fullmatch(f"lane c-17 of {GROUP} has waited . s behind entry {first}", str(consumer.problem))
+        )
+        [(_, waits)] = measurements.behind_age.read().items()
+        assert waits > 0.1
+        gate.set()
+        await until_idle(store, consumer)
+        assert consumer.problem is None

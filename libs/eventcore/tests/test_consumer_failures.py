@@ -257,7 +257,8 @@ async def test_many_failures_at_once_pause_reading_and_reading_goes_on_when_they
     )
     await publish_orders(store, *range(100))
     async with running(consumer):
-        await until(lambda: (consumer.problem or "").endswith("deliveries wait for another attempt"))
+        await until(lambda: "deliveries wait for another attempt, the first (sample.ordered " in str(consumer.problem))
+        assert str(consumer.problem).endswith("s: Unavailable: mail server")
         handed_out = await pending(store)
         assert 5 <= handed_out < 25
         mail_server_is_up = True

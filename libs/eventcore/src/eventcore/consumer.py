@@ -187,6 +187,10 @@ class Consumer:
         key = (self.router.group,)
         watched = [
             measurements.waiting.watch(lambda: {key: self.holding.waiting}),
+            measurements.behind.watch(lambda: {key: self.holding.behind}),
+            measurements.behind_age.watch(
+                lambda: {key: max((wait for _, wait in self.holding.lane_waits()), default=0.0)}
+            ),
             measurements.paused.watch(lambda: {key: int(self.holding.held_up is not None)}),
         ]
 

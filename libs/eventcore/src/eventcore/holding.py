@@ -17,6 +17,9 @@ from .telemetry.measurements import trimmed_unread
 
 log = logging.getLogger(__name__)
 
+# Seconds after which a lane that keeps a consumer from reading on is named.
+STANDING_AFTER = 10.0
+
 
 class Holding:
     """Deliveries by entry, and how much room is left for more.
@@ -95,14 +98,38 @@ class Holding:
     def paused(self) -> str | None:
         """Why nothing new should be read just now, if so: the circuit breaker."""
         if len(self._waiting) >= self.waiting_limit:
-            return f"{len(self._waiting)} deliveries wait for another attempt"
+            return f"{len(self._waiting)} deliveries wait for another attempt{self._first_waiting()}"
         return None
+
+    @property
+    def standing(self) -> str | None:
+        """Which lane keeps this consumer from reading on, if one does: too many wait in lanes, and for long."""
+        if not self.crowded:
+            return None
+        lane, since = max(self.lane_waits(), key=lambda wait: wait[1], default=("", 0.0))
+        if since < STANDING_AFTER:
+            return None
+        ahead = next((each.entry_id for each in self._held.values() if each.lane == lane), "?")
+        return f"lane {lane[:100]} of {self.group} has waited {since:.0f} s behind entry {ahead}"
+
+    def lane_waits(self) -> Iterator[tuple[str, float]]:
+        """For how long the first has waited in each lane in which somebody waits."""
+        now = time.monotonic()
+        queues = (*self.lanes.queues(), *self.detours.outgoing.items())
+        return ((lane, now - queue[0].received_at) for lane, queue in queues)
+
+    def _first_waiting(self) -> str:
+        first = next((self._held[key] for key in self._held if key in self._waiting), None)
+        if first is None:
+            return ""
+        seconds = time.monotonic() - first.failing_since
+        return f", the first ({first.type} {first.entry_id} of {first.stream}) for {seconds:.0f} s: {first.error}"
 
     @property
     def held_up(self) -> str | None:
         """Why deliveries don't come to their end just now, if so: too many wait, or commits are refused."""
-        if self.paused:
-            return self.paused
+        if reason := self.paused or self.standing:
+            return reason
         refusals = [delivery.refused for delivery in self._held.values() if delivery.refused]
         return f"commits are refused ({len(refusals)} wait): {refusals[0]}" if refusals else None
 

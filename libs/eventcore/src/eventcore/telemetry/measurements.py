@@ -143,6 +143,8 @@ redis_findings = Gauges(
 
 # Of this process.
 waiting = Gauges("eventcore.waiting", "{event}", "Deliveries waiting here for another attempt", (_group,))
+behind = Gauges("eventcore.lane.waiting", "{event}", "Deliveries waiting here behind others of their lane", (_group,))
+behind_age = Gauges("eventcore.lane.wait", "s", "For how long the first of these has waited", (_group,))
 paused = Gauges(
     "eventcore.paused",
     "",
