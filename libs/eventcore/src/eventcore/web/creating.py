@@ -126,12 +126,12 @@ _GREETED = web.AppKey("GREETED", bool)
 
 async def _open_store(app: web.Application) -> AsyncIterator[None]:
     store = app[STORE]
-    if AUTHORITY not in app:
-        log.info("no token is asked for: without AUTH_JWKS all may do all")
     start_metrics(app[SERVICE].name, store.settings)
     async with AsyncExitStack() as stack:
         stack.push_async_exit(store)
         app[_GREETED] = await greet(store)
+        if AUTHORITY not in app:  # after the greeting: a service that ends there says so in one line
+            log.info("no token is asked for: without AUTH_JWKS all may do all")
         yield
 
 

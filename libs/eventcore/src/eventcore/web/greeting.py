@@ -27,7 +27,7 @@ async def greet(store: Store) -> bool:
         async with asyncio.timeout(greeting_seconds):
             await store.redis.ping()
     except redis_errors.AuthenticationError as error:
-        raise _wrong_password(store, error) from error
+        raise wrong_password(store, error) from error
     except redis_errors.ResponseError as error:
         if "DB index" not in str(error):  # the answer to SELECT; all else (LOADING, for one) may pass
             await store.__aenter__()
@@ -58,12 +58,15 @@ async def wait_for_server(store: Store) -> None:
             await asyncio.sleep(0.25)
             continue
         except WrongPassword as error:
-            raise _wrong_password(store, error) from error
+            raise wrong_password(store, error) from error
         log.info("Redis at %s is there", store.settings.redis_address)
         return
 
 
-def _wrong_password(store: Store, error: Exception) -> WrongPassword:
+def wrong_password(store: Store, error: Exception) -> WrongPassword:
+    """The same error, naming the settings to look at; whoever is refused first does not know them."""
+    if str(error).startswith("REDIS_URL"):
+        return WrongPassword(str(error))
     reason = str(error).removeprefix("Redis refuses our credentials: ")
     return WrongPassword(
         f"REDIS_URL, REDIS_PASSWORD: Redis at {store.settings.redis_address} refuses our credentials: {reason}"

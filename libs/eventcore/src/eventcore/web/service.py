@@ -19,7 +19,7 @@ from eventcore.retention import Retention
 from eventcore.store import Store
 
 from .ending import Ending
-from .greeting import wait_for_server
+from .greeting import wait_for_server, wrong_password
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,8 @@ class Service:
             return
         if not isinstance(error, WrongPassword | SettingsError):
             log.critical("%s ended by a defect", task.get_name(), exc_info=error)
+        if isinstance(error, WrongPassword):
+            error = wrong_password(self.store, error)
         self.failure = self.failure or error
         self.failed.set()
 
