@@ -87,7 +87,7 @@ EVENTCORE_LAYERS = (
     ),
     Layer(
         "leaves",
-        frozenset({"errors", "plain_json", "settings", "telemetry"}),
+        frozenset({"errors", "odd_records", "plain_json", "settings", "telemetry"}),
         forbidden=frozenset({"aiohttp", "redis"}),
     ),
 )

@@ -12,12 +12,15 @@ from eventcore import Value
 from eventcore.web import Api, Page, Problem
 
 from .domain.stock import Level, highest
-from .inventory import Inventory, Reservation
+from .inventory import Inventory, Reservation, Unreadable
 
 INVENTORY: web.AppKey[Inventory] = web.AppKey("INVENTORY", Inventory)
 most_levels = 10_000
 # 10,000 levels do not fit into what other bodies may have; these do, with the longest ids.
 largest_body = 4 * 1024 * 1024
+
+# What this version can't read may have come from a newer one, which is there again some time.
+MAYBE_ROLLED_BACK_SECONDS = 60
 
 Available = Annotated[int, Field(ge=0, le=highest, description="May be ordered from now on.")]
 
@@ -67,9 +70,8 @@ async def put_level(request: web.Request, product_id: ProductId, body: PutLevel)
 
     What is reserved stays so. The answer is the level as it is then, orders that came in between included.
     """
-    inventory = request.app[INVENTORY]
-    await inventory.put({product_id: body.available})
-    return _known(await inventory.level(product_id), product_id)
+    await request.app[INVENTORY].put({product_id: body.available})
+    return await _level(request, product_id)
 
 
 @api.put("/stock", scope="stock:write", body=PutLevels, answers={200: Updated}, max_body=largest_body)
@@ -86,27 +88,38 @@ async def put_levels(request: web.Request, body: PutLevels) -> Updated:
 @api.get("/stock/{productId}", scope="stock:read", answers={200: Level}, errors=(404,))
 async def get_level(request: web.Request, product_id: str) -> Level:
     """Say how much there is of one product."""
-    return _known(await request.app[INVENTORY].level(product_id), product_id)
+    return await _level(request, product_id)
 
 
 @api.get("/stock", scope="stock:read", query=Page, answers={200: StockPage})
 async def list_levels(request: web.Request, query: Page) -> StockPage:
     """List the stock in the order of product ids (by their UTF-8)."""
-    levels = await request.app[INVENTORY].levels(after=query.position, count=query.limit + 1)
-    shown, more = levels[: query.limit], len(levels) > query.limit
-    return StockPage(stock=shown, next_cursor=query.cursor_at(shown[-1].product_id) if more else None)
+    levels, last = await request.app[INVENTORY].levels(after=query.position, count=query.limit)
+    return StockPage(stock=levels, next_cursor=None if last is None else query.cursor_at(last))
 
 
 @api.get("/reservations/{orderId}", scope="stock:read", answers={200: Reservation}, errors=(404,))
 async def get_reservation(request: web.Request, order_id: str) -> Reservation:
     """Say what has become of an order here."""
-    reservation = await request.app[INVENTORY].reservation(order_id)
+    try:
+        reservation = await request.app[INVENTORY].reservation(order_id)
+    except Unreadable:
+        raise _unreadable(f"The reservation of {order_id!r}") from None
     if reservation is None:
         raise Problem(404, detail=f"The order {order_id!r} has not arrived here.")
     return reservation
 
 
-def _known(level: Level | None, product_id: str) -> Level:
+async def _level(request: web.Request, product_id: str) -> Level:
+    try:
+        level = await request.app[INVENTORY].level(product_id)
+    except Unreadable:
+        raise _unreadable(f"The stock of {product_id!r}") from None
     if level is None:
         raise Problem(404, detail=f"There is no product {product_id!r}.")
     return level
+
+
+def _unreadable(what: str) -> Problem:
+    detail = f"{what} is there, but this version can't read it: another one has written it."
+    return Problem(503, detail=detail, retry_after=MAYBE_ROLLED_BACK_SECONDS)

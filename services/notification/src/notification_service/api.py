@@ -7,9 +7,12 @@ from pydantic import BaseModel, Field
 
 from contracts import OrderId
 from eventcore import Value
+from eventcore.odd_records import OddRecords
 from eventcore.web import STORE, Api
 
 from .domain.record import Record, readable, records
+
+ODD: web.AppKey[OddRecords] = web.AppKey("ODD", OddRecords)
 
 api = Api()
 
@@ -31,5 +34,5 @@ async def list_notifications(request: web.Request, query: OfOrder) -> Notificati
     """List what the customer was told about an order."""
     store = request.app[STORE]
     kept = await store.commands.execute("HVALS", store.key(records(query.order_id).key))
-    told = sorted(readable(kept), key=lambda record: (record.sent_at, record.id))
+    told = sorted(readable(query.order_id, kept, request.app[ODD]), key=lambda record: (record.sent_at, record.id))
     return Notifications(notifications=told)

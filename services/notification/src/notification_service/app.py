@@ -12,10 +12,11 @@ from aiohttp import web
 from eventcore import Router, Store
 from eventcore.web import create_service
 
-from .api import api
+from .api import ODD, api
 from .channels.careful import CarefulChannel
 from .delivering import Courier
 from .domain.measures import receivers_down
+from .domain.record import odd_records
 from .handlers import notification_router
 from .settings import NotificationSettings
 
@@ -45,7 +46,7 @@ def create_app(settings: NotificationSettings) -> web.Application:
             [asyncio.create_task(channel.close()) for channel in channels], timeout=CLOSING.total_seconds()
         )
 
-    return create_service(
+    app = create_service(
         settings,
         name="notification-service",
         routers=routers,
@@ -53,3 +54,5 @@ def create_app(settings: NotificationSettings) -> web.Application:
         resources=[use_channels],
         description="Tells customers what became of their orders.",
     )
+    app[ODD] = odd_records()
+    return app

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from eventcore import Store, Transaction, timestamp
+from eventcore.odd_records import OddRecords
 
 from .channels import Channel, Declined, Notification, Refused, Unavailable
 from .channels.log import LogChannel
-from .domain.record import Record, Status, keep, record, records, status_of
+from .domain.record import Record, Status, keep, odd_records, record, records, status_of
 from .domain.telling import reaching
 from .verdicts import verdict
 
@@ -28,6 +29,7 @@ class Courier:
     channels: Sequence[Channel]
     keep: timedelta
     last_resort: Channel = field(default_factory=LogChannel)
+    _odd: OddRecords = field(default_factory=odd_records)
 
     async def tell(self, told: Notification) -> Transaction:
         """Tell a customer; the transaction that records it.
@@ -57,7 +59,10 @@ class Courier:
         key = self.store.key(records(told.order_id).key)
         names = [record(told, channel.name).name for channel in chosen]
         kept = await self.store.commands.execute("HMGET", key, *names)
-        return {channel.name: status_of(value) for channel, value in zip(chosen, kept, strict=True)}
+        return {
+            channel.name: status_of(told.order_id, value, self._odd)
+            for channel, value in zip(chosen, kept, strict=True)
+        }
 
 
 async def _send(told: Notification, channel: Channel) -> None:

@@ -13,10 +13,10 @@ from eventcore import Value, new_id, timestamp
 from eventcore.web import Answer, Api, FieldError, Page, Problem, correlation_id, token
 
 from .domain.order import NewOrder, Order
-from .domain.placing import KeyReused, Once, fingerprint
+from .domain.placing import KeyReused, Once, UnreadableReceipt, fingerprint
 from .domain.progress import NotCancellable, UnknownOrder
 from .domain.status import Status
-from .orders import Orders, Wanted
+from .orders import Orders, UnreadableOrder, Wanted
 from .settings import OrderSettings
 
 ORDERS: web.AppKey[Orders] = web.AppKey("ORDERS", Orders)
@@ -25,6 +25,9 @@ SETTINGS: web.AppKey[OrderSettings] = web.AppKey("SETTINGS", OrderSettings)
 CustomerId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 # What could be an address; whether it is one, only its mail server knows.
 Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+$")]
+
+# An order that this version can't read may have come from a newer one, which is there again some time.
+MAYBE_ROLLED_BACK_SECONDS = 60
 
 api = Api()
 # For links from an answer that names an order.
@@ -100,6 +103,9 @@ async def place_order(request: web.Request, body: PlaceOrder, headers: PlacingHe
     except KeyReused:
         error = FieldError(field="Idempotency-Key", message="was already used for another order")
         raise Problem(422, detail=f"{error['field']}: {error['message']}", errors=[error]) from None
+    except UnreadableReceipt:
+        detail = "The Idempotency-Key was used before, and this version can't read for what: nothing was placed."
+        raise Problem(503, detail=detail, retry_after=MAYBE_ROLLED_BACK_SECONDS) from None
     return Answer(Accepted(id=order_id, status=Status.PROCESSING), headers={"Location": f"/orders/{order_id}"})
 
 
@@ -136,8 +142,8 @@ async def cancel_order(request: web.Request, id: str) -> Accepted:
         await request.app[ORDERS].cancel(id)
     except UnknownOrder:
         raise _unknown(id) from None
-    except NotCancellable:
-        raise Problem(409, detail="The order was rejected: there is nothing to cancel.") from None
+    except NotCancellable as error:
+        raise Problem(409, detail=f"The order is {error}: there is nothing to cancel.") from None
     return Accepted(id=id, status=Status.CANCELLED)
 
 
@@ -150,7 +156,14 @@ def _customer_of(request: web.Request) -> str | None:
 
 
 async def _find(request: web.Request, order_id: str) -> Order:
-    order, customer = await request.app[ORDERS].find(order_id), _customer_of(request)
+    customer = _customer_of(request)
+    try:
+        order = await request.app[ORDERS].find(order_id)
+    except UnreadableOrder:
+        if customer is not None:  # nobody can tell whose it is
+            raise _unknown(order_id) from None
+        detail = f"The order {order_id!r} is there, but this version can't read it: another one has written it."
+        raise Problem(503, detail=detail, retry_after=MAYBE_ROLLED_BACK_SECONDS) from None
     if order is None or customer not in (None, order.customer_id):
         raise _unknown(order_id)
     return order

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from eventcore import GuardFailed, Store, timestamp
+from eventcore import Conflict, GuardFailed, Store, timestamp
+from eventcore.odd_records import OddRecords
 
 from .domain import progress
 from .domain.order import NewOrder, Order, index, order
@@ -24,6 +25,10 @@ PAGE_BYTES = 512 * 1024
 FIRST_LOOK = 16
 # Each takes about ten times its size until it is written.
 PAGES_AT_ONCE = 4
+
+
+class UnreadableOrder(Exception):
+    """The order is there, and this version can't read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class Orders:
     store: Store
     keep: timedelta
     _pages: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PAGES_AT_ONCE))
+    _odd: OddRecords = field(default_factory=lambda: OddRecords("order"))
 
     async def place(self, new: NewOrder, once: Once | None) -> str:
         """Have this order and its event, unless the same was asked `once` before; the id of the order.
@@ -65,34 +71,40 @@ class Orders:
         await self.store.commit(progress.cancel(order_id, at=timestamp(), keep=self.keep), resend=True)
 
     async def find(self, order_id: str) -> Order | None:
-        """The order with this id."""
+        """The order with this id. Raises `UnreadableOrder`."""
         kept = await self._kept([order_id])
-        return Order.read(order_id, _fields(kept[order_id])) if kept else None
+        if not kept:
+            return None
+        found = self._read(order_id, kept[order_id])
+        if found is None:
+            raise UnreadableOrder(order_id)
+        return found
 
-    async def newest(self, wanted: Wanted, *, before: bytes | None, count: int) -> tuple[list[Order], str | None]:
+    async def newest(self, wanted: Wanted, *, before: bytes | None, count: int) -> tuple[list[Order], bytes | None]:
         """The newest of these orders whose ids come before this one, newest first, and where to go on.
 
-        At most `count`, and about `PAGE_BYTES` of them; where to go on is `None` when there are no more.
+        What can't be read is left out. At most `count`, and about `PAGE_BYTES` of them; where to go on is `None` when
+        there are no more.
         """
         async with self._pages:
             return await self._page(wanted, before, count)
 
-    async def _page(self, wanted: Wanted, before: bytes | None, count: int) -> tuple[list[Order], str | None]:
+    async def _page(self, wanted: Wanted, before: bytes | None, count: int) -> tuple[list[Order], bytes | None]:
         found: list[Order] = []
         looked_at = size = 0
         look = min(FIRST_LOOK, count)
         while True:
             ids = await self._newest_ids(wanted.statuses, before=before, count=look + 1)
-            kept = await self._kept([each.decode() for each in ids[:look]])
+            kept = await self._kept([each for each in map(self._id, ids[:look]) if each is not None])
             looked_at, size = looked_at + look, size + sum(map(_size, kept.values()))
             # Some may have expired, or moved on since the index was read.
-            orders = (Order.read(order_id, _fields(reply)) for order_id, reply in kept.items())
-            found += filter(wanted.holds, orders)
+            orders = (self._read(order_id, reply) for order_id, reply in kept.items())
+            found += (each for each in orders if each is not None and wanted.holds(each))
             if len(ids) <= look:
                 return found, None
             before = ids[look - 1]
             if len(found) >= count or size >= PAGE_BYTES:
-                return found, before.decode()
+                return found, before
             room = (PAGE_BYTES - size) * looked_at // max(1, size)
             look = min(count - len(found), max(1, room))
 
@@ -102,12 +114,12 @@ class Orders:
         latest = int(seconds) * 1000 - int(self.keep.total_seconds() * 1000)
         end = f"({latest >> 16:08x}-{latest & 0xFFFF:04x}"  # as the id of an order begins that was placed then
         for status in Status:
-            key, start = self.store.key(index(status).key), "-"
+            key, start = self.store.key(index(status).key), b"-"
             while ids := await self._execute("ZRANGE", key, start, end, "BYLEX", "LIMIT", 0, page):
-                exist = await self._ask([("EXISTS", self.store.key(order(each.decode()).key)) for each in ids])
+                exist = await self._ask([("EXISTS", self.store.key(order("").key).encode() + each) for each in ids])
                 if gone := [each for each, exists in zip(ids, exist, strict=True) if not exists]:
                     await self._execute("ZREM", key, *gone)
-                start = f"({ids[-1].decode()}"
+                start = b"(" + ids[-1]
 
     async def _newest_ids(self, statuses: Iterable[Status], *, before: bytes | None, count: int) -> list[bytes]:
         """All indexes are read at one moment, so that an order on its way from one to another is in one of them."""
@@ -119,10 +131,24 @@ class Orders:
         *_, pages = await self._ask([("MULTI",), *reads, ("EXEC",)])
         return heapq.nlargest(count, (member for page in pages for member in page))
 
-    async def _kept(self, order_ids: Sequence[str]) -> dict[str, list[bytes]]:
-        """Fields and values of those of these orders that exist, in the same order."""
-        replies = await self._ask([("HGETALL", self.store.key(order(order_id).key)) for order_id in order_ids])
+    async def _kept(self, order_ids: Sequence[str]) -> dict[str, list[bytes] | Conflict]:
+        """Fields and values of those of these orders that exist, in the same order; why not, where it is no hash."""
+        asked = [("HGETALL", self.store.key(order(order_id).key)) for order_id in order_ids]
+        replies = await self.store.commands.pipeline(asked)
+        for reply in replies:
+            if isinstance(reply, Exception) and not isinstance(reply, Conflict):
+                raise reply
         return {order_id: reply for order_id, reply in zip(order_ids, replies, strict=True) if reply}
+
+    def _read(self, order_id: str, kept: Sequence[bytes] | Conflict) -> Order | None:
+        if isinstance(kept, Conflict):
+            self._odd.leave_out(order_id, kept)
+            return None
+        return self._odd.read(order_id, lambda: Order.read(order_id, _fields(kept)))
+
+    def _id(self, member: bytes) -> str | None:
+        """The id of an order, as an index holds it."""
+        return self._odd.read(repr(member), member.decode)
 
     async def _execute(self, *command: str | bytes | int) -> Any:
         return await self.store.commands.execute(*command)
@@ -135,8 +161,8 @@ class Orders:
         return replies
 
 
-def _size(flat: Sequence[bytes]) -> int:
-    return sum(map(len, flat))
+def _size(kept: Sequence[bytes] | Conflict) -> int:
+    return 0 if isinstance(kept, Conflict) else sum(map(len, kept))
 
 
 def _fields(flat: Sequence[bytes]) -> dict[str, str]:

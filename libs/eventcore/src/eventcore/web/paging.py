@@ -30,6 +30,7 @@ class Page(Value):
         return None if self.cursor is None else base64.urlsafe_b64decode(self.cursor + "=" * (-len(self.cursor) % 4))
 
     @staticmethod
-    def cursor_at(position: str) -> str:
+    def cursor_at(position: str | bytes) -> str:
         """The cursor of the page that begins at this position, which must not be empty."""
-        return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
+        raw = position.encode() if isinstance(position, str) else position
+        return base64.urlsafe_b64encode(raw).decode().rstrip("=")

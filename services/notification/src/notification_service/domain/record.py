@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from datetime import timedelta
+from functools import partial
 from typing import Literal
 
 from pydantic import Field as Limits
-from pydantic import ValidationError
 
 from eventcore import Field, Hash, Transaction, Value
+from eventcore.odd_records import OddRecords
 from notification_service.channels import Kind, Notification
 
 from .measures import told
-
-log = logging.getLogger(__name__)
 
 Status = Literal["sent", "failed"]
 
@@ -57,23 +55,23 @@ def record(told: Notification, channel: str) -> Field:
     return records(told.order_id)[f"{told.id}:{channel}"]
 
 
-def status_of(value: bytes | None) -> str | None:
+def odd_records() -> OddRecords:
+    """Remembers which records could not be read, by order."""
+    return OddRecords("what was told about order")
+
+
+def status_of(order_id: str, value: bytes | None, odd: OddRecords) -> str | None:
     """The status in a record as it is kept; a record that this program can't read is somebody else's `sent`."""
     if value is None:
         return None
-    found = readable([value])
+    found = readable(order_id, [value], odd)
     return found[0].status if found else "sent"
 
 
-def readable(kept: Iterable[bytes]) -> list[Record]:
-    """The records among these that this program can read; the others, of a newer version perhaps, are logged."""
-    found: list[Record] = []
-    for value in kept:
-        try:
-            found.append(Record.model_validate_json(value))
-        except ValidationError as error:
-            log.warning("a notification's record can't be read and is left out: %s", error.errors()[0]["msg"])
-    return found
+def readable(order_id: str, kept: Iterable[bytes], odd: OddRecords) -> list[Record]:
+    """The records of an order that this program can read; of others, of a newer version perhaps, the log tells."""
+    found = (odd.read(order_id, partial(Record.model_validate_json, value)) for value in kept)
+    return [record for record in found if record is not None]
 
 
 def keep(written: Iterable[Record], ttl: timedelta) -> Transaction:

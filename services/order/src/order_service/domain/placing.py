@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from pydantic import ValidationError
+
 from contracts import OrderCreated
 from eventcore import Guard, Text, Transaction, Value, Write, publish
 
@@ -16,6 +18,10 @@ from .order import NewOrder, order
 
 class KeyReused(Exception):
     """The idempotency key was already used for another request."""
+
+
+class UnreadableReceipt(Exception):
+    """What is kept under the idempotency key can't be read by this version."""
 
 
 class Receipt(Value):
@@ -57,12 +63,15 @@ def place(new: NewOrder, once: Once | None, *, keep: timedelta) -> Transaction:
 def placed_before(found: Mapping[object, str | None], new: NewOrder, once: Once | None) -> str:
     """The id of the order that was placed already: by this very request, whose answer was lost, or by an equal one.
 
-    Raises `KeyReused` where it was a request for something else.
+    Raises `KeyReused` where it was a request for something else, or `UnreadableReceipt`.
     """
     kept = found.get(once.receipt) if once is not None else None
     if once is None or kept is None:
         return new.id
-    receipt = Receipt.model_validate_json(kept)
+    try:
+        receipt = Receipt.model_validate_json(kept)
+    except ValidationError as error:
+        raise UnreadableReceipt from error
     if receipt.fingerprint != once.fingerprint:
         raise KeyReused
     return receipt.order_id

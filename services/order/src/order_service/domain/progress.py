@@ -21,7 +21,7 @@ class UnknownOrder(Exception):
 
 
 class NotCancellable(Exception):
-    """The order has come to another end already."""
+    """The order has come to another end already; the text is its status."""
 
 
 def leave_it(status: str | None) -> Transaction:
@@ -100,7 +100,7 @@ def cancel(order_id: str, *, at: str, keep: timedelta) -> Transaction:
             case Status.CANCELLED:
                 return Transaction()
             case _:
-                raise NotCancellable
+                raise NotCancellable(status)
 
     step = Step(
         order_id=order_id,

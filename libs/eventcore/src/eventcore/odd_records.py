@@ -1,0 +1,49 @@
+"""Odd records: one that this version can't read, a newer one's perhaps, spoils no answer about others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# Names that are remembered, so that each is said once and not with every request.
+MOST_SAID = 10_000
+
+
+class OddRecords:
+    """Reads records of one kind, and says once of each that can't be read that it is left out."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._said: set[str] = set()
+
+    def read(self, name: str, read: Callable[[], T]) -> T | None:
+        """What `read` makes of the record of this name; `None` where it can't."""
+        try:
+            return read()
+        except Exception as error:  # noqa: BLE001 - what stands in a store may be anything
+            self.leave_out(name, error)
+            return None
+
+    def leave_out(self, name: str, error: Exception) -> None:
+        """Say that a record can't be read, once."""
+        if name in self._said:
+            return
+        if len(self._said) >= MOST_SAID:
+            self._said.clear()
+        self._said.add(name)
+        log.warning("%s %.200s can't be read and is left out: %s", self._kind, name, _reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """Without what the record holds, which may be a customer's name."""
+    if not isinstance(error, ValidationError):
+        return type(error).__name__
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
