@@ -241,3 +241,28 @@ def test_services_read_on_over_any_metadata(any_server: Server, written: list[by
             assert await pending(store) == 0
 
     asyncio.run(consume())
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"event": b"x" * 20_000_000},
+        {"event": b'{"type": "sample.ordered"' + b" " * 20_000_000},
+        {"other": b"\x01" * 20_000_000},
+        {f"field {number}": b"x" for number in range(100_000)},
+    ],
+    ids=["an event", "a type", "another field", "many fields"],
+)
+async def test_of_an_entry_that_is_far_too_large_a_letter_has_the_beginning(
+    fields: dict[str, bytes], store: Store
+) -> None:
+    """All of it would take several times as much memory, here and in the server, and hold up everybody."""
+    entry_id = await store.redis.execute_command(
+        "XADD", store.key(STREAM), "*", *(x for each in fields.items() for x in each)
+    )
+    await run_until_idle(store, Consumer(store, router_for(fail)), timeout=40)
+    [each] = await letters(store)
+    assert (each["reason"], each["entryId"]) == ("undecodable", entry_id.decode())
+    assert int(each["bytes"]) == sum(len(name) + len(value) for name, value in fields.items())
+    assert "event" not in each
+    assert len(each["fields"]) < 500_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -21,6 +21,9 @@ from .telemetry.trouble import kind_of, text_of, traceback_of
 from .transaction import Append
 
 _LONGEST_ERROR = 2_000
+# In bytes: nobody reads an event of half of this, and a letter takes several times its size on its way.
+LARGEST_KEPT = 1024 * 1024
+_LONGEST_FIELDS = 64 * 1024
 _longest_type = 200
 # A redriven event brings along under this name (of a letter's fact, and of an entry's field) which attempt had failed.
 failed_attempt = b"failedAttempt"
@@ -78,7 +81,7 @@ def bare_letter(delivery: Delivery, error: BaseException, group: str, max_length
 def _type_of(delivery: Delivery) -> str:
     """As far as it can be read, even where nothing else can."""
     try:
-        said = parse_to_show(delivery.fields.get(b"event", b"")) if delivery.type == unknown else None
+        said = parse_to_show(delivery.fields.get(b"event", b"")[:LARGEST_KEPT]) if delivery.type == unknown else None
     except ValueError:
         said = None
     read = said.get("type") if isinstance(said, dict) else None
@@ -86,13 +89,27 @@ def _type_of(delivery: Delivery) -> str:
 
 
 def _raw(delivery: Delivery) -> tuple[tuple[str, bytes], ...]:
-    """The event as it stood in the entry, byte for byte; of an entry without one, its fields as JSON."""
-    if b"event" in delivery.fields:
-        return (("event", delivery.fields[b"event"]),)
-    fields = {
-        name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in delivery.fields.items()
-    }
-    return (("fields", json.dumps(fields, ensure_ascii=False).encode()),)
+    """The event as it stood in the entry, byte for byte; of an entry without one, its fields as JSON.
+
+    Of an event that is much larger than anybody reads, and of such fields, only the beginning, and how many bytes.
+    """
+    event = delivery.fields.get(b"event")
+    if event is not None and len(event) <= LARGEST_KEPT:
+        return (("event", event),)
+    shown = (("fields", json.dumps(_beginning(delivery.fields), ensure_ascii=False).encode()),)
+    size = sum(len(name) + len(value) for name, value in delivery.fields.items())
+    return shown if size <= _LONGEST_FIELDS else (*shown, ("bytes", b"%d" % size))
+
+
+def _beginning(fields: Mapping[bytes, bytes]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    left = _LONGEST_FIELDS
+    for name, value in fields.items():
+        found[name[:left].decode("utf-8", "replace")] = value[:left].decode("utf-8", "replace")
+        left -= len(name) + len(value)
+        if left <= 0:
+            break
+    return found
 
 
 @dataclass(frozen=True, slots=True)
