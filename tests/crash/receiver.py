@@ -22,6 +22,16 @@ class Receiver:
         self._waiting = asyncio.Event()
         self._free = asyncio.Event()
         self._free.set()
+        self._refuses = False
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Refuse everything within the block."""
+        self._refuses = True
+        try:
+            yield
+        finally:
+            self._refuses = False
 
     @contextmanager
     def holding(self) -> Iterator[asyncio.Event]:
@@ -50,6 +60,8 @@ class Receiver:
             await runner.cleanup()
 
     async def _take(self, request: web.Request) -> web.Response:
+        if self._refuses:
+            return web.Response(status=500)
         order_id = (await request.json())["data"]["orderId"]
         self.received[order_id].append(request.headers["webhook-id"])
         self._waiting.set()

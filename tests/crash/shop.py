@@ -28,6 +28,7 @@ _settings = {
     "DEAD_AFTER_SECONDS": "1",
     "DRAIN_SECONDS": "0.3",
     "RETRY_ATTEMPTS": "2",
+    "ASIDE_AFTER_SECONDS": "0.3",
     "WEBHOOK_SECRET": secret,
 }
 _services = ("order", "inventory", "notification")

@@ -19,10 +19,25 @@ from redis.exceptions import RedisError
 from eventcore.testing import until
 from eventcore.testing.server import Kind
 
+from . import watching
 from .audit import settle
 from .poison import Failed, dead_lettered, dead_letters
 from .proxy import Command, Line, Moment
-from .rows import Cut, Point, Row, handing_back, handling, ordering, redriving, rows, taking_over, with_key, without_key
+from .rows import (
+    Cut,
+    Point,
+    Row,
+    bringing_back,
+    handing_back,
+    handling,
+    ordering,
+    putting_aside,
+    redriving,
+    rows,
+    taking_over,
+    with_key,
+    without_key,
+)
 from .shop import Shop, open_shop
 from .striking import client, kill, note, redriving_program, sprung, strike, strike_pod
 from .watching import commit_by, delivery_to, leaving, order_placed, redrive_to, streams, take_over
@@ -81,6 +96,30 @@ async def test_a_customer_is_told_although(shop: Shop, row: Row) -> None:
         async with asyncio.timeout(10):
             await waiting.wait()
         await strike_pod(shop, row, reader.pod)
+    await settle(shop, basket)
+
+
+@rows(putting_aside, who=["notification-group"])
+async def test_what_is_put_aside_is_handled_once_although(shop: Shop, row: Row) -> None:
+    basket = await shop.basket()
+    with (
+        shop.receiver.refusing(),
+        shop.proxy.trap(row.point.moment, watching.putting_aside(row.who), strike(shop, row)) as trap,
+    ):
+        await shop.order(basket)
+        await sprung(trap)
+    await settle(shop, basket)
+
+
+@rows(bringing_back, who=["notification-group"])
+async def test_what_comes_back_is_handled_once_although(shop: Shop, row: Row) -> None:
+    basket = await shop.basket()
+    with shop.receiver.refusing():
+        with shop.proxy.trap(Moment.ANSWERED, watching.putting_aside(row.who), note) as aside:
+            await shop.order(basket)
+            await sprung(aside)
+        with shop.proxy.trap(row.point.moment, watching.bringing_back(row.who), strike(shop, row)) as trap:
+            await sprung(trap)
     await settle(shop, basket)
 
 

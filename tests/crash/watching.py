@@ -6,7 +6,7 @@ import hashlib
 
 from eventcore.commit import commit_script
 from eventcore.script import Script
-from eventcore.streams import retry_stream
+from eventcore.streams import aside_key, retry_stream
 
 from .proxy import Command, Matches
 
@@ -62,6 +62,23 @@ def take_over(group: str, dead: str) -> Matches:
         return mine and (not reply or (reply.startswith(b"*") and b"\r\n$" in reply))
 
     return matches
+
+
+def putting_aside(group: str) -> Matches:
+    """A call that puts deliveries of the group aside; once there is a reply, one that has put some there."""
+    sha, main = Script.named("put_aside", allow_oom=False).sha, streams[group].encode()
+
+    def matches(command: Command, reply: bytes) -> bool:
+        mine = _calls(command, sha) and command.words[3] == main and command.words[7] == group.encode()
+        return mine and (not reply or b":1\r\n" in reply)
+
+    return matches
+
+
+def bringing_back(group: str) -> Matches:
+    """A call that brings back what is due; once there is a reply, one that has brought some back."""
+    sha, key = Script.named("bring_back", allow_oom=True).sha, aside_key(streams[group], group).encode()
+    return lambda command, reply: _calls(command, sha) and command.words[3] == key and reply != b":0\r\n"
 
 
 def redrive_to(group: str) -> Matches:
