@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from notification_service.channels.breaker import FIRST_PAUSE, LONGEST_PAUSE, OPENS_AFTER, Breaker
+from notification_service.channels.breaker import FEW, FIRST_PAUSE, LONGEST_PAUSE, MOST_REMEMBERED, OPENS_AFTER, Breaker
 
 ERROR = OSError("connection refused")
 
@@ -26,34 +26,35 @@ def clock() -> Clock:
     return Clock()
 
 
-def opened(clock: Clock, retry_after: timedelta | None = None) -> Breaker:
+def opened(clock: Clock, retry_after: timedelta | None = None, *, answers: bool = False) -> Breaker:
     breaker = Breaker("webhook", clock=clock)
     for number in range(OPENS_AFTER):
-        breaker.failed(str(number), ERROR, retry_after)
+        breaker.failed(str(number), ERROR, retry_after=retry_after, answers=answers)
     assert breaker.is_open
     return breaker
 
 
 def test_it_opens_when_several_notifications_fail_in_a_row(clock: Clock) -> None:
     breaker = Breaker("webhook", clock=clock)
-    outcomes = [breaker.failed(str(number), ERROR, None) for number in range(OPENS_AFTER)]
-    assert outcomes == [False] * (OPENS_AFTER - 1) + [True]
+    for number in range(OPENS_AFTER):
+        assert not breaker.is_open
+        breaker.failed(str(number), ERROR)
     assert breaker.wait("another") is not None
 
 
 def test_one_notification_that_fails_for_ever_opens_nothing(clock: Clock) -> None:
     breaker = Breaker("webhook", clock=clock)
     for _ in range(100):
-        breaker.failed("the same", ERROR, None)
+        breaker.failed("the same", ERROR)
     assert breaker.wait("the same") is None
 
 
 def test_several_that_fail_while_others_are_answered_open_nothing(clock: Clock) -> None:
     breaker = Breaker("webhook", clock=clock)
     for number in range(100):
-        breaker.failed(str(number), ERROR, None)
+        breaker.failed(str(number), ERROR)
         if number % 3 == 0:
-            breaker.answered()
+            breaker.passed()
     assert not breaker.is_open
 
 
@@ -87,7 +88,7 @@ def test_pauses_grow_and_nobody_waits_for_longer_than_half_a_minute(clock: Clock
             clock.now += 0.5
         pauses.append(clock.now - began)
         breaker.begin(f"new {number}")
-        breaker.failed(f"new {number}", ERROR, None)
+        breaker.failed(f"new {number}", ERROR)
         breaker.end(f"new {number}")
     assert pauses[:4] == [1, 2, 4, 8]
     assert set(pauses[4:]) == {LONGEST_PAUSE.total_seconds()}
@@ -101,24 +102,47 @@ def test_a_receiver_that_asks_for_an_hour_is_asked_again_after_the_longest_pause
     assert breaker.wait("new") is None
 
 
+def test_to_a_receiver_that_answers_each_new_one_goes_once_and_few_at_a_time(clock: Clock) -> None:
+    breaker = opened(clock, answers=True)
+    for number in range(FEW):
+        assert breaker.wait(f"new {number}") is None
+        breaker.begin(f"new {number}")
+    assert breaker.wait("another") is not None
+    for number in range(FEW):
+        breaker.failed(f"new {number}", ERROR, answers=True)
+        breaker.end(f"new {number}")
+        assert breaker.wait(f"new {number}") is not None
+    assert breaker.wait("another") is None
+    breaker.failed("one that got no answer", ERROR)
+    assert breaker.wait("another") is not None
+
+
+def test_it_remembers_a_limited_number_of_those_who_failed(clock: Clock) -> None:
+    breaker = opened(clock)
+    for number in range(MOST_REMEMBERED + 10):
+        breaker.failed(f"more {number}", ERROR)
+    assert breaker.failed_in_a_row == MOST_REMEMBERED
+
+
 def test_one_answer_closes_it(clock: Clock) -> None:
     breaker = opened(clock)
-    breaker.answered()
+    breaker.passed()
     assert not breaker.is_open
     assert [breaker.wait(key) for key in ("0", "new")] == [None, None]
     for number in range(OPENS_AFTER - 1):
-        assert not breaker.failed(str(number), ERROR, None)
+        breaker.failed(str(number), ERROR)
+        assert not breaker.is_open
 
 
 def test_it_says_once_that_it_opens_and_once_that_it_closes(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     breaker = opened(clock)
     for number in range(20):
-        breaker.failed(f"more {number}", ERROR, None)
+        breaker.failed(f"more {number}", ERROR)
     clock.now += 73
     for _ in range(3):
-        breaker.answered()
+        breaker.passed()
     assert caplog.messages == [
         f"webhook: circuit breaker opens: {OPENS_AFTER} notifications in a row failed, others wait: connection refused",
-        "webhook: circuit breaker closes: answers again after 73 s",
+        "webhook: circuit breaker closes: takes notifications again after 73 s",
     ]

@@ -198,6 +198,14 @@ async def test_one_notification_that_is_refused_for_ever_holds_up_no_other(setti
         assert await statuses(call, "0") == {}
 
 
+async def test_many_that_are_refused_for_ever_hold_up_no_other(settings: Settings, store: Store) -> None:
+    bad, good = 300, 50
+    hook = Hook(lambda body: 500 if int(body["data"]["orderId"]) < bad else 204)
+    async with service(settings, hook):
+        await publish(store, bad + good)
+        await until(lambda: len([1 for _, status in hook.posts if status == 204]) == good, timeout=patience)
+
+
 async def test_a_weak_secret_is_told_at_start(
     settings: Settings, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:

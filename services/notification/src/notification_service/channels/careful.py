@@ -73,22 +73,24 @@ class CarefulChannel:
         try:
             await self._channel.send(n)
         except Unavailable as error:
-            if error.only_this_one:
-                self._breaker.answered()
-            else:
-                self._learn(n, error, began)
+            self._learn(n, error, began)
             raise
         except ChannelError:  # a receiver that says no is there
-            self._breaker.answered()
+            self._breaker.passed()
             raise
         finally:
             self._breaker.end(n.key)
-        self._breaker.answered()
+        self._breaker.passed()
         if time.monotonic() - began < self._good_time:
             self._turns.more()
 
     def _learn(self, n: Notification, error: Unavailable, began: float) -> None:
-        if self._breaker.failed(n.key, error, error.retry_after):
+        if error.only_this_one:
+            self._breaker.passed()
+            return
+        was_open = self._breaker.is_open
+        self._breaker.failed(n.key, error, retry_after=error.retry_after, answers=error.answered)
+        if self._breaker.is_open and not was_open and not error.answered:
             self._turns.one()
         elif error.overloaded and self._breaker.failed_in_a_row > 1:  # a single one may have a reason of its own
             self._turns.fewer(began)

@@ -31,7 +31,8 @@ class Unavailable(ChannelError):
     """Transient, or what people mend for all notifications at once, such as wrong credentials.
 
     `retry_after` is how long the outside asked to be left alone, as far as we follow it; None where it did not say.
-    `overloaded`: it may have had too much to do. `only_this_one`: it would take others meanwhile.
+    `overloaded`: it may have had too much to do. `answered`: it is there and refused, others perhaps as well.
+    `only_this_one`: it would take others meanwhile.
     """
 
     def __init__(
@@ -40,11 +41,12 @@ class Unavailable(ChannelError):
         retry_after: timedelta | None = None,
         *,
         overloaded: bool = False,
+        answered: bool = False,
         only_this_one: bool = False,
     ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
-        self.overloaded, self.only_this_one = overloaded, only_this_one
+        self.overloaded, self.answered, self.only_this_one = overloaded, answered, only_this_one
 
 
 class Unanswered(Unavailable):

@@ -58,12 +58,12 @@ def _judged(error: SMTPResponseException, answer: str, message: str) -> ChannelE
     enhanced = _ENHANCED.match(answer.strip())
     if enhanced is None:
         relays = error.code in CODES_OF_THE_RELAY or WORD_OF_THE_RELAY in answer.lower()
-        return (Unavailable if relays else Declined)(message)
+        return Unavailable(message, answered=True) if relays else Declined(message)
     subject, detail = enhanced.groups()
     if f"{subject}.{detail}" in NO_SUCH_RECIPIENT:
         return Refused(message)
     if f"{subject}.{detail}" in MENDED_BY_PEOPLE or subject in (NETWORK, PROTOCOL):
-        return Unavailable(message)
+        return Unavailable(message, answered=True)
     if subject == POLICY and isinstance(error, SMTPRecipientRefused):  # after DATA it is about the content
-        return Unavailable(message)
+        return Unavailable(message, answered=True)
     return Declined(message)

@@ -36,6 +36,8 @@ GONE = 410
 # rotation) it would say of any other, until people have mended it.
 ABOUT_THIS_ONE = frozenset({400, 409, 413, 415, 422})
 OVERLOADED = frozenset({429, 503})
+# What is said by, or in place of, a receiver that is down. Whoever says anything else may take the next one.
+DOWN = OVERLOADED | {502, 504}
 
 
 class WebhookChannel:
@@ -131,7 +133,7 @@ class WebhookChannel:
         if status in ABOUT_THIS_ONE:
             raise Declined(message)
         wait = retry_after(response.headers.get("retry-after"), datetime.now(UTC))
-        raise Unavailable(message, wait, overloaded=status in OVERLOADED)
+        raise Unavailable(message, wait, overloaded=status in OVERLOADED, answered=status not in DOWN)
 
 
 def _describe(span: Span, status: int) -> None:
