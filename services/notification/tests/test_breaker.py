@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from notification_service.channels.breaker import FEW, FIRST_PAUSE, LONGEST_PAUSE, MOST_REMEMBERED, OPENS_AFTER, Breaker
+from notification_service.channels.breaker import FIRST_PAUSE, LONGEST_PAUSE, MOST_REMEMBERED, OPENS_AFTER, Breaker
 
 ERROR = OSError("connection refused")
 
@@ -54,7 +54,7 @@ def test_several_that_fail_while_others_are_answered_open_nothing(clock: Clock) 
     for number in range(100):
         breaker.failed(str(number), ERROR)
         if number % 3 == 0:
-            breaker.passed()
+            breaker.passed("taken")
     assert not breaker.is_open
 
 
@@ -102,31 +102,41 @@ def test_a_receiver_that_asks_for_an_hour_is_asked_again_after_the_longest_pause
     assert breaker.wait("new") is None
 
 
-def test_to_a_receiver_that_answers_each_new_one_goes_once_and_few_at_a_time(clock: Clock) -> None:
+def test_to_a_receiver_that_answers_each_new_one_goes_once(clock: Clock) -> None:
     breaker = opened(clock, answers=True)
-    for number in range(FEW):
+    for number in range(20):
         assert breaker.wait(f"new {number}") is None
         breaker.begin(f"new {number}")
-    assert breaker.wait("another") is not None
-    for number in range(FEW):
+    for number in range(20):
         breaker.failed(f"new {number}", ERROR, answers=True)
         breaker.end(f"new {number}")
         assert breaker.wait(f"new {number}") is not None
-    assert breaker.wait("another") is None
     breaker.failed("one that got no answer", ERROR)
     assert breaker.wait("another") is not None
 
 
+def test_those_who_are_refused_again_and_again_do_not_open_it_once_another_was_taken(clock: Clock) -> None:
+    breaker = opened(clock, answers=True)
+    breaker.passed("taken")
+    for _ in range(3):
+        for number in range(OPENS_AFTER):
+            breaker.failed(str(number), ERROR, answers=True)
+    assert not breaker.is_open
+    for number in range(OPENS_AFTER):
+        breaker.failed(str(number), ERROR)
+    assert breaker.is_open
+
+
 def test_it_remembers_a_limited_number_of_those_who_failed(clock: Clock) -> None:
-    breaker = opened(clock)
-    for number in range(MOST_REMEMBERED + 10):
-        breaker.failed(f"more {number}", ERROR)
-    assert breaker.failed_in_a_row == MOST_REMEMBERED
+    breaker = opened(clock, answers=True)
+    for number in range(MOST_REMEMBERED):
+        breaker.failed(f"more {number}", ERROR, answers=True)
+    assert [breaker.wait(key) is None for key in ("0", "more 0")] == [True, False]
 
 
 def test_one_answer_closes_it(clock: Clock) -> None:
     breaker = opened(clock)
-    breaker.passed()
+    breaker.passed("taken")
     assert not breaker.is_open
     assert [breaker.wait(key) for key in ("0", "new")] == [None, None]
     for number in range(OPENS_AFTER - 1):
@@ -141,7 +151,7 @@ def test_it_says_once_that_it_opens_and_once_that_it_closes(clock: Clock, caplog
         breaker.failed(f"more {number}", ERROR)
     clock.now += 73
     for _ in range(3):
-        breaker.passed()
+        breaker.passed("taken")
     assert caplog.messages == [
         f"webhook: circuit breaker opens: {OPENS_AFTER} notifications in a row failed, others wait: connection refused",
         "webhook: circuit breaker closes: takes notifications again after 73 s",

@@ -18,7 +18,7 @@ from notification_service.channels import Unavailable as Unreachable
 from notification_service.delivering import Courier
 from notification_service.domain.record import Record, records
 from notification_service.handlers import notification_router
-from notification_service.verdicts import ASIDE, REPEAT_AFTER, MayHaveArrived, TurnedAway
+from notification_service.verdicts import REPEAT_AFTER, MayHaveArrived, TurnedAway
 from services.notification.tests.outcomes import RESERVED, TOLD, Fake
 
 KEEP = timedelta(days=30)
@@ -132,10 +132,10 @@ async def test_while_one_channel_is_out_of_reach_no_other_ends_its_chance(store:
 
 async def test_a_channel_that_is_spared_is_waited_for_aside_by_those_whom_another_has_told(store: Store) -> None:
     away = Fake("webhook", behave=Weather(SentAway("down", timedelta(seconds=3))))
-    for channels, least in (((away,), timedelta(seconds=3)), ((away, Fake("smtp")), ASIDE)):
+    for channels, least in (((away,), 3.0), ((away, Fake("smtp")), 1.25 * store.settings.aside_after_seconds)):
         with pytest.raises(TurnedAway) as failure:
             await Courier(store, channels, KEEP).tell(TOLD)
-        assert failure.value.retry_after == least
+        assert failure.value.retry_after == timedelta(seconds=least)
 
 
 async def test_what_may_have_arrived_is_repeated_with_patience(store: Store) -> None:

@@ -52,7 +52,12 @@ class Courier:
             return keep(written, self.keep)
         if written:
             await self.store.commit(keep(written, self.keep), resend=True)
-        raise verdict(failures, told_by_others=len(failures) < len(chosen))
+        raise verdict(failures, least=self._aside if len(failures) < len(chosen) else timedelta(0))
+
+    @property
+    def _aside(self) -> timedelta:
+        """A wait so long that a delivery is put aside: nobody's first word waits for who is told a second time."""
+        return timedelta(seconds=1.25 * self.store.settings.aside_after_seconds)
 
     async def _statuses(self, told: Notification, chosen: Sequence[Channel]) -> Mapping[str, str | None]:
         """What is recorded of this event by each channel."""

@@ -14,9 +14,6 @@ __all__ = ["MayHaveArrived", "TurnedAway", "verdict"]
 
 # The least wait before what may have arrived is sent again; the retry policy makes it longer each time.
 REPEAT_AFTER = timedelta(seconds=5)
-# A customer who has been told by one channel waits for the other outside of the stream (eventcore puts aside what waits
-# for more than a minute), so that nobody's first word waits for a receiver that is down.
-ASIDE = timedelta(seconds=75)
 
 
 class TurnedAway(Unavailable):
@@ -27,17 +24,17 @@ class MayHaveArrived(Unavailable):
     """A channel has sent the notification and got no answer: the customer may have it already."""
 
 
-def verdict(failures: Mapping[str, BaseException], *, told_by_others: bool) -> BaseException:
+def verdict(failures: Mapping[str, BaseException], *, least: timedelta = timedelta(0)) -> BaseException:
     """The error to raise for what failed, by channel; its message names all of them.
 
     First what is only a matter of time, which costs no attempt: another error may end the event, and with it the
     other channel's chance. Of those, the one that asks for the longest. Then defects and answers that cost an attempt,
-    and last what is final for every channel that is left.
+    and last what is final for every channel that is left. `least` is the shortest wait for a channel not tried.
     """
     said = "; ".join(f"{name}: {_words(error)}" for name, error in failures.items())
     errors = failures.values()
     if waits := [each for each in errors if isinstance(each, channels.Unavailable)]:
-        return _later(max(waits, key=_asked), said, told_by_others=told_by_others)
+        return _later(max(waits, key=_asked), said, least)
     if defects := [each for each in errors if not isinstance(each, channels.ChannelError)]:
         return defects[0]
     if any(isinstance(each, Declined) for each in errors):
@@ -45,10 +42,10 @@ def verdict(failures: Mapping[str, BaseException], *, told_by_others: bool) -> B
     return Reject(f"refused for good: {said}")
 
 
-def _later(error: channels.Unavailable, said: str, *, told_by_others: bool) -> Unavailable:
+def _later(error: channels.Unavailable, said: str, least: timedelta) -> Unavailable:
     match error:
         case channels.TurnedAway(retry_after=wait):
-            return TurnedAway(said, retry_after=max(wait or ASIDE, ASIDE) if told_by_others else wait)
+            return TurnedAway(said, retry_after=max(wait or least, least))
         case channels.Unanswered():
             return MayHaveArrived(said, retry_after=REPEAT_AFTER)
         case _:

@@ -76,17 +76,17 @@ class CarefulChannel:
             self._learn(n, error, began)
             raise
         except ChannelError:  # a receiver that says no is there
-            self._breaker.passed()
+            self._breaker.passed(n.key)
             raise
         finally:
             self._breaker.end(n.key)
-        self._breaker.passed()
+        self._breaker.passed(n.key)
         if time.monotonic() - began < self._good_time:
             self._turns.more()
 
     def _learn(self, n: Notification, error: Unavailable, began: float) -> None:
         if error.only_this_one:
-            self._breaker.passed()
+            self._breaker.passed(n.key)
             return
         was_open = self._breaker.is_open
         self._breaker.failed(n.key, error, retry_after=error.retry_after, answers=error.answered)
