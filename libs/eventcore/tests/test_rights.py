@@ -14,7 +14,7 @@ from eventcore import Consumer, Forbidden, Hash, Reject, Store, Transaction, Wri
 from eventcore.dead_letters import DeadLetters
 from eventcore.reporting import Reporter
 from eventcore.retention import Retention
-from eventcore.rights import Refusals
+from eventcore.rights import MOST_NEEDS, Refusals
 from eventcore.testing import running, until, until_idle
 from eventcore.testing.fixtures import Connect
 
@@ -244,6 +244,16 @@ async def test_what_a_request_was_refused_is_asked_again_until_it_is_granted(sto
     await grant(store.redis)
     assert await user.refusals.still() is None
     assert await Refusals(user.commands).still() is None
+
+
+async def test_what_many_requests_were_refused_is_told_of_in_a_line(store: Store, user: Store) -> None:
+    await restrict(store.redis, "-hset")
+    for number in range(MOST_NEEDS + 10):
+        with pytest.raises(Forbidden):
+            await user.commit(Transaction(then=[Hash(f"a-{number}")["x"].set(1)]))
+    said = await user.refusals.still() or ""
+    assert said.endswith(f"; and {MOST_NEEDS - 3} more")
+    assert len(said) < 300
 
 
 @pytest.mark.parametrize("rules", [("-client",), ("-client|setname",), ("-info", "-config", "-ping")])

@@ -9,6 +9,9 @@ from .errors import EventcoreError, Forbidden, StreamFull
 from .pipe import Pipe
 from .script import Need, missing
 
+MOST_NEEDS = 64
+_MOST_TOLD = 3
+
 log = logging.getLogger(__name__)
 
 # What a member of a group does to the streams that it reads, beside reading them.
@@ -43,8 +46,10 @@ class Refusals:
         self._told: str | None = None
 
     def expect(self, needs: Iterable[Need]) -> None:
-        """Ask for these, too, at the next look."""
-        self._needs.update(dict.fromkeys(needs))
+        """Ask for these, too, at the next look; not for all, where each request has a key of its own."""
+        for need in needs:
+            if len(self._needs) < MOST_NEEDS:
+                self._needs[need] = None
 
     def note(self, error: BaseException) -> None:
         """Remember what this error was about, if it was a refusal that names its key."""
@@ -70,4 +75,6 @@ class Refusals:
 
 
 def _told(refused: Iterable[EventcoreError]) -> str:
-    return "; ".join(map(str, refused))
+    reasons = [str(each) for each in refused]
+    more = f"; and {len(reasons) - _MOST_TOLD} more" if len(reasons) > _MOST_TOLD else ""
+    return "; ".join(reasons[:_MOST_TOLD]) + more
