@@ -85,6 +85,13 @@ def test_an_error_reply_says_whether_waiting_helps(message: str, kind: type[Exce
     assert str(error) == message
 
 
+@pytest.mark.parametrize("message", ["MOVED 3808 127.0.0.1:7001", "ASK 3808 127.0.0.1:7001"])
+def test_a_node_of_a_cluster_that_has_not_the_slot_may_have_it_later(message: str) -> None:
+    error = server_error(message)
+    assert type(error) is Unavailable
+    assert str(error).startswith(f"{message}: REDIS_URL ")
+
+
 async def test_replies_of_every_shape_and_size(pipe: Pipe) -> None:
     large = random.randbytes(10_000_000)
     await pipe.pipeline([("SET", "large", large), ("RPUSH", "list", *range(50_000)), ("SET", "empty", b"")])

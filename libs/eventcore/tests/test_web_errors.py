@@ -313,6 +313,7 @@ class TestUnavailable:
             (redis_errors.BusyLoadingError("LOADING"), "1"),
             (redis_errors.OutOfMemoryError("OOM command not allowed"), "1"),
             (redis_errors.ReadOnlyError("READONLY"), "1"),
+            (redis_errors.MovedError("3808 127.0.0.1:7001"), "1"),
             (redis_errors.ResponseError("MISCONF Redis is configured to save RDB snapshots"), "1"),
             (redis_errors.ResponseError("NOREPLICAS Not enough good replicas to write."), "1"),
         ],

@@ -15,6 +15,7 @@ _AWAY = (
     redis_errors.ClusterDownError,
     redis_errors.MasterDownError,
     redis_errors.TryAgainError,
+    redis_errors.AskError,  # and MovedError: another node of the Cluster has it
 )
 _NOT_NOW = ("BUSY ", "LOADING ", "MISCONF ", "NOREPLICAS ", "OOM ", "READONLY ")
 

@@ -41,6 +41,8 @@ Reply = Any  # what hiredis makes of RESP2: bytes, int, None, lists of these, or
 _not_now = frozenset(
     {"OOM", "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "NOREPLICAS", "BUSY"}
 )
+# By which a node of a Cluster says that another one has the key's slot: nothing was done.
+_ELSEWHERE = frozenset({"MOVED", "ASK"})
 
 
 # What the error of a script says that the server has ended at a command its user may not run (Redis, Valkey).
@@ -74,6 +76,9 @@ def server_error(message: str) -> EventcoreError:
     code = message.partition(" ")[0]
     if code in _not_now:
         return Unavailable(message, retry_after=timedelta(seconds=1))
+    if code in _ELSEWHERE:
+        hint = "REDIS_URL must name the node of the Cluster that has the slot of KEY_PREFIX"
+        return Unavailable(f"{message}: {hint}", retry_after=timedelta(seconds=1))
     if code == "WRONGTYPE":
         return Conflict(message)
     if code == "NOPERM" or message.removeprefix("ERR ").startswith(_FORBIDDEN_IN_SCRIPT):
