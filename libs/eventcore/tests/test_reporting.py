@@ -112,6 +112,16 @@ async def test_the_living_and_the_dead_are_counted(connect: Connect) -> None:
     assert (shown[STREAM, GROUP, "alive"], shown[STREAM, GROUP, "dead"]) == (1, 1)
 
 
+async def test_the_dead_that_hold_nothing_are_not_counted(store: Store, reporter: Reporter) -> None:
+    await group(store)
+    await fill(store, 1)
+    await store.redis.xgroup_createconsumer(STREAM, GROUP, "by hand")
+    await store.redis.zadd(f"{STREAM}:{GROUP}:beats", {"long dead": 1})
+    await reporter.look()
+    assert reporter.shown(measurements.consumers)[STREAM, GROUP, "dead"] == 0
+    await store.redis.delete(f"{STREAM}:{GROUP}:beats")
+
+
 async def test_the_stream_itself_and_its_dead_letters_are_shown(store: Store, reporter: Reporter) -> None:
     await fill(store, 7)
     await store.redis.xadd("notes_dlq", {"event": "{}", "group": GROUP})
