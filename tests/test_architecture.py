@@ -50,6 +50,7 @@ EVENTCORE_LAYERS = (
                 "retries",
                 "running",
                 "takeover",
+                "waiting",
                 "watchdog",
             }
         ),

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -27,6 +27,7 @@ from .store import Store
 from .streams import GroupMember, NameTaken, NoGroup, longest_block, shortest_block
 from .takeover import Takeover
 from .telemetry import measurements
+from .waiting import cancel, either
 from .watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -158,7 +159,7 @@ class Consumer:
             self.stop()
             await self._drain(reading, retrying)
         finally:
-            await _cancel([stopping, *loops, *self._work])
+            await cancel([stopping, *loops, *self._work])
             await self._reader.close()
             self._handled.pop(self.router.group, None)
             forget()
@@ -252,7 +253,7 @@ class Consumer:
             self._turned("read")
             if self.draining:
                 return
-            await self._or_stop(asyncio.sleep(5), self._settings.heartbeat_seconds / 4)
+            await either(asyncio.sleep(5), self._stopping, self._settings.heartbeat_seconds / 4)
         self._decider.consumer = self.member.consumer
         await self._takeover.beat_once()
         await self._committer.load_script()
@@ -344,18 +345,9 @@ class Consumer:
         self._trouble = error
         if attempt == 1:
             log.warning("%s: %s; going on", self.router.group, error)
-        await self._or_stop(asyncio.gather(self._reader.wait_connected(), self._commands.wait_connected()), 5)
-        await self._or_stop(asyncio.sleep(5), min(attempt * 0.5, 5) * random.uniform(0.5, 1))
-
-    async def _or_stop(self, something: Awaitable[object], seconds: float) -> None:
-        """Wait for something, or for `stop`, or for so long."""
-        waiting = [asyncio.ensure_future(something), asyncio.ensure_future(self._stopping.wait())]
-        try:
-            done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            await _cancel(waiting)
-        for each in done:
-            each.result()
+        connected = asyncio.gather(self._reader.wait_connected(), self._commands.wait_connected())
+        await either(connected, self._stopping, 5)
+        await either(asyncio.sleep(5), self._stopping, min(attempt * 0.5, 5) * random.uniform(0.5, 1))
 
     # Leaving
 
@@ -366,7 +358,7 @@ class Consumer:
         with suppress(TimeoutError):
             async with asyncio.timeout(min(longest_block.total_seconds() + 1, max(budget, 0.5))):
                 await self._end_read(reading)
-        await _cancel(retrying)
+        await cancel(retrying)
         while self._work and (left := deadline - time.monotonic()) > 0:
             await asyncio.wait(self._work, timeout=left)
 
@@ -402,10 +394,3 @@ def _one(routers: Sequence[Router]) -> Router:
         groups = ", ".join(router.group for router in routers) or "none"
         raise TypeError(f"a consumer belongs to one group, not to {groups}")
     return routers[0]
-
-
-async def _cancel(tasks: Iterable[asyncio.Future[Any]]) -> None:
-    chosen = list(tasks)
-    for task in chosen:
-        task.cancel()
-    await asyncio.gather(*chosen, return_exceptions=True)

@@ -258,7 +258,9 @@ class Decider:
         delay = RetryPolicy().delay(delivery.attempt)
         if delay is None:
             append = bare_letter(delivery, error, self.router.group, self.dead_letter_cap)
-            return Decided(delivery, Transaction(then=[append]), outcome="dead_lettered")
+            group, spent = self.router.group, Reason.ATTEMPTS_EXHAUSTED
+            announce = partial(_announce, delivery.stream, group, spent, summary_of(error), about)
+            return Decided(delivery, Transaction(then=[append]), outcome="dead_lettered", announce=announce)
         self.on_retry(delivery, TryAgain(delay), False)
         return None
 
