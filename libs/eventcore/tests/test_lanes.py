@@ -48,3 +48,17 @@ def test_they_behave_like_a_queue_for_each_key_and_forget_empty_ones(steps: list
             queue.pop(0)
             assert lanes.leave(key) == (queue[0] if queue else None)
         assert len(lanes) == sum(1 for queue in model.values() if queue)
+
+
+def test_who_waits_can_be_taken_out_and_whoever_has_the_lane_keeps_it() -> None:
+    lanes = Lanes[int]()
+    for number in range(5):
+        lanes.enter("a", number)
+    assert lanes.waiting == 4
+    assert lanes.cut("a", 1) == [2, 3, 4]
+    assert lanes.waiting == 1
+    assert lanes.cut("a") == [1]
+    assert lanes.cut("b") == []
+    assert not lanes.enter("a", 5)
+    assert lanes.leave("a") == 5
+    assert lanes.waiting == 0
