@@ -13,9 +13,12 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
+from opentelemetry.trace import SpanKind
 from yarl import URL
 
+from eventcore.telemetry import fail
 from eventcore.telemetry.blotting import without_secrets
+from eventcore.telemetry.quick import QuickSpan, Template
 from eventcore.telemetry.trouble import LONGEST_TRACEBACK, summary_of, text_of, traceback_of
 
 SECRET = "s3cr3t-T0ken"
@@ -108,6 +111,14 @@ def test_errors_of_clients_keep_their_secrets(make: Callable[[], Exception]) -> 
     except RuntimeError as outer:
         shown = [summary_of(error), summary_of(outer), traceback_of(outer)]
     assert not [text for text in shown if SECRET in text]
+
+
+@pytest.mark.parametrize("make", ERRORS.values(), ids=ERRORS)
+def test_nor_are_they_in_spans(make: Callable[[], Exception]) -> None:
+    span = QuickSpan(Template("process", SpanKind.CONSUMER, {}), f"00-{'1' * 32}-{'2' * 16}-01")
+    fail(span, make())
+    assert span.status is not None
+    assert SECRET not in f"{span.events} {span.attributes} {span.status.description}"
 
 
 def test_a_text_is_one_line_and_bounded() -> None:
