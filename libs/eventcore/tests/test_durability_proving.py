@@ -12,7 +12,17 @@ from eventcore.durability import Promise, waits_for_the_sync
 from eventcore.errors import NotDurable
 from eventcore.testing.fixtures import StartServer
 from eventcore.testing.server import Kind, Server, available_kinds
-from libs.eventcore.tests.durable import DISK, EVERY_SECOND, REPLICA, a_user, durable, until, with_waitaof, write
+from libs.eventcore.tests.durable import (
+    DISK,
+    EVERY_SECOND,
+    REPLICA,
+    a_user,
+    durable,
+    until,
+    until_told,
+    with_waitaof,
+    write,
+)
 
 
 async def test_a_server_that_has_no_append_only_file_is_refused(start_server: StartServer) -> None:
@@ -27,6 +37,27 @@ async def test_a_server_that_never_syncs_is_refused(kind: Kind) -> None:
         async with durable(server, DISK) as store:
             with pytest.raises(SettingsError, match="ORDER_DURABILITY=disk: the server's appendfsync is no"):
                 await store.check_durability()
+
+
+@with_waitaof
+async def test_why_a_server_is_refused_is_said_once_however_often_it_is_tried(
+    kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Server(kind=kind, append_only=True, options={"appendfsync": "no"}) as server:
+        async with durable(server, DISK) as store:
+
+            async def tried() -> int:
+                return int((await store.redis.info("commandstats"))["cmdstat_config|get"]["calls"])
+
+            before = await tried()
+
+            async def tried_again() -> bool:
+                return await tried() >= before + 2
+
+            await until_told(tried_again)
+            problem = store.durability_problem
+    assert problem == "ORDER_DURABILITY=disk: the server's appendfsync is no; set it to always, or to everysec"
+    assert sum("can't use Redis (durable commits)" in message for message in caplog.messages) == 1
 
 
 @pytest.mark.skipif("redis" not in available_kinds(), reason="needs a server that is older than WAITAOF, maybe")

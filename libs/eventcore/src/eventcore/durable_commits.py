@@ -35,7 +35,8 @@ class DurableCommitter:
         """Why nothing can be committed now, as far as known; `None` where it can."""
         if self.pipe.connected:
             return None
-        return f"{self._promise.name}: {self.pipe.failure or 'the server is being tried'}"
+        reason = str(self.pipe.failure or "the server is being tried")
+        return reason if reason.startswith(self._promise.name) else f"{self._promise.name}: {reason}"
 
     async def commit(self, work: Work) -> Answer:
         """The answer, once what was written is durable. An exception is returned, as by `Committer.commit_all`.
