@@ -255,8 +255,8 @@ def test_what_fails_again_after_a_redrive_is_no_more_done_than_before(
         fail_and_redrive(connected, "2001-0", "4000-0", named, event=raw)
         redriven = dict(states(redis_server, "order-1"))
         append_letter(connected, "4001-0", event=raw, entryId=named)
-    assert (redriven["1000-0"], redriven["2000-0"], redriven["4000-0"]) == ("redriven", "redriven", "done")
+    assert (redriven["1000-0"], redriven["2000-0"], redriven["4000-0"]) == ("handed_on", "handed_on", "done")
     failed = dict(states(redis_server, "order-1"))
-    assert (failed["2000-0"], failed["4000-0"]) == ("redriven", "dead_lettered")
-    assert failed["1000-0"] == ("dead_lettered" if named == "1000-0" else "redriven")
-    assert "dead-lettered, and redriven since" in run(redis_server, "trace", "order-1").stdout
+    assert (failed["2000-0"], failed["4000-0"]) == ("handed_on", "dead_lettered")
+    assert failed["1000-0"] == ("dead_lettered" if named == "1000-0" else "handed_on")
+    assert "handed on to the retry stream" in run(redis_server, "trace", "order-1").stdout

@@ -22,7 +22,7 @@ from .words import counted
 
 _most_steps = 10_000
 
-State = Literal["waiting", "pending", "aside", "done", "dead_lettered", "redriven"]
+State = Literal["waiting", "pending", "aside", "done", "dead_lettered", "handed_on"]
 _NEVER: EntryId = (-1, 0)
 
 
@@ -191,13 +191,13 @@ def _delivery(group: str, row: Mapping[str, Any], pending: Sequence[Any], entry_
 
 
 def with_fates(steps: Sequence[Step]) -> list[Step]:
-    """What a group has acknowledged is not always done: it may be a dead letter, or have been redriven since."""
+    """What a group has acknowledged is not always done: it may be a dead letter, or have been handed on since."""
     fates = _Fates(steps)
     return [replace(step, deliveries=[fates.told(step.entry, each) for each in step.deliveries]) for step in steps]
 
 
 class _Fates:
-    """Which entries became dead letters, and which of those were redriven.
+    """Which entries became dead letters, and which were handed on to the retry stream: redriven, or back from aside.
 
     A letter names the entry that failed. A redrive keeps the event byte for byte, and so does the letter after it.
     """
@@ -219,7 +219,7 @@ class _Fates:
         if (entry.stream, entry.id, group) in self._named:
             return "dead_lettered"
         if self._entries.get(event, _NEVER) > parse_id(entry.id):
-            return "redriven"
+            return "handed_on"
         if is_redriven and self._letters.get(event, _NEVER) > parse_id(entry.id):
             return "dead_lettered"
         return "done"

@@ -24,8 +24,9 @@ async def trace(
     It may be a correlation id (or its first six characters), an event's or an entry's id, which lead to the same story,
     or any id that stands in the data of events, such as an order's. Says of each event where each group is with it:
     waiting (not delivered yet), aside (until its next attempt), pending (on whom, at which attempt), dead-lettered,
-    redriven since, or done, which is all else that the group has acknowledged (also where its dead letter was purged).
-    Looks at every entry there is, which on long streams takes some seconds.
+    handed on to the retry stream (redriven, or back from aside), or done, which is all else that the group has
+    acknowledged (also where its dead letter was purged). Looks at every entry there is, which on long streams takes
+    some seconds.
     """
     wanted = Wanted.read(id)
     if not wanted.text:

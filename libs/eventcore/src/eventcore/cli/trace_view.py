@@ -22,7 +22,7 @@ _marks = {
     "pending": ("↻", "yellow"),
     "aside": ("…", "yellow"),
     "dead_lettered": ("✗", "red"),
-    "redriven": ("→", "yellow"),
+    "handed_on": ("→", "yellow"),
 }
 
 
@@ -78,8 +78,8 @@ def _delivery(each: Delivery) -> Text:
     if each.state == "aside":
         why = f", failed with {clean(each.error)}" if each.error else ""
         state = f"waiting, put aside after attempt {each.attempts}, the next in {age(each.due or timedelta(0))}{why}"
-    if each.state == "redriven":
-        state = "dead-lettered, and redriven since"
+    if each.state == "handed_on":
+        state = "handed on to the retry stream"
     return Text.assemble(_margin, (mark, style), f" {clean(each.group)}: ", (state, "" if mark == "✓" else style))
 
 
