@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from .address import Mailbox
 from .base import Notification, one_line
+from .mailable import mailable
 
 __all__ = ["Mail", "compose"]
 
@@ -58,7 +59,8 @@ def compose(n: Notification, sender: Mailbox, recipient: Mailbox, now: datetime)
 def _render(n: Notification) -> tuple[str, str, str]:
     """Subject, text and HTML; the text template's `subject` block is the subject of all three."""
     template = _templates.get_template(f"{n.kind}.txt")
-    values = {"n": n, "at": n.occurred_at.astimezone(UTC)}
+    lines, others = mailable(n.items or n.shortages)
+    values = {"n": n, "at": n.occurred_at.astimezone(UTC), "lines": lines, "others": others}
     subject = one_line("".join(template.blocks["subject"](template.new_context(values))))
     text = template.render(values, subject=subject)
     html = _templates.get_template(f"{n.kind}.html").render(values, subject=subject)
