@@ -36,8 +36,8 @@ def grpc_receiver() -> Iterator[Received]:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A server for the programs."""
-    with Server(kind=available_kinds()[0]) as running:
+    """A server for the programs, as it must be: none of them warns of it."""
+    with Server(kind=available_kinds()[0], maxmemory="256mb", append_only=True) as running:
         yield running
 
 

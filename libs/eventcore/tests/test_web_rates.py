@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
 from eventcore.web import Problem, create_service
@@ -77,7 +76,7 @@ def test_a_client_is_the_address_that_our_own_proxies_saw(
     proxies: int, forwarded: list[str], remote: str, client: str
 ) -> None:
     headers = CIMultiDict([("X-Forwarded-For", each) for each in forwarded])
-    request = cast("web.BaseRequest", SimpleNamespace(remote=remote, headers=headers))
+    request = make_mocked_request("GET", "/", headers).clone(remote=remote)
     assert Rates(1, 1, proxies=proxies).client_of(request) == client
 
 
