@@ -19,7 +19,7 @@ SERVICES = ("order", "inventory", "notification")
 BEGIN, END = "<!-- values: begin -->\n", "<!-- values: end -->\n"
 
 # Variables that the chart sets by values of their own.
-MANAGED = {"HOST", "PORT", "POD_NAME", "KEY_PREFIX", "DRAIN_SECONDS"}
+MANAGED = {"HOST", "PORT", "MANAGEMENT_PORT", "POD_NAME", "KEY_PREFIX", "DRAIN_SECONDS"}
 
 Schema = dict[str, Any]
 

@@ -135,6 +135,7 @@ def reject(order: Ordered) -> None:
 async def test_with_the_largest_numbers_events_are_handled_dead_lettered_and_trimmed(connect: Connect) -> None:
     metadata = {name: Settings.model_fields[name].metadata for name in numbers_of(Settings)}
     largest = {name: next(limit.le for limit in limits if isinstance(limit, Le)) for name, limits in metadata.items()}
+    largest["management_port"] = 65_534  # it must be another than the API's
     store = await connect(**load(Settings, **largest).model_dump(include={*largest}))
     await publish_orders(store, 1)
     await run_until_idle(store, Consumer(store, router_for(reject)))

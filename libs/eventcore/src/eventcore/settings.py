@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     host: str = ""
     """The address to listen on; empty: all there are, IPv6 and IPv4."""
     port: int = Field(8000, ge=1, le=65535)
+    management_port: int | None = Field(None, ge=1, le=65535)
+    """Where probes, metrics and the API's document are served, and nothing else; without it, `port` serves all."""
     max_connections: int = Field(4096, ge=1, le=1_000_000)
     """Clients connected at once, and fewer where the limit of open files (`ulimit -n`) is low; others get a 503."""
     pod_name: str = Field(
@@ -79,7 +81,7 @@ class Settings(BaseSettings):
     """Deliveries waiting for a retry; at this many the consumer stops reading."""
     consumer_aside: int = Field(10_000, ge=0, le=1_000_000)
     """Deliveries of a group that may be put aside at once, because they wait for long; with 0 all stay pending."""
-    aside_after_seconds: float = Field(60, gt=0)
+    aside_after_seconds: float = Field(60, gt=0, le=LONGEST_SECONDS)
     """How long a delivery waits for further attempts before it is put aside."""
     retry_attempts: int = Field(5, ge=1, le=1000)
     rollout_seconds: float = Field(600, ge=0, le=LONGEST_SECONDS)
@@ -126,8 +128,6 @@ class Settings(BaseSettings):
     """How many proxies of ours stand in front: a client is whom the outermost saw, by `X-Forwarded-For`."""
     baggage_bytes: int = Field(512, ge=0, le=8192)
     """How much of a request's `baggage` goes along with its events; members beyond that are dropped."""
-    trust_trace_flags: bool = False
-    """Whether a request's `traceparent` says if its trace is recorded; else our own sampler says so."""
     eviction_policy: Literal["refuse", "warn"] = "refuse"
     """What to do on a server that may evict streams: refuse to start, or only warn."""
 
@@ -165,6 +165,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
+        if self.management_port == self.port:
+            raise ValueError("MANAGEMENT_PORT must be another than PORT")
         if bool(self.redis_sentinels) != bool(self.redis_sentinel_master):
             raise ValueError("REDIS_SENTINELS and REDIS_SENTINEL_MASTER go together")
         if len({bool(self.auth_jwks), bool(self.auth_issuer), bool(self.auth_audience)}) > 1:

@@ -7,6 +7,7 @@ import errno
 import logging
 import resource
 import socket
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,6 +29,11 @@ IN_A_ROW = 16
 # How long nothing is accepted after there was no file descriptor left.
 REST_SECONDS = 0.5
 LOG_EVERY_SECONDS = 60.0
+# Connections at the management port: far more than probes and Prometheus need, so that a flood there is closed in time.
+MANAGEMENT_ROOM = 64
+# What the log says of the room.
+ROOM_OF_API = "(MAX_CONNECTIONS; of the files that may be open, `ulimit -n`, some are kept back for Redis)"
+ROOM_OF_MANAGEMENT = "(at the management port)"
 NONE_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _body = b'{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"Too many connections."}'
@@ -39,11 +45,20 @@ REFUSAL = (
 
 def room_for_connections(settings: Settings) -> int:
     """How many clients may be connected at once: as many as the settings say, or the limit of open files leaves."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if files == resource.RLIM_INFINITY:
-        return settings.max_connections
+    files = _most_files()
     kept_back = min(RESERVE + settings.consumer_concurrency, files // 2)
-    return min(settings.max_connections, files - kept_back)
+    apart = 0 if settings.management_port is None else room_for_management()
+    return min(settings.max_connections, files - kept_back - apart)
+
+
+def room_for_management() -> int:
+    """How many may be connected to the management port at once, beside the clients of the API."""
+    return min(MANAGEMENT_ROOM, _most_files() // 4)
+
+
+def _most_files() -> int:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if files == resource.RLIM_INFINITY else files
 
 
 class Door:
@@ -53,9 +68,12 @@ class Door:
     answered, new ones get a 503. So strangers who only hold connections keep nobody out, probes least of all.
     """
 
-    def __init__(self, listening: socket.socket, runner: web.AppRunner, room: Callable[[], int]) -> None:
+    def __init__(
+        self, listening: socket.socket, runner: web.AppRunner, room: Callable[[], int], *, hint: str = ROOM_OF_API
+    ) -> None:
         if runner.server is None:
             raise RuntimeError("the runner is not set up")
+        self._hint = hint
         self._listening, self._server = listening, runner.server
         self._find_room, self._room = room, room()
         self._clients = runner.app[CLIENTS]
@@ -102,7 +120,7 @@ class Door:
             each.force_close()
             self._complain(
                 "%d connections are open, and there is no room for more: idle ones are closed for new ones "
-                "(MAX_CONNECTIONS; of the files that may be open, `ulimit -n`, some are kept back for Redis)"
+                + self._hint
             )
         return bool(chosen)
 
@@ -130,8 +148,7 @@ class Door:
             client.shutdown(socket.SHUT_WR)
             client.recv(65536)  # closing with a request unread would reset the connection, and the answer be lost
         self._complain(
-            "%d connections are open and busy, and there is no room for more: new ones are answered 503 "
-            "(MAX_CONNECTIONS; of the files that may be open, `ulimit -n`, some are kept back for Redis)"
+            "%d connections are open and busy, and there is no room for more: new ones are answered 503 " + self._hint
         )
 
     def _rest(self, error: OSError) -> None:

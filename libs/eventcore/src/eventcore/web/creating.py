@@ -28,7 +28,7 @@ from .greeting import greet
 from .probes import add_probes
 from .rates import limit_rates
 from .scopes import AUTHORITY
-from .service import SERVICE, STORE, Service
+from .service import MANAGEMENT, SERVICE, STORE, Service
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,8 @@ def create_service(
     starts something, after it it stops it again; `publishes` names the events for documents of the whole system.
     Start: the store, then the resources in order, then the consumers; a server that is not there yet is waited for,
     while readiness says so. Stop: the other way round. The application opens and closes its store, also one that was
-    given to it. Starting raises `WrongPassword` or `SettingsError` where waiting for the server won't help.
+    given to it. Starting raises `WrongPassword` or `SettingsError` where waiting for the server won't help. With
+    `MANAGEMENT_PORT` the probes are in an application of their own, `app[MANAGEMENT]`, which `run` serves there.
     """
     store = store or Store(settings, source=name, origin=current_origin)
     chosen = routers(store) if callable(routers) else routers
@@ -73,9 +74,21 @@ def create_service(
     app[STORE], app[SERVICE], app[CLIENTS] = store, service, Clients(store.settings)
     app.on_response_prepare.append(_completing(service))
     api.add_to(app)
-    add_probes(app, service, api, description)
+    probed = app
+    if store.settings.management_port is not None:
+        probed = app[MANAGEMENT] = _for_management(service)
+    add_probes(probed, service, api, description)
     resources = [_watch_loop(service, api), _watch_clients, _open_store, *resources, _run_service]
     app.cleanup_ctx.extend(map(_ending_in_time, resources))
+    return app
+
+
+def _for_management(service: Service) -> web.Application:
+    """An application for the probes alone: it shares neither middlewares nor limits with the API's."""
+    app = web.Application(middlewares=[attend])
+    app[SERVICE], app[CLIENTS] = service, Clients(service.store.settings)
+    app.on_response_prepare.append(_completing(service))
+    app.cleanup_ctx.append(_ending_in_time(_watch_clients))
     return app
 
 

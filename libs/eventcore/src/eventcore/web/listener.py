@@ -122,7 +122,7 @@ class Connection(web.RequestHandler):
         return response
 
 
-def take_port(host: str, port: int) -> socket.socket:
+def take_port(host: str, port: int, *, setting: str = "PORT") -> socket.socket:
     """A listening socket; without a host on all addresses, IPv6 and IPv4. Raises `CannotListen`."""
     try:
         if host in ("", "::"):
@@ -134,7 +134,7 @@ def take_port(host: str, port: int) -> socket.socket:
         # Names that can't be resolved have numbers of their own, below zero.
         number = error.errno or 0
         reason = os.strerror(number) if number > 0 else error.strerror
-        raise CannotListen(f"HOST, PORT: can't listen on {shown(host, port)}: {reason}") from error
+        raise CannotListen(f"HOST, {setting}: can't listen on {shown(host, port)}: {reason}") from error
 
 
 def _on_all_addresses(port: int) -> socket.socket:

@@ -32,7 +32,7 @@ class ProbeStatus(BaseModel):
 
 
 def add_probes(app: web.Application, service: Service, api: Api, description: str) -> None:
-    """Serve the probes from `app`, and a document of all that is served, in two forms."""
+    """Serve the probes from `app`, and a document of all that the API's port serves, in two forms."""
     probes = Api()
 
     @probes.get("/livez", answers={200: ProbeStatus}, errors=(503,))
@@ -70,11 +70,13 @@ def add_probes(app: web.Application, service: Service, api: Api, description: st
         return web.Response(text=shown, content_type="text/html", headers=policy)
 
     probes.add_to(app)
+    settings = service.store.settings
+    apart = settings.management_port is not None
     content = openapi.document(
-        [*api.endpoints, *probes.endpoints],
+        api.endpoints if apart else [*api.endpoints, *probes.endpoints],
         title=service.name,
         description=description,
-        secured=service.store.settings.auth_jwks is not None,
+        secured=settings.auth_jwks is not None,
     )
     document, shown = openapi.written(content), page(content)
 

@@ -7,9 +7,11 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, NoReturn, TypeVar
 
 from aiohttp import web
@@ -20,10 +22,10 @@ from eventcore.settings import Settings, load
 from eventcore.telemetry.configure import configure
 from eventcore.telemetry.logs import configure_logging
 
-from .accepting import Door, room_for_connections
+from .accepting import ROOM_OF_MANAGEMENT, Door, room_for_connections, room_for_management
 from .ending import GROUPS_SECONDS, RESOURCES_SECONDS, TELEMETRY_SECONDS, Ending
 from .listener import CannotListen, shown, take_port
-from .service import SERVICE, Service
+from .service import MANAGEMENT, SERVICE, Service
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +77,7 @@ async def _main(create: Callable[[S], web.Application], settings: S) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told)
     # First of all: a port that is taken should not cost a consumer group a rebalance.
-    with take_port(settings.host, settings.port) as listening:
+    with _take_ports(settings) as (listening, managing):
         app = create(settings)
         service = app[SERVICE]
         configure_logging(
@@ -83,29 +85,59 @@ async def _main(create: Callable[[S], web.Application], settings: S) -> int:
         )
         service.ending = ending
         flush = configure(service.name, settings)
-        # `_end_serving` has waited for requests already, as long as there was time.
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        try:
+        async with AsyncExitStack() as stack:
+            stack.callback(lambda: flush(ending.left(most=flush_seconds)))
+            management = await stack.enter_async_context(_management(app, managing))
+            # `_end_serving` has waited for requests already, as long as there was time.
+            runner = web.AppRunner(app, shutdown_timeout=0.1)
+            stack.push_async_callback(runner.cleanup)
             await runner.setup()
             relieve_collector()
             collecting = asyncio.create_task(collect_now_and_then(), name="garbage")
             door = Door(listening, runner, lambda: room_for_connections(settings))
             door.open()
             log.info("%s serves on %s", service.name, shown(settings.host, settings.port))
+            if management is not None:
+                management.open()
+                log.info("probes and metrics are on port %s", settings.management_port)
             await _first(stop, service.failed)
             log.info("stopping")
             ending.begin()
             await _end_serving(runner, door, service)
             collecting.cancel()
-        finally:
-            await runner.cleanup()
-            flush(ending.left(most=flush_seconds))
     if isinstance(service.failure, SettingsError | WrongPassword):
         raise service.failure
     log.info("stopped")
     status = done if service.failure is None else failed
     ending.ended(status)
     return status
+
+
+@contextmanager
+def _take_ports(settings: Settings) -> Iterator[tuple[socket.socket, socket.socket | None]]:
+    """The port of the API and, where there is one, that of management."""
+    with take_port(settings.host, settings.port) as listening:
+        if settings.management_port is None:
+            yield listening, None
+            return
+        with take_port(settings.host, settings.management_port, setting="MANAGEMENT_PORT") as managing:
+            yield listening, managing
+
+
+@asynccontextmanager
+async def _management(app: web.Application, listening: socket.socket | None) -> AsyncIterator[Door | None]:
+    """The door to the management port, still closed; once opened it stays so to the end, for whoever probes a drain."""
+    if listening is None:
+        yield None
+        return
+    runner = web.AppRunner(app[MANAGEMENT], shutdown_timeout=0.1)
+    await runner.setup()
+    door = Door(listening, runner, room_for_management, hint=ROOM_OF_MANAGEMENT)
+    try:
+        yield door
+    finally:
+        door.close()
+        await runner.cleanup()
 
 
 def relieve_collector() -> None:

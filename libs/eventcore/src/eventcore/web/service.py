@@ -83,3 +83,5 @@ class Service:
 
 STORE: web.AppKey[Store] = web.AppKey("STORE", Store)
 SERVICE: web.AppKey[Service] = web.AppKey("SERVICE", Service)
+# What the management port serves, where there is one.
+MANAGEMENT: web.AppKey[web.Application] = web.AppKey("MANAGEMENT", web.Application)
