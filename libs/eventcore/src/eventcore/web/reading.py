@@ -26,7 +26,11 @@ most_errors_named = 50
 # Members, elements and what they stand in: each becomes an object of Python's, of a hundred bytes or more, before any
 # rule of an endpoint is asked. `PUT /stock` may name 10,000 levels, which are 30,000.
 MOST_VALUES = 100_000
-_string = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# What is left to count once nothing else is: strings, and what begins or separates values. A string without its end is
+# one too: a pattern that asks for the end would look for it again from each quote, for minutes.
+_string = re.compile(rb'"[^"]*"?')
+_NO_MARKS = bytes(set(range(256)) - set(b'",[{'))
+_PORTION = 64 * 1024
 
 _integer = re.compile(r"-?[0-9]{1,20}", re.ASCII)
 _fraction_or_exponent = re.compile(rb"[0-9][.eE]")
@@ -89,14 +93,21 @@ def _check_encoding(request: web.Request) -> None:
 
 def _check_values(raw: bytes) -> None:
     """Refuse what would become too many objects, before it becomes any."""
-    if len(raw) <= MOST_VALUES or _values(raw) <= MOST_VALUES or _values(_string.sub(b"", raw)) <= MOST_VALUES:
+    if len(raw) <= MOST_VALUES or sum(map(raw.count, b",[{")) <= MOST_VALUES or _values(raw) <= MOST_VALUES:
         return
     clients_limited.add("body_values")
     raise Problem(413, detail=f"The body holds more than {MOST_VALUES:,} values.")
 
 
 def _values(raw: bytes) -> int:
-    return raw.count(b",") + raw.count(b"[") + raw.count(b"{")
+    """How many values begin outside of strings, found in portions: that takes little memory, and linear time."""
+    marks = raw.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_MARKS)
+    found, inside = 0, b""
+    for start in range(0, len(marks), _PORTION):
+        portion = inside + marks[start : start + _PORTION]
+        found += len(_string.sub(b"", portion))
+        inside = b'"' if portion.count(b'"') % 2 else b""
+    return found
 
 
 async def _received(request: web.Request, limit: int) -> bytes:
