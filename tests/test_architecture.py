@@ -35,6 +35,7 @@ EVENTCORE_LAYERS = (
         "runtime",
         frozenset(
             {
+                "access",
                 "aside",
                 "consumer",
                 "dead_letters",
@@ -73,6 +74,7 @@ EVENTCORE_LAYERS = (
                 "requirements",
                 "rights",
                 "script",
+                "script_needs",
                 "sending",
                 "sentinels",
                 "store",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import shutil
 import signal
 import time
@@ -26,10 +27,14 @@ from .driver import Exit, Kind, Layout, Pace, Version, Webhook
 from .endpoints import Endpoints, Probe
 from .proxy import Proxy
 from .receiver import Receiver, secret
+from .redis_users import denied, login, write_acl_file
 from .replica import Replica, critical_lines, host, send
 from .streams import RedisProblem
 
 _request_seconds = 10.0
+_password = "the suite's own"
+# With E2E_REDIS_USERS=1 each service is a Redis user of its own.
+_own_users = os.environ.get("E2E_REDIS_USERS") == "1"
 
 
 class Processes:
@@ -64,12 +69,17 @@ class Processes:
             connector=aiohttp.TCPConnector(force_close=True, limit=0),
             timeout=aiohttp.ClientTimeout(total=_request_seconds),
         )
+        options = {"appendfsync": "always" if layout.every_write_synced else "everysec"}
+        if _own_users:
+            users = self._directory / "redis" / "users.acl"
+            write_acl_file(users, default_password=_password)
+            options["aclfile"] = str(users)
         self._server = Server(
             kind=self._server_kind,
             directory=self._directory / "redis",
             append_only=True,
-            password="the suite's own",
-            options={"appendfsync": "always" if layout.every_write_synced else "everysec"},
+            password=_password,
+            options=options,
         )
         await asyncio.to_thread(self._server.start)
         self._redis = Redis.from_url(
@@ -94,13 +104,14 @@ class Processes:
         for proxy in self._proxies.values():
             await proxy.stop()
         await self._receiver.stop()
+        refused = denied(await self._redis.execute_command("ACL", "LOG", 128)) if _own_users else []
         await self._redis.aclose()
         await self._session.close()
         await asyncio.to_thread(self._server.stop)
         problems = [
             f"{each.replica} ended with {each.status} after {each.seconds} s" for each in ended if not each.clean
         ]
-        return problems + [line for replica in self._all for line in critical_lines(replica)]
+        return problems + refused + [line for replica in self._all for line in critical_lines(replica)]
 
     # Asking
 
@@ -163,7 +174,8 @@ class Processes:
     def _launch(self, service: str, version: Version) -> Replica:
         proxy = self._proxies.get(service)
         port = self._server.port if proxy is None else proxy.port
-        settings = {"REDIS_URL": self._server.url.replace(f":{self._server.port}/", f":{port}/")}
+        url = self._server.url.replace(f":{self._server.port}/", f":{port}/")
+        settings = login(f"{service}-service", url) if _own_users else {"REDIS_URL": url}
         if service == "notification" and self._layout.webhooks:
             settings |= {"WEBHOOK_URL": self._receiver.url, "WEBHOOK_SECRET": secret}
         name = f"{service}-{version}-{next(self._numbers)}"

@@ -15,18 +15,18 @@ _MOST_TOLD = 3
 log = logging.getLogger(__name__)
 
 # What a member of a group does to the streams that it reads, beside reading them.
-_STREAM_COMMANDS = (
+STREAM_COMMANDS = (
     "XACK", "XCLAIM", "XPENDING", "XRANGE", "XINFO STREAM", "XINFO GROUPS", "XINFO CONSUMERS", "XGROUP CREATE",
     "XGROUP DELCONSUMER", "XGROUP SETID",
 )  # fmt: skip
-_BEATS_COMMANDS = ("ZADD", "ZREM", "ZSCORE", "ZRANGE", "ZRANGEBYSCORE")
+BEATS_COMMANDS = ("ZADD", "ZREM", "ZSCORE", "ZRANGE", "ZRANGEBYSCORE")
 
 
 def needs_of_member(streams: Iterable[str], beats: Iterable[str], dead_letters: Iterable[str]) -> list[Need]:
     """What a member of a group will surely have to do, sooner or later, to these keys."""
     return [
-        *((command, stream) for stream in streams for command in _STREAM_COMMANDS),
-        *((command, key) for key in beats for command in _BEATS_COMMANDS),
+        *((command, stream) for stream in streams for command in STREAM_COMMANDS),
+        *((command, key) for key in beats for command in BEATS_COMMANDS),
         *(("XADD", key) for key in dead_letters),
     ]
 

@@ -48,7 +48,7 @@ class Store:
         replicas: int = 1,
         unproven: Unproven = "refuse",
     ) -> None:
-        self.settings, self.source = settings, source
+        self.settings, self.source, self.durability = settings, source, durability
         self._origin = origin
         self._connector = Connector(settings, role=source)
         # Any: redis-py's hints are unions over all protocols and callbacks, which no caller can use.

@@ -8,6 +8,8 @@ from contracts import InventoryRejected, InventoryReleased, InventoryReserved
 from eventcore.web import STORE, create_service
 
 from .api import INVENTORY, api
+from .domain.reservation import reservation
+from .domain.stock import index, stock
 from .handlers import inventory_router
 from .inventory import Inventory
 from .settings import InventorySettings
@@ -21,6 +23,7 @@ def create_app(settings: InventorySettings) -> web.Application:
         routers=[inventory_router(settings)],
         api=api,
         publishes=[InventoryReserved, InventoryRejected, InventoryReleased],
+        keeps=[stock, index, reservation("*")],
         description="Keeps the stock and reserves it for orders.",
     )
     app[INVENTORY] = Inventory(app[STORE])

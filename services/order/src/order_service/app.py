@@ -12,6 +12,9 @@ from eventcore import Store
 from eventcore.web import STORE, create_service, current_origin
 
 from .api import ORDERS, SETTINGS, api
+from .domain.order import index, order
+from .domain.placing import receipt
+from .domain.status import Status
 from .handlers import order_router
 from .housekeeping import keep_house
 from .orders import Orders
@@ -38,6 +41,7 @@ def create_app(settings: OrderSettings) -> web.Application:
         resources=[_housekeeping],
         store=store,
         publishes=[OrderCreated, OrderCancelled],
+        keeps=[order("*"), *map(index, Status), receipt("*")],
         description="Accepts orders and follows each to its end.",
     )
     app[SETTINGS], app[ORDERS] = settings, Orders(app[STORE], settings.keep)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from .acl import acl
 from .dead_letters import list_letters, purge, redrive, show
 from .publish import publish
 from .running import Prefix, RedisUrl, command, paragraphs
@@ -35,6 +36,7 @@ command(app)(status)
 command(app)(tail)
 command(app)(trace)
 command(app)(publish)
+command(app)(acl)
 app.add_typer(dlq, name="dlq")
 command(dlq, "list")(list_letters)
 command(dlq)(show)

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
+from eventcore.access import Kept
 from eventcore.consumer import Consumer
 from eventcore.envelope import EventClass
 from eventcore.router import Router
@@ -38,7 +39,7 @@ LONGEST_CLOSING_SECONDS = 10.0
 Resource = Callable[[web.Application], AsyncIterator[None]]
 
 
-def create_service(
+def create_service(  # noqa: PLR0913 - the one place where all that makes a service comes together
     settings: Settings,
     *,
     name: str,
@@ -47,12 +48,14 @@ def create_service(
     resources: Sequence[Resource] = (),
     store: Store | None = None,
     publishes: Sequence[EventClass] = (),
+    keeps: Sequence[Kept] = (),
     description: str = "",
 ) -> web.Application:
     """Wire a service: store, consumers, endpoints, probes, metrics, correlation, errors as problems.
 
     `routers` are run by one consumer for each group; `resources` are aiohttp's cleanup contexts: up to its `yield` each
-    starts something, after it it stops it again; `publishes` names the events for documents of the whole system.
+    starts something, after it it stops it again; `publishes` names the events for documents of the whole system and for
+    its Redis user, `keeps` where it has its records, for the same (`eventcore acl`; in a key, `*` stands for anything).
     Start: the store, then the resources in order, then the consumers; a server that is not there yet is waited for,
     while readiness says so. Stop: the other way round. The application opens and closes its store, also one that was
     given to it. Starting raises `WrongPassword` or `SettingsError` where waiting for the server won't help. With
@@ -62,7 +65,7 @@ def create_service(
     chosen = routers(store) if callable(routers) else routers
     groups = dict.fromkeys(router.group for router in chosen)
     consumers = tuple(Consumer(store, *(each for each in chosen if each.group == group)) for group in groups)
-    service = Service(name, store, consumers, tuple(publishes), description)
+    service = Service(name, store, consumers, tuple(publishes), tuple(keeps), description)
     api = api or Api()
     largest = max((endpoint.max_body for endpoint in api.endpoints), default=body_limit)
     app = web.Application(middlewares=[attend], client_max_size=largest)

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
+from eventcore.access import Activity, Kept
 from eventcore.consumer import Consumer
 from eventcore.envelope import EventClass
 from eventcore.errors import SettingsError
@@ -32,6 +33,7 @@ class Service:
     store: Store
     consumers: tuple[Consumer, ...]
     publishes: tuple[EventClass, ...] = ()
+    keeps: tuple[Kept, ...] = ()
     description: str = ""
     draining: bool = False
     ending: Ending = field(default_factory=lambda: Ending(0))
@@ -39,6 +41,18 @@ class Service:
     failure: BaseException | None = None
     _consuming: list[asyncio.Task[None]] = field(default_factory=list)
     _upkeep: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @property
+    def activity(self) -> Activity:
+        """What it does on the server."""
+        return Activity(
+            self.name,
+            {each.router.group: each.member.main_streams for each in self.consumers},
+            frozenset(event.stream for event in self.publishes),
+            self.keeps,
+            self.store.durability,
+            drops_groups=self.store.settings.drop_groups_idle_seconds is not None,
+        )
 
     def start(self, *, greeted: bool) -> None:
         """Begin to consume, and to look after the streams. Needs no server yet; `greeted` says that one was there."""

@@ -42,7 +42,12 @@ class Once:
     @property
     def receipt(self) -> Text:
         """Where the receipt is kept. Keys come from outside: only their digest becomes part of a name."""
-        return Text(f"idempotency:{digest(self.key)}")
+        return receipt(digest(self.key))
+
+
+def receipt(key_digest: str) -> Text:
+    """Where a receipt is kept."""
+    return Text(f"idempotency:{key_digest}")
 
 
 def place(new: NewOrder, once: Once | None, *, keep: timedelta) -> Transaction:
