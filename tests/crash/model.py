@@ -15,9 +15,8 @@ from typing import cast
 from eventcore.commit import commit_script
 from eventcore.pipe import Command, Reply, ServerError
 from eventcore.script import Script
-from eventcore.streams import beats_key
 
-from .happenings import GROUP, LETTERS, MOST_ASIDE, MOST_ATTEMPTS, RETRIES, STREAM, Mode
+from .happenings import LETTERS, MOST_ASIDE, MOST_ATTEMPTS, RETRIES, STREAM, Mode
 from .messages import Asked, asked
 
 STREAMS = (STREAM, RETRIES)
@@ -147,9 +146,10 @@ class Model:
         elif sha == script("put_aside").sha:
             self._put_aside(keys, arguments, reply)
         elif sha == script("bring_back").sha:
-            self.came_back += reply if isinstance(reply, int) else 0
+            assert len(reply) == 1, "an entry is gone that is aside"
+            self.came_back += reply[0]
         elif sha == script("beat").sha:
-            self._beaten(keys[0], arguments[0], _instance(arguments[2]), reply)
+            self._beaten(arguments[0], _instance(arguments[2]), reply)
         elif sha == script("take_name").sha:
             self._named(arguments[0], arguments[2], _instance(arguments[3]), reply)
         elif sha == script("losses").sha:

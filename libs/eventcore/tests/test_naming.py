@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from eventcore import Consumer, Store
+from eventcore.streams import NameTaken
 from eventcore.testing import run_until_idle, running, until, until_idle
 from eventcore.testing.fixtures import Connect
 
@@ -65,6 +66,19 @@ async def test_a_restart_waits_for_its_old_process_to_be_dead_and_gets_back_what
         await until_idle(store, again)
     assert again.member.consumer == "pod-1"
     assert sorted(handled) == [str(number) for number in range(5)]
+
+
+async def test_a_process_does_not_beat_on_one_stream_under_a_name_that_another_has_on_the_other(
+    connect: Connect,
+) -> None:
+    """Each would have kept the other from the whole name until it was dead."""
+    pod = consumer(await connect(), lambda order: None)
+    redis, retry_members = pod._commands, f"{RETRY_STREAM}:{GROUP}:members"
+    await redis.execute("HSET", retry_members, "pod-1", "another sample.ordered")
+    with pytest.raises(NameTaken):
+        await pod.member.beat(timedelta(seconds=30))
+    assert await redis.execute("EXISTS", BEATS, MEMBERS, f"{RETRY_STREAM}:{GROUP}:beats") == 0
+    await redis.execute("DEL", retry_members)
 
 
 async def test_a_clean_restart_has_its_name_at_once(connect: Connect) -> None:

@@ -143,8 +143,8 @@ class GroupMember:
         self._commands, self._reader, self._prefix = commands, reader, prefix
         self.clock = clock or Clock()
         self.instance = secrets.token_hex(8)
-        texts = {stream: " ".join([self.instance, *sorted(handles[stream])]) for stream in self.main_streams}
-        self._about = texts | {retry_stream(stream, group): text for stream, text in texts.items()}
+        texts = [" ".join([self.instance, *sorted(handles[stream])]) for stream in self.main_streams]
+        self._texts = (*texts, *texts)
         self._names = {(prefix + stream).encode(): stream for stream in self.streams}
 
     async def create(self) -> list[str]:
@@ -237,9 +237,8 @@ class GroupMember:
 
         The holder lives if it beat within `dead_after`, unless that beat is `stale`: seen to stand still for as long.
         """
-        keys = [key for stream in self.streams for key in (self._beats(stream), self._members(stream))]
-        texts = [self._about[stream] for stream in self.streams]
-        reply = await self._run(Call(_script("take_name"), keys, [name, _milliseconds(dead_after), stale, *texts]))
+        arguments: list[Argument] = [name, _milliseconds(dead_after), stale, *self._texts]
+        reply = await self._run(Call(_script("take_name"), self._places(), arguments))
         if isinstance(reply, bytes):
             return reply.decode()
         self.consumer = name
@@ -251,26 +250,15 @@ class GroupMember:
 
     async def beat(self, dead_after: timedelta) -> list[tuple[str, str]]:
         """Send a heartbeat on every stream; who is silent for too long, as (stream, consumer). Raises `NameTaken`."""
-        calls = [
-            Call(
-                _script("beat"),
-                [self._beats(stream), self._members(stream)],
-                [self.consumer, _milliseconds(dead_after), self._about[stream]],
-            )
-            for stream in self.streams
-        ]
         asked_at = time.monotonic()
-        replies = await run_all(self._commands, calls)
-        dead: list[tuple[str, str]] = []
-        for stream, reply in zip(self.streams, replies, strict=True):
-            if isinstance(reply, Exception):
-                raise reply
-            if reply is None:
-                raise NameTaken(f"another process consumes as {self.consumer}")
-            now, *silent = reply
-            self.clock.note(now, asked_at)
-            dead += [(stream, name.decode()) for name in silent if name.decode() != self.consumer]
-        return dead
+        arguments: list[Argument] = [self.consumer, _milliseconds(dead_after), *self._texts]
+        reply = await self._run(Call(_script("beat"), self._places(), arguments))
+        if reply is None:
+            raise NameTaken(f"another process consumes as {self.consumer}")
+        now, *silent = reply
+        self.clock.note(now, asked_at)
+        named = ((stream, each.decode()) for stream, names in zip(self.streams, silent, strict=True) for each in names)
+        return [(stream, name) for stream, name in named if name != self.consumer]
 
     def main_stream(self, stream: str) -> str:
         """The main stream of a stream, which may be its retry stream."""
@@ -359,6 +347,10 @@ class GroupMember:
             if isinstance(reply, Exception):
                 raise _translated(reply) if isinstance(reply, ServerError) else reply
         return all(reply == 0 for reply in replies)
+
+    def _places(self) -> list[str]:
+        """Where our heartbeats are, and what stands beside them."""
+        return [key for stream in self.streams for key in (self._beats(stream), self._members(stream))]
 
     def _beats(self, stream: str) -> str:
         return self._prefix + beats_key(stream, self.group)
