@@ -231,14 +231,14 @@ class Model:
             }
             assert {peer.decode() for peer in peers[::2]} == expected
 
-    def _beaten(self, beats: str, consumer: str, instance: str, reply: Reply) -> None:
-        stream = next(each for each in STREAMS if beats_key(each, GROUP) == beats)
-        if self.holders.setdefault((stream, consumer), instance) != instance:
+    def _beaten(self, consumer: str, instance: str, reply: Reply) -> None:
+        if any(self.holders.get((stream, consumer), instance) != instance for stream in STREAMS):
             assert reply is None, f"{consumer} beats, whose name is another's"
             return
-        self.living[stream, consumer] = True
-        silent = {name for (where, name), lives in self.living.items() if where == stream and not lives}
-        assert {name.decode() for name in reply[1:]} == silent
+        for stream, names in zip(STREAMS, reply[1:], strict=True):
+            self.living[stream, consumer], self.holders[stream, consumer] = True, instance
+            silent = {name for (where, name), lives in self.living.items() if where == stream and not lives}
+            assert {name.decode() for name in names} == silent
 
     def _left(self, stream: str, consumer: str, instance: str, unspent: list[str], reply: Reply) -> None:
         if self.holders.get((stream, consumer), instance) != instance:

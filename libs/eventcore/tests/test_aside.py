@@ -252,7 +252,7 @@ async def test_what_is_due_comes_back_once_however_many_look_for_it(connect: Con
     for name in await store.redis.zrange(ASIDE, 0, -1):
         await store.redis.zadd(ASIDE, {name: 1})
     moved = await asyncio.gather(*(consumer.member.bring_back(10) for _ in range(5)))
-    assert sorted(moved) == [0, 0, 0, 0, 1]
+    assert sorted(moved) == [(0, []), (0, []), (0, []), (0, []), (1, [])]
     await run_until_idle(store, Consumer(store, router_for(handler, retry=EAGER)))
     assert handler.handled == ["1"]
 

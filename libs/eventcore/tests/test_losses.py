@@ -128,8 +128,9 @@ async def test_what_a_peer_has_committed_is_not_lost(connect: Connect, caplog: p
     assert lost(caplog) == []
 
 
-async def test_a_duplicate_whose_entry_stands_in_the_stream_is_not_lost(
-    store: Store, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("hand", ["XACK", "XGROUP DELCONSUMER"])
+async def test_what_somebody_takes_out_of_the_pending_entries_is_lost(
+    hand: str, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     begun, may_end = asyncio.Event(), asyncio.Event()
 
@@ -142,8 +143,36 @@ async def test_a_duplicate_whose_entry_stands_in_the_stream_is_not_lost(
     consumer = Consumer(store, router_for(handle))
     async with running(consumer):
         await begun.wait()
-        await store.redis.xack(store.key(STREAM), GROUP, entry_id)
+        what = [entry_id] if hand == "XACK" else [consumer.member.consumer]
+        await store.redis.execute_command(*hand.split(), store.key(STREAM), GROUP, *what)
         may_end.set()
+        await until(lambda: lost(caplog))
+    how = "was acknowledged by somebody else, or its consumer was deleted"
+    assert lost(caplog) == [f"entry {entry_id} of {STREAM} {how}: it is lost"]
+    assert not await store.redis.exists("h")
+
+
+@pytest.mark.parametrize("hand", ["XCLAIM", "XGROUP DESTROY"])
+async def test_what_is_still_to_be_handled_is_not_lost(
+    hand: str, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def handle(order: Ordered) -> Transaction:
+        begun.set()
+        await may_end.wait()
+        return Transaction(then=[Hash("h")["a"].set(1)])
+
+    [entry_id] = await publish_orders(store, 1)
+    consumer = Consumer(store, router_for(handle))
+    async with running(consumer):
+        await begun.wait()
+        what = [GROUP, "somebody", "0", entry_id] if hand == "XCLAIM" else [GROUP]
+        await store.redis.execute_command(*hand.split(), store.key(STREAM), *what)
+        may_end.set()
+        if hand == "XCLAIM":
+            await until(lambda: len(consumer.holding) == 0)
+            await consumer._losses.look()
+            await store.redis.xack(store.key(STREAM), GROUP, entry_id)
         await until_idle(store, consumer)
-        await consumer._losses.look()
     assert lost(caplog) == []

@@ -15,7 +15,7 @@ from .errors import EventcoreError, OutcomeUnknown
 from .holding import Holding
 from .settings import Settings
 from .streams import GroupMember, Leaving, NoGroup
-from .telemetry.measurements import put_aside
+from .telemetry.measurements import put_aside, trimmed_unread
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,8 @@ class Aside:
         self._heads: dict[Key, Head] = {}
         self._rest_until = 0.0
         self._told = False
+        self.problem: str | None = None
+        """Why what was put aside does not come back, if it doesn't."""
 
     def consider(self, delivery: Delivery, due: float, *, counts: bool, others_pass: bool) -> None:
         """A delivery waits for another attempt until `due`: if that is too long to hold it, it goes aside."""
@@ -114,10 +116,21 @@ class Aside:
         self._detours.prune(time.monotonic())
         try:
             for _ in range(MOST_ROUNDS):
-                if await self._member.bring_back(MOST_BACK) < MOST_BACK:
+                count, lost = await self._member.bring_back(MOST_BACK)
+                for stream, name in lost:
+                    log.error("entry %s of %s was deleted while it was put aside: it is lost", name, stream)
+                    trimmed_unread.add(stream, self._member.group)
+                if count < MOST_BACK:
                     break
+            self.problem = None
         except EventcoreError as error:
-            self._complain(f"can't bring back what was put aside: {error}")
+            self._keep_out(f"can't bring back what was put aside: {error}")
+
+    def _keep_out(self, why: str) -> None:
+        """Nothing comes back: that is for people to mend, as far as Redis is there at all."""
+        if why != self.problem:
+            log.error("%s: %s", self._member.group, why)
+        self.problem = why
 
     def _cut_long_lanes(self, now: float) -> None:
         most = 0 if self._holding.crowded else MOST_IN_A_LANE

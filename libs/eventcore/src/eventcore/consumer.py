@@ -130,7 +130,7 @@ class Consumer:
         if not self.joined:
             trouble = self._trouble or self._naming.problem
             return f"{self.router.group} is not joined yet{f': {trouble}' if trouble else ''}"
-        return self.holding.held_up or self._watchdog.problem
+        return self.holding.held_up or self._aside.problem or self._watchdog.problem
 
     def stop(self) -> None:
         """Read no more; finish what is in hand; let `run` return."""
@@ -245,6 +245,7 @@ class Consumer:
     async def _join(self) -> None:
         """Beat before reading, so that nothing is ever held by a consumer unknown to its peers; resume what is ours."""
         for stream in await self.member.create():
+            self._losses.forget()
             if self._joined_before:
                 log.error("%s on %s was gone, with all it remembered: it begins anew", self.router.group, stream)
         await self.member.require_rights()

@@ -6,35 +6,49 @@ import logging
 from collections.abc import Callable
 
 from .delivery import Delivery, Key
-from .streams import GroupMember
+from .streams import GroupMember, NoGroup
 from .telemetry.measurements import trimmed_unread
 
 log = logging.getLogger(__name__)
 
+_DELETED = "was deleted while it was pending"
+_LET_GO = "was acknowledged by somebody else, or its consumer was deleted"
+
 
 class Losses:
-    """Tells deliveries that somebody deleted, with all references to them, from those that a peer has committed.
+    """Tells deliveries that somebody took from us, by hand, from those that a peer has committed.
 
     `surely_ours` says whether no peer can have taken anything from us since a time of the monotonic clock. What was
-    ours and is gone from the stream nobody has handled: retention trims nothing that is pending.
+    ours and is gone from the stream nobody has handled: retention trims nothing that is pending. Nor has anybody
+    handled what still stands there and is pending on nobody.
     """
 
     def __init__(self, member: GroupMember, surely_ours: Callable[[float], bool]) -> None:
         self._member, self._surely_ours = member, surely_ours
-        self._missing: set[Key] = set()
+        self._missing: dict[Key, bool] = {}
 
     def missing(self, delivery: Delivery) -> None:
         """The server says that this delivery is not pending on us."""
         if self._surely_ours(delivery.received_at) and not delivery.maybe_aside:
-            self._missing.add(delivery.key)
+            # Another server, after a failover, may not know yet of what was pending: it gives that out once more.
+            self._missing[delivery.key] = delivery.received_at > self._member.connected_at
+
+    def forget(self) -> None:
+        """A group was gone: what was pending in it will be given out once more."""
+        self._missing.clear()
 
     async def look(self) -> None:
         """Say what is lost of all that was missing. Raises what Redis raises, and forgets nothing then."""
         if not (missing := sorted(self._missing)):
             return
-        for (stream, entry_id), there in zip(missing, await self._member.exist(missing), strict=True):
-            if there:
-                continue
-            log.error("entry %s of %s was deleted while it was pending: it is lost", entry_id, stream)
-            trimmed_unread.add(stream, self._member.group)
-        self._missing.difference_update(missing)
+        try:
+            found = await self._member.look_for(missing)
+        except NoGroup:
+            self.forget()
+            raise
+        for key, (there, held) in zip(missing, found, strict=True):
+            same_server = self._missing.pop(key, False)
+            if not there or (not held and same_server):
+                stream, entry_id = key
+                log.error("entry %s of %s %s: it is lost", entry_id, stream, _LET_GO if there else _DELETED)
+                trimmed_unread.add(stream, self._member.group)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
@@ -214,6 +215,8 @@ class Pipe:
         self.greeting: list[Reply] = []
         self.connections = 0
         """How many there have been: what was sent while it stayed the same went over one of them."""
+        self.connected_at = 0.0
+        """When the latest began, by the monotonic clock."""
         self._prove = prove
         self._connect, self._on_connect = connect, tuple(on_connect)
         self._timeout, self._patience = timeout.total_seconds(), patience.total_seconds()
@@ -322,6 +325,7 @@ class Pipe:
             attempt, self._failure = 0, None
             self._link = link
             self.connections += 1
+            self.connected_at = time.monotonic()
             self._ready.set()
             self._settled.set()
             await asyncio.shield(link.lost)  # `close` cancels us, and the link has still to tell those who wait

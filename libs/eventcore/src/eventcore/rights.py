@@ -21,6 +21,9 @@ STREAM_COMMANDS = (
 )  # fmt: skip
 BEATS_COMMANDS = ("ZADD", "ZREM", "ZSCORE", "ZRANGE", "ZRANGEBYSCORE")
 
+_DUE_COMMANDS = ("ZADD", "ZREM", "ZSCORE", "ZCARD", "ZRANGEBYSCORE")
+_ENTRIES_COMMANDS = ("HSET", "HGET", "HDEL", "HLEN", "HKEYS", "HEXISTS")
+
 
 def needs_of_member(streams: Iterable[str], beats: Iterable[str], dead_letters: Iterable[str]) -> list[Need]:
     """What a member of a group will surely have to do, sooner or later, to these keys."""
@@ -31,10 +34,20 @@ def needs_of_member(streams: Iterable[str], beats: Iterable[str], dead_letters: 
     ]
 
 
-async def require(pipe: Pipe, needs: Sequence[Need]) -> None:
-    """Raise `Forbidden` with all of these that our user may not do."""
-    if refused := await missing(pipe, needs):
-        raise Forbidden(_told(refused.values()))
+def needs_of_aside(retries: Iterable[str], aside: Iterable[Sequence[str]]) -> list[Need]:
+    """What it needs to put aside, and to bring back to the retry streams; `aside` are sorted sets with their hashes."""
+    needs: list[Need] = [(command, stream) for stream in retries for command in ("XADD", "XDEL")]
+    for due, entries in aside:
+        needs += [(command, due) for command in _DUE_COMMANDS]
+        needs += [(command, entries) for command in _ENTRIES_COMMANDS]
+    return needs
+
+
+async def require(pipe: Pipe, needs: Sequence[Need], *, later: Sequence[Need] = ()) -> None:
+    """Raise `Forbidden` with all of these that the server would refuse; of those for `later`, for lack of a right."""
+    refused = await missing(pipe, [*needs, *later])
+    if told := [error for need, error in refused.items() if need in needs or isinstance(error, Forbidden)]:
+        raise Forbidden(_told(told))
 
 
 class Refusals:

@@ -14,8 +14,8 @@ from msgspec import Struct
 from .clock import Clock
 from .delivery import Delivery, Key
 from .errors import Forbidden, Unavailable
-from .pipe import Argument, Pipe, Reply, ServerError
-from .rights import needs_of_member, require
+from .pipe import Argument, Command, Pipe, Reply, ServerError
+from .rights import needs_of_aside, needs_of_member, require
 from .script import Call, Script, run, run_all
 
 # No read blocks for longer, so that a stop and a dead connection are soon noticed.
@@ -164,7 +164,9 @@ class GroupMember:
         """Raise `Forbidden` with all that a member of the group will have to do and our user may not."""
         letters = {self._prefix + dead_letter_stream(stream) for stream in self.main_streams}
         names = [self._prefix + stream for stream in self.streams]
-        await require(self._commands, needs_of_member(names, map(self._beats, self.streams), sorted(letters)))
+        aside = needs_of_aside(names[len(self.main_streams) :], map(self._aside, self.main_streams))
+        needs = needs_of_member(names, map(self._beats, self.streams), sorted(letters))
+        await require(self._commands, needs, later=aside)
 
     async def exists(self) -> bool:
         """Whether the group is there on all its streams."""
@@ -216,15 +218,22 @@ class GroupMember:
         )
         return [Pending(stream, entry_id.decode(), int(attempt)) for entry_id, _, _, attempt in reply]
 
-    async def exist(self, deliveries: Sequence[Key]) -> list[bool]:
-        """Which of these entries still stand in their streams."""
-        replies = await self._commands.pipeline(
-            [("XRANGE", self._prefix + stream, entry_id, entry_id) for stream, entry_id in deliveries]
-        )
+    @property
+    def connected_at(self) -> float:
+        """Since when we talk to the same server, by the monotonic clock."""
+        return max(self._commands.connected_at, self._reader.connected_at)
+
+    async def look_for(self, deliveries: Sequence[Key]) -> list[tuple[bool, bool]]:
+        """Of each of these entries: whether it stands in its stream, and whether it is pending on anybody."""
+        commands: list[Command] = []
+        for stream, entry_id in deliveries:
+            key = self._prefix + stream
+            commands += [("XRANGE", key, entry_id, entry_id), ("XPENDING", key, self.group, entry_id, entry_id, 1)]
+        replies = await self._commands.pipeline(commands)
         for reply in replies:
             if isinstance(reply, Exception):
-                raise reply
-        return [bool(reply) for reply in replies]
+                raise _translated(reply) if isinstance(reply, ServerError) else reply
+        return [(bool(there), bool(held)) for there, held in zip(replies[::2], replies[1::2], strict=True)]
 
     async def claim(self, stream: str, entry_ids: Sequence[str], *, counts: bool) -> list[Entry]:
         """Begin another attempt at entries, those that are still ours; `counts` says whether the attempt is counted."""
@@ -270,28 +279,33 @@ class GroupMember:
         The list ends where `limit` deliveries are aside: what is not in it stays pending.
         """
         main = leaving[0].stream
-        keys = [main, retry_stream(main, self.group), *self._aside(main)]
+        sources = [main, retry_stream(main, self.group)]
+        keys = [*(self._prefix + stream for stream in sources), *self._aside(main)]
         arguments: list[Argument] = [self.group, limit]
         for each in leaving:
-            number = keys.index(each.delivery.stream) + 1
+            number = sources.index(each.delivery.stream) + 1
             arguments += [number, each.delivery.entry_id, each.name, each.after, each.wait, each.tried]
             arguments += [len(each.words), *each.words]
-        reply = await self._run(Call(_script("put_aside"), [self._prefix + key for key in keys], arguments))
+        reply = await self._run(Call(_script("put_aside"), keys, arguments))
         return [ours == 1 for ours in reply]
 
-    async def bring_back(self, count: int) -> int:
-        """Let what is due come back to the retry streams, `count` to each at most; how many came to one at most."""
-        keys = [[*self._aside(stream), retry_stream(stream, self.group)] for stream in self.main_streams]
-        calls = [Call(_script("bring_back"), [self._prefix + key for key in each], [count]) for each in keys]
-        most = 0
-        for reply in await run_all(self._commands, calls):
+    async def bring_back(self, count: int) -> tuple[int, list[Key]]:
+        """Let what is due come back to the retry streams, `count` to each at most: how many came to one at most.
+
+        Beside that, by stream and name, what can't come back any more.
+        """
+        keys = [[*self._aside(main), self._prefix + retry_stream(main, self.group)] for main in self.main_streams]
+        calls = [Call(_script("bring_back"), each, [count]) for each in keys]
+        most, lost = 0, list[Key]()
+        for stream, reply in zip(self.main_streams, await run_all(self._commands, calls), strict=True):
             if isinstance(reply, Exception):
                 raise reply
-            most = max(most, int(reply))
-        return most
+            due, *names = reply
+            most, lost = max(most, due), lost + [(stream, name.decode()) for name in names]
+        return most, lost
 
     def _aside(self, stream: str) -> list[str]:
-        return [aside_key(stream, self.group), aside_entries_key(stream, self.group)]
+        return [self._prefix + key(stream, self.group) for key in (aside_key, aside_entries_key)]
 
     async def strangers(self) -> list[tuple[str, str]]:
         """Consumers that never sent a heartbeat and have long been idle, as (stream, consumer)."""

@@ -8,11 +8,15 @@
 -- no more room: they are pending as before.
 
 local group, most = ARGV[1], tonumber(ARGV[2])
+-- What could not come back must not go: so it is asked for the rights to that, too.
 local refused = refusal(
   {'XACK', KEYS[1]}, {'XACK', KEYS[2]}, {'XDEL', KEYS[2]}, {'ZCARD', KEYS[3]}, {'ZSCORE', KEYS[3]}, {'ZADD', KEYS[3]},
-  {'HLEN', KEYS[4]}, {'HEXISTS', KEYS[4]}, {'HSET', KEYS[4]}
+  {'HLEN', KEYS[4]}, {'HEXISTS', KEYS[4]}, {'HSET', KEYS[4]}, {'XADD', KEYS[2]}, {'ZRANGEBYSCORE', KEYS[3]},
+  {'ZREM', KEYS[3]}, {'HGET', KEYS[4]}, {'HDEL', KEYS[4]}
 )
 if refused then return refused end
+local _, used_up = length_and_ids(KEYS[2])
+if used_up then return {err = 'ERR ' .. KEYS[2] .. ' has exhausted the last possible ID'} end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local room = most - redis.call('ZCARD', KEYS[3])
