@@ -107,6 +107,7 @@ def _property(value: Value, *, required: bool) -> Schema:
         float: {"type": "number"},
         str: {"type": "string"},
         list: {"type": "array"},
+        type(None): {},  # its hint says what else it may be
     }
     inferred = {} if "$ref" in value.hint else kinds[type(value.default)]
     description = {} if "$ref" in value.hint else {"description": value.text}

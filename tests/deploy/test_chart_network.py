@@ -89,6 +89,39 @@ def test_services_call_the_collector_and_what_is_named() -> None:
     assert mail == {"ports": [{"protocol": "TCP", "port": 587}]}
 
 
+def test_the_management_port_hears_prometheus_and_the_test_alone_and_the_api_no_prometheus() -> None:
+    api, management = rules("management", "shop-order")["ingress"]
+    assert [each["port"] for each in (*api["ports"], *management["ports"])] == [8001, 9090]
+    prometheus = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    assert prometheus not in api["from"]
+    assert management["from"][0] == prometheus
+    assert components(management["from"]) == {"test"}
+    assert len(management["from"]) == 2
+    calls = rules("management", "shop-test")["egress"][1:]
+    assert [[each["port"] for each in call["ports"]] for call in calls] == [[8002, 9090], [8003, 9090], [8001, 9090]]
+
+
+def test_a_management_port_that_nobody_asks_hears_nobody() -> None:
+    values = {"managementPort": 9090, "tests": {"enabled": False}}
+    [api] = only(render(values), "NetworkPolicy", "shop-order")["spec"]["ingress"]
+    assert [each["port"] for each in api["ports"]] == [8001]
+
+
+@pytest.mark.parametrize(
+    ("address", "port"),
+    [("https://id.example.com/certs", 443), ("http://id.example.com", 80), ("https://id.example.com:8443/certs", 8443)],
+)
+def test_services_fetch_the_keys_of_tokens_where_they_are(address: str, port: int) -> None:
+    values = rendering.at({}, ("services", "order", "settings"), {"AUTH_JWKS": address})
+    manifests = render(values)
+    assert {"ports": [{"protocol": "TCP", "port": port}]} in only(manifests, "NetworkPolicy", "shop-order")["spec"][
+        "egress"
+    ]
+    assert len(only(manifests, "NetworkPolicy", "shop-inventory")["spec"]["egress"]) == 2
+    mounted = rendering.at({}, ("services", "order", "settings"), {"AUTH_JWKS": "/keys/jwks.json"})
+    assert len(only(render(mounted), "NetworkPolicy", "shop-order")["spec"]["egress"]) == 2
+
+
 def test_services_call_another_redis_where_it_is() -> None:
     there = {"ports": [{"protocol": "TCP", "port": 6380}], "to": [{"ipBlock": {"cidr": "10.20.0.0/16"}}]}
     assert rules("external-tls", "shop-order")["egress"][1] == there

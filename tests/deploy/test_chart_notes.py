@@ -71,6 +71,13 @@ def test_notes_can_be_pasted() -> None:
     assert "\n\n\n" not in text
 
 
+def test_notes_probe_where_probes_are() -> None:
+    text = notes("default", managementPort=9090)
+    assert "\n  kubectl -n ns port-forward service/shop-order-management 9090 &\n" in text
+    assert f"\n  {PATIENT} localhost:9090/readyz\n" in text
+    assert "8001/readyz" not in text
+
+
 def test_notes_fit_the_values() -> None:
     assert "inventory is scaled by keda, between 1 and 6 pods" in notes("keda")
     assert "by hand; later upgrades keep the number:" in notes("release-b")

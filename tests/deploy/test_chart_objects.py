@@ -92,7 +92,8 @@ def test_every_selector_picks_exactly_its_own_pods(case: str) -> None:
         name, spec = each["metadata"]["name"], each.get("spec", {})
         match each["kind"]:
             case "Service":
-                assert chosen({"matchLabels": spec["selector"]}, manifests) == {name.removesuffix("-headless")}
+                own = name.removesuffix("-headless").removesuffix("-management")
+                assert chosen({"matchLabels": spec["selector"]}, manifests) == {own}
             case "Deployment" | "StatefulSet" | "PodDisruptionBudget":
                 assert chosen(spec["selector"], manifests) == {name}
             case "NetworkPolicy":
@@ -174,7 +175,7 @@ def test_ports_are_those_that_programs_listen_on(case: str) -> None:
     for each in of_kind(manifests, "Deployment"):
         name = each["metadata"]["labels"]["app.kubernetes.io/component"]
         own = rendering.container(manifests, name)
-        [port] = own["ports"]
+        port, *others = own["ports"]
         assert port == {
             "name": "http",
             "containerPort": int(rendering.environment(manifests, name)["PORT"]),
@@ -183,8 +184,9 @@ def test_ports_are_those_that_programs_listen_on(case: str) -> None:
         [offered] = only(manifests, "Service", each["metadata"]["name"])["spec"]["ports"]
         assert (offered["port"], offered["targetPort"], offered["name"]) == (port["containerPort"], "http", "http")
         assert offered["appProtocol"] == "http"
+        probed = others[0]["name"] if others else "http"
         for probe, path in (("startupProbe", "/livez"), ("livenessProbe", "/livez"), ("readinessProbe", "/readyz")):
-            assert own[probe]["httpGet"] == {"path": path, "port": "http"}
+            assert own[probe]["httpGet"] == {"path": path, "port": probed}
             assert own[probe]["failureThreshold"] > 1
             assert own[probe]["timeoutSeconds"] >= 1
 
@@ -255,6 +257,19 @@ def test_long_release_names_stay_apart_and_short_enough() -> None:
         assert len(each["metadata"]["name"]) <= 52, "StatefulSets and ReplicaSets add a hash to it"
     assert ("Deployment", "y" * 36 + "-order") in identities(rendering.render(name="y" * 36))
     assert ("Deployment", "shop-v1-order") in identities(rendering.render(name="shop.v1"))
+
+
+def test_a_management_port_is_one_of_its_own_for_who_probes_and_scrapes() -> None:
+    manifests = rendered("management")
+    for name in SERVICES:
+        own = rendering.container(manifests, name)
+        assert own["ports"][1] == {"name": "management", "containerPort": 9090, "protocol": "TCP"}
+        assert rendering.environment(manifests, name)["MANAGEMENT_PORT"] == "9090"
+        spec = only(manifests, "Service", f"shop-{name}-management")["spec"]
+        assert spec["type"] == "ClusterIP"
+        assert [(each["port"], each["targetPort"]) for each in spec["ports"]] == [(9090, "management")]
+    [endpoint] = only(manifests, "PodMonitor")["spec"]["podMetricsEndpoints"]
+    assert endpoint["port"] == "management"
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -51,6 +51,7 @@ OTHERS: dict[str, Any] = {
     "httpRoute.hostnames": ["other.example.com"],
     "httpRoute.parentRefs": [{"name": "other"}],
     "monitoring.podMonitor.interval": "7s",
+    "managementPort": 9091,
 }
 PEERS = [{"podSelector": {"matchLabels": {"changed": "yes"}}}]
 
@@ -96,7 +97,13 @@ def get(values: Any, leaf: Value) -> Any:
     return leaf.default if values == {} else values
 
 
-@pytest.mark.parametrize("leaf", LEAVES, ids=lambda leaf: ".".join(leaf.path))
+# What only a check reads: `BAD` has what it refuses.
+CHECKED = "withoutTokens"
+
+
+@pytest.mark.parametrize(
+    "leaf", [each for each in LEAVES if each.path[-1] != CHECKED], ids=lambda leaf: ".".join(leaf.path)
+)
 def test_every_value_is_used(leaf: Value) -> None:
     def changes(values: Any) -> bool:
         changed = at(values, leaf.path, other(leaf, get(values, leaf)))
@@ -239,6 +246,20 @@ BAD: list[tuple[dict[str, Any], str]] = [
         {"ingress": {"enabled": True, "hosts": ["a"]}, "services": {"order": {"paths": []}}},
         r"ingress\.enabled is true, but no enabled service has paths",
     ),
+    (
+        {"ingress": {"enabled": True, "hosts": ["a"]}, "networkPolicy": {"enabled": False}},
+        r"ingress\.enabled is true, but services\.order asks for no tokens.*AUTH_JWKS.*ingress\.withoutTokens=true",
+    ),
+    (
+        {"httpRoute": {"enabled": True, "parentRefs": [{"name": "a"}]}, "networkPolicy": {"enabled": False}},
+        r"httpRoute\.enabled is true, but services\.order asks for no tokens.*httpRoute\.withoutTokens=true",
+    ),
+    (
+        at(rendering.case("management"), ("services", "order", "settings", "AUTH_JWKS"), None),
+        r"services\.order asks for no tokens",
+    ),
+    ({"managementPort": 8002}, r"managementPort \(8002\) is the port of services\.inventory"),
+    ({"managementPort": 80}, "managementPort"),
     (
         {"redis": {"enabled": False}, "defaults": {"enabled": False}, "externalRedis": {"url": "redis://a:1/0"}},
         "nothing is enabled",

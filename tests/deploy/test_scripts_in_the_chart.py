@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.deploy import rendering
-from tests.deploy.rendering import of_kind, only, rendered
+from tests.deploy.rendering import SERVICES, of_kind, only, rendered
 
 PASSWORD = 'a "quoted" \\ pass\'word $HOME'
 
@@ -209,11 +209,14 @@ def shop() -> Iterator[Shop]:
         thread.join()
 
 
-def helm_test(case: str, url: str, seconds: str = "5") -> subprocess.CompletedProcess[str]:
+MANAGEMENT_URLS = [f"{name.upper()}_MANAGEMENT_URL" for name in SERVICES]
+
+
+def helm_test(case: str, url: str, seconds: str = "5", **more: str) -> subprocess.CompletedProcess[str]:
     [own] = only(rendered(case), "Pod")["spec"]["containers"]
     variables = {each["name"]: url if each["name"].endswith("_URL") else seconds for each in own["env"]}
     command = [sys.executable, "-I", *own["command"][1:], *own["args"]]
-    environment = {"PATH": os.environ["PATH"], **variables}
+    environment = {"PATH": os.environ["PATH"], **variables, **more}
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=30)
 
 
@@ -251,6 +254,22 @@ def test_helm_test_asks_a_lone_service_whether_it_is_ready(shop: Shop) -> None:
     done = helm_test("inventory-only", shop.url)
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "inventory is ready")
     assert helm_test("inventory-only", "http://127.0.0.1:1", "0.1").returncode == 1
+
+
+def test_helm_test_sends_no_order_where_tokens_are_asked_for(shop: Shop) -> None:
+    done = helm_test("management", shop.url)
+    assert done.returncode == 0, done.stderr
+    *ready, last = done.stdout.splitlines()
+    assert ready == ["order is ready", "inventory is ready", "notification is ready"]
+    assert last.startswith("this test has no tokens, which order, inventory, notification would ask for")
+
+
+def test_helm_test_asks_at_the_management_port_who_is_ready(shop: Shop) -> None:
+    nowhere = "http://127.0.0.1:1"
+    done = helm_test("management", shop.url, "0.1", ORDER_MANAGEMENT_URL=nowhere)
+    assert done.returncode == 1
+    assert f"GET {nowhere}/readyz" in done.stderr
+    assert helm_test("management", nowhere, **dict.fromkeys(MANAGEMENT_URLS, shop.url)).returncode == 0
 
 
 def test_dashboards_are_json_that_grafana_takes() -> None:

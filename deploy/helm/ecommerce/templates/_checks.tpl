@@ -77,6 +77,20 @@
 {{- if and $root.Values.httpRoute.enabled (not $root.Values.httpRoute.parentRefs) -}}
 {{- fail "httpRoute.enabled is true, but httpRoute.parentRefs is empty: name a Gateway" -}}
 {{- end -}}
+{{- include "ecommerce.checkTokens" . -}}
+{{- end -}}
+
+{{/* Whoever reaches an API without tokens may read all orders, with mail addresses, and cancel them. */}}
+{{- define "ecommerce.checkTokens" -}}
+{{- $root := index . 0 -}}
+{{- range $key := list "ingress" "httpRoute" -}}
+{{- $route := index $root.Values $key -}}
+{{- range $name, $service := index $ 1 -}}
+{{- if and $route.enabled (not $route.withoutTokens) $service.paths (not (include "ecommerce.asksForTokens" $service)) -}}
+{{- fail (printf "%s.enabled is true, but services.%s asks for no tokens: whoever gets through may use all of %s, which for orders means to read everybody's, mail addresses included, and to cancel them; set AUTH_JWKS, AUTH_ISSUER and AUTH_AUDIENCE in services.%s.settings, or, where something in front decides who may call, %s.withoutTokens=true" $key $name (join ", " $service.paths) $name $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* An order can be cancelled for as long as it is kept, and its stock be given back for as long as its reservation is. */}}
@@ -94,6 +108,9 @@
 {{- $root := index . 0 -}}
 {{- $name := index . 1 -}}
 {{- $service := index . 2 -}}
+{{- if eq (int64 $root.Values.managementPort) (int64 $service.port) -}}
+{{- fail (printf "managementPort (%v) is the port of services.%s: choose another, such as 9090" $service.port $name) -}}
+{{- end -}}
 {{- $scaling := $service.autoscaling -}}
 {{- $needed := addf $service.preStopSleepSeconds $service.drainSeconds 5 -}}
 {{- if lt ($service.terminationGracePeriodSeconds | float64) $needed -}}

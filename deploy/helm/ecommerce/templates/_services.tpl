@@ -35,6 +35,24 @@ inventory: {port: 8002, stream: orders_stream, group: inventory-group}
 notification: {port: 8003, stream: inventory_stream, group: notification-group}
 {{- end -}}
 
+{{/* `http`, or `management` where probes and metrics have a port of their own. */}}
+{{- define "ecommerce.probedPort" -}}
+{{- ternary "management" "http" (not (empty .Values.managementPort)) -}}
+{{- end -}}
+
+{{/* Whether a service asks for tokens: empty when not. Takes the service. */}}
+{{- define "ecommerce.asksForTokens" -}}
+{{- if or (dig "settings" "AUTH_JWKS" "" .) (dig "secretSettings" "AUTH_JWKS" "" .) -}}yes{{- end -}}
+{{- end -}}
+
+{{/* The port of the address that a service gets the keys of tokens from, if it does. Takes the service. */}}
+{{- define "ecommerce.keysPort" -}}
+{{- $address := dig "settings" "AUTH_JWKS" "" . -}}
+{{- if regexMatch "^https?://" $address -}}
+{{- regexFind ":[0-9]+$" (urlParse $address).host | trimPrefix ":" | default (ternary "443" "80" (hasPrefix "https:" $address)) -}}
+{{- end -}}
+{{- end -}}
+
 {{/*
 The number of replicas: the value at installation, the live number afterwards, so that what `kubectl scale` has set
 survives an upgrade, 0 too. Empty when the value is null or an autoscaler decides. Takes (list $ name service).
@@ -70,6 +88,10 @@ survives an upgrade, 0 too. Empty when the value is null or an autoscaler decide
   valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
 - name: PORT
   value: {{ include "ecommerce.text" $service.port | quote }}
+{{- with $root.Values.managementPort }}
+- name: MANAGEMENT_PORT
+  value: {{ include "ecommerce.text" . | quote }}
+{{- end }}
 {{ include "ecommerce.redisEnv" $root }}
 {{- with $root.Values.keyPrefix }}
 - name: KEY_PREFIX
