@@ -78,7 +78,7 @@ def putting_aside(group: str) -> Matches:
 def bringing_back(group: str) -> Matches:
     """A call that brings back what is due; once there is a reply, one that has brought some back."""
     sha, key = Script.named("bring_back", allow_oom=True).sha, aside_key(streams[group], group).encode()
-    return lambda command, reply: _calls(command, sha) and command.words[3] == key and reply != b":0\r\n"
+    return lambda command, reply: _calls(command, sha) and command.words[3] == key and reply != b"*1\r\n:0\r\n"
 
 
 def redrive_to(group: str) -> Matches:

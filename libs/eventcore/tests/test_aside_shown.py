@@ -87,6 +87,22 @@ async def test_a_group_with_something_aside_is_not_finished(store: Store) -> Non
     assert group.unfinished == 1
 
 
+async def test_what_is_long_due_and_does_not_come_back_is_a_grave_problem(store: Store, redis_server: Server) -> None:
+    async with put_aside(store, "1") as (entry_id,):
+        names = await store.redis.zrange(ASIDE, 0, -1)
+        packed = await store.redis.hgetall(ENTRIES)
+    now, _ = await store.redis.time()
+    await store.redis.hset(ENTRIES, mapping=packed)
+    await store.redis.zadd(ASIDE, dict.fromkeys(names, (now - 600) * 1000))
+    document = (await asyncio.to_thread(run, redis_server, "status", STREAM, "--json")).json
+    traced = (await asyncio.to_thread(run, redis_server, "trace", entry_id)).stdout
+    [problem] = [problem for problem in document["problems"] if problem["kind"] == "aside"]
+    assert "was to be tried again 10m0" in problem["message"]
+    assert problem["severity"] == "critical"
+    assert "the next due for 10m0" in " ".join(traced.split())
+    await store.redis.delete(ASIDE, ENTRIES)
+
+
 async def test_any_bytes_come_back_as_they_were(connect: Connect) -> None:
     store, name = await connect(aside_after_seconds=0.001), bytes(range(256))
     odd = {b"event": b"{" + name, name: b"x" * 300, b"long": b"y" * 70_000, b"": b""}

@@ -13,6 +13,7 @@ from msgspec import Struct
 from .delivery import ATTEMPTS, ENTRY_ID, FAILURES, LANE, LAST_ERROR, PAST_FIELDS, Delivery, Key
 from .errors import EventcoreError, OutcomeUnknown
 from .holding import Holding
+from .odd_records import OddRecords
 from .settings import Settings
 from .streams import GroupMember, Leaving, NoGroup
 from .telemetry.measurements import put_aside, trimmed_unread
@@ -70,6 +71,7 @@ class Aside:
         self._heads: dict[Key, Head] = {}
         self._rest_until = 0.0
         self._told = False
+        self._odd = OddRecords(f"what {member.group} has put aside as")
         self.problem: str | None = None
         """Why what was put aside does not come back, if it doesn't."""
 
@@ -116,10 +118,12 @@ class Aside:
         self._detours.prune(time.monotonic())
         try:
             for _ in range(MOST_ROUNDS):
-                count, lost = await self._member.bring_back(MOST_BACK)
+                count, lost, unreadable = await self._member.bring_back(MOST_BACK)
                 for stream, name in lost:
                     log.error("entry %s of %s was deleted while it was put aside: it is lost", name, stream)
                     trimmed_unread.add(stream, self._member.group)
+                for name in unreadable:
+                    self._odd.leave_out(name, ValueError(name))
                 if count < MOST_BACK:
                     break
             self.problem = None

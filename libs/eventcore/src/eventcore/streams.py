@@ -289,20 +289,19 @@ class GroupMember:
         reply = await self._run(Call(_script("put_aside"), keys, arguments))
         return [ours == 1 for ours in reply]
 
-    async def bring_back(self, count: int) -> tuple[int, list[Key]]:
-        """Let what is due come back to the retry streams, `count` to each at most: how many came to one at most.
-
-        Beside that, by stream and name, what can't come back any more.
-        """
+    async def bring_back(self, count: int) -> tuple[int, list[Key], list[str]]:
+        """Let what is due come back, `count` to each retry stream at most: the most for one, what is lost and odd."""
         keys = [[*self._aside(main), self._prefix + retry_stream(main, self.group)] for main in self.main_streams]
         calls = [Call(_script("bring_back"), each, [count]) for each in keys]
-        most, lost = 0, list[Key]()
+        most, lost, unreadable = 0, list[Key](), list[str]()  # names, of what is lost with their streams
         for stream, reply in zip(self.main_streams, await run_all(self._commands, calls), strict=True):
             if isinstance(reply, Exception):
                 raise reply
-            due, *names = reply
-            most, lost = max(most, due), lost + [(stream, name.decode()) for name in names]
-        return most, lost
+            due, gone, odd = (*reply, [], [])[:3]
+            most = max(most, due)
+            lost += [(stream, name.decode("utf-8", "replace")) for name in gone]
+            unreadable += [name.decode("utf-8", "replace") for name in odd]
+        return most, lost, unreadable
 
     def _aside(self, stream: str) -> list[str]:
         return [self._prefix + key(stream, self.group) for key in (aside_key, aside_entries_key)]

@@ -177,7 +177,7 @@ async def _aside(tool: Tool, stream: str, group: str, entry_id: str) -> Delivery
     if entry is None:
         return None
     seconds, microseconds = await tool.redis.time()
-    waits = milliseconds(entry.due_at - int(seconds) * 1000 - int(microseconds) // 1000)
+    waits = timedelta(milliseconds=entry.due_at - int(seconds) * 1000 - int(microseconds) // 1000)  # below 0: overdue
     return Delivery(group, "aside", attempts=entry.attempts, due=waits, error=entry.error)
 
 

@@ -23,6 +23,8 @@ from .words import age, at_least, counted, rate, size
 stuck_after = timedelta(minutes=5)
 # Less is what lies between an event and its reading.
 behind_after = timedelta(seconds=1)
+# What is aside and due comes back with somebody's next heartbeat (`HEARTBEAT_SECONDS` is a minute at most).
+overdue_after = timedelta(minutes=2)
 # Of the hard cap, at which services refuse new events, and of the server's memory.
 nearly_full = 0.9
 
@@ -114,7 +116,8 @@ def _of_waiting(state: StreamState, group: GroupState) -> Iterator[Problem]:
         return Problem(kind, state.name, group.name, text, grave)
 
     if first := group.aside.next:
-        yield problem("aside", _aside(state, group.aside.count, first), grave=False)
+        due = timedelta(milliseconds=first.due_at - round(state.at.timestamp() * 1000))
+        yield problem("aside", _aside(group.aside.count, first, due), grave=-due > overdue_after)
     for progress in (group.main, group.retry):
         oldest = progress.oldest_pending if progress else None
         if oldest and oldest.age >= stuck_after:
@@ -142,14 +145,18 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
 
 
-def _aside(state: StreamState, count: int, first: AsideEntry) -> str:
-    """How many are aside, and what there is to know of the next."""
-    due = timedelta(milliseconds=max(0, first.due_at - round(state.at.timestamp() * 1000)))
+def _aside(count: int, first: AsideEntry, due: timedelta) -> str:
+    """How many are aside, and what there is to know of the next, which is due in so long."""
     of = f" of lane {first.lane}" if first.lane else ""
     why = f" failed with {first.error}," if first.error else ""
+    when = f"is tried again in {age(max(due, timedelta(0)))}"
+    if -due > overdue_after:
+        when = (
+            f"was to be tried again {age(-due)} ago, but nobody brings it back (versions that put nothing aside don't),"
+        )
     return (
         f"{counted(count, 'delivery', 'deliveries')} put aside: {first.entry_id}{of}{why} "
-        f"is tried again in {age(due)} after {counted(first.attempts, 'attempt')}: eventcore trace {first.entry_id}"
+        f"{when} after {counted(first.attempts, 'attempt')}: eventcore trace {first.entry_id}"
     )
 
 

@@ -77,7 +77,9 @@ def _delivery(each: Delivery) -> Text:
         state = f"pending on {clean(each.consumer or '?')}{idle}, attempt {each.attempts}"
     if each.state == "aside":
         why = f", failed with {clean(each.error)}" if each.error else ""
-        state = f"waiting, put aside after attempt {each.attempts}, the next in {age(each.due or timedelta(0))}{why}"
+        due = each.due or timedelta(0)
+        when = f"in {age(due)}" if due >= timedelta(0) else f"due for {age(-due)}"
+        state = f"waiting, put aside after attempt {each.attempts}, the next {when}{why}"
     if each.state == "handed_on":
         state = "handed on to the retry stream"
     return Text.assemble(_margin, (mark, style), f" {clean(each.group)}: ", (state, "" if mark == "✓" else style))

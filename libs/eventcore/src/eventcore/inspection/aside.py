@@ -18,6 +18,8 @@ from .state import AsideEntry, AsideState
 
 # The oldest is looked for among so many, those that are due first.
 _looked_through = 1000
+# Of scores, which may be infinite.
+_latest = 2.0**53
 
 
 async def aside_state(redis: Redis, prefix: str, stream: str, group: str, now: int) -> AsideState:
@@ -50,7 +52,7 @@ async def entries_aside(redis: Redis, prefix: str, stream: str, group: str) -> A
 def _entry(name: str, due: float, fields: Mapping[bytes, bytes]) -> AsideEntry:
     return AsideEntry(
         entry_id=text(fields.get(ENTRY_ID, name.encode())),
-        due_at=int(due),
+        due_at=int(max(-_latest, min(due, _latest))),
         attempts=int(fields.get(ATTEMPTS, b"0")),
         lane=text(fields[LANE]) if LANE in fields else None,
         error=text(fields.get(LAST_ERROR, b"")) or None,
