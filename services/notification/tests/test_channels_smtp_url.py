@@ -64,6 +64,8 @@ def test_the_user_is_the_sender_where_it_is_an_address(url: str, sender: str) ->
         ("smtp://", "names no host"),
         ("smtp://user:hunter2@", "names no host"),
         ("smtp://user:hunter2@ho st", "names no host"),
+        ("smtp://user:hunter2@mail..example.com", "names no host"),
+        (f"smtp://user:hunter2@{'a' * 64}.example.com", "names no host"),
         ("smtp://[user:hunter2@host", "is not a URL"),
         ("smtp://host:hunter2", "port that is not a number"),
         ("smtp://user:hunter2@host:70000", "port that is not a number"),

@@ -244,6 +244,8 @@ async def test_the_receiver_says_until_when_to_wait() -> None:
         ("Mon, 23 Nov 2026 09:00:00 GMT", timedelta(0)),
         ("Tue, 23 Nov 2027 10:00:00 GMT", LONGEST),
         *((nonsense, None) for nonsense in ("", "-1", "1.5", "soon", "\u0663", "Mon, 99 Nov 2026 10:00:00 GMT")),
+        (f"Mon, 23 Nov {'9' * 20} 10:00:00 GMT", None),
+        (f"Mon, 23 Nov 2026 10:00:00 +{'9' * 20}", None),
     ],
 )
 def test_retry_after_is_read_within_reason(value: str | None, wait: timedelta | None) -> None:
@@ -367,7 +369,10 @@ def test_a_short_secret_is_taken_with_a_warning(secret: str | None, warned: bool
     assert said is None or "6 bytes" in said
 
 
-@pytest.mark.parametrize("url", ["", "example.com/hook", "ftp://example.com", "https://", "https://u:hunter2@h:port/"])
+@pytest.mark.parametrize(
+    "url",
+    ["", "example.com/hook", "ftp://example.com", "https://", "https://u:hunter2@h:port/", "https://u:hunter2@a..b/"],
+)
 def test_a_wrong_url_is_explained_and_not_shown(url: str) -> None:
     with pytest.raises(ValueError, match=r"^WEBHOOK_URL must be") as raised:
         WebhookChannel(url, SECRET)

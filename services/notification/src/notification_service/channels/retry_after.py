@@ -18,7 +18,7 @@ def retry_after(value: str | None, now: datetime) -> timedelta | None:
         return timedelta(seconds=min(float(value), LONGEST.total_seconds()))
     try:
         when = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year or a zone of twenty digits
         return None
     if when.tzinfo is None:  # "-0000": UTC of unknown origin
         when = when.replace(tzinfo=UTC)

@@ -71,7 +71,7 @@ def _split(url: str) -> SplitResult:
         raise ValueError(f"SMTP_URL is not a URL such as {EXAMPLE}") from None
     if parts.scheme not in ("smtp", "smtps"):
         raise ValueError(f"SMTP_URL must start with smtp:// or smtps://, such as {EXAMPLE}")
-    if not parts.hostname or any(c.isspace() or not c.isprintable() for c in parts.hostname):
+    if not _is_host(parts.hostname or ""):
         raise ValueError(f"SMTP_URL names no host; it looks like {EXAMPLE}")
     if parts.path not in ("", "/") or parts.fragment:
         raise ValueError("SMTP_URL has something after the port (in a password, '/', '?' and '#' are %2F, %3F and %23)")
@@ -90,6 +90,14 @@ def _credentials(parts: SplitResult) -> tuple[str | None, str | None]:
     if bool(user) != bool(password):
         raise ValueError("SMTP_URL needs both a user and a password, or neither")
     return user or None, password or None
+
+
+def _is_host(name: str) -> bool:
+    try:
+        name.encode("idna")  # as connecting does it
+    except UnicodeError:
+        return False
+    return bool(name) and all(c.isprintable() and not c.isspace() for c in name)
 
 
 def _options(query: str) -> dict[str, str]:

@@ -166,7 +166,7 @@ def _payload(n: Notification) -> dict[str, Any]:
 def _endpoint(text: str) -> URL:
     try:
         url = URL(text)
-        if url.scheme in ("http", "https") and url.host:
+        if url.scheme in ("http", "https") and url.host and url.host.encode("idna"):  # UnicodeError is a ValueError
             return url.with_fragment(None)
     except ValueError:
         pass
