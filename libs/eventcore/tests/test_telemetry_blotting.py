@@ -42,6 +42,19 @@ ADDRESS = f"http://user:{SECRET}@api.example/v1?api_key={SECRET}&page=2"
         ("password=abc, user=bob", "password=***, user=bob"),
         ("refused: Bearer abc.def", "refused: Bearer ***"),
         ("got eyJhbGciOi.eyJzdWIiOiIx.abc", "got ***"),
+        ("authorization=Bearer abc, retried", "authorization=Bearer ***, retried"),
+        ("{'Authorization': ['Bearer abc'], 'Host': ['x']}", "{'Authorization': ['***'], 'Host': ['x']}"),
+        ("refused: Bearer%20abc.def", "refused: Bearer%20***"),
+        ("password: hunter2, user: bob", "password: ***, user: bob"),
+        ("{'auth': {'pass': 'abc'}}", "{'auth': {'pass': '***'}}"),
+        ("curl --password hunter2 x", "curl --password *** x"),
+        ("AccountKey=abc;EndpointSuffix=x", "AccountKey=***;EndpointSuffix=x"),
+        ("X-Hub-Signature-256: sha256=abc\nHost: x", "X-Hub-Signature-256: ***\nHost: x"),
+        ("BasicAuth(login='u', password='abc')", "BasicAuth(***)"),
+        ("get(url, auth=('u', 'abc'))", "get(url, auth=(***))"),
+        ("b'AUTH PLAIN AHUAcGFzcw==' failed", "b'AUTH PLAIN ***' failed"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END", "-----BEGIN RSA PRIVATE KEY-----***-----END"),
+        ("no rights for ghp_0123456789ab", "no rights for ghp_***"),
     ],
 )
 def test_secrets_are_blotted_out_by_their_place(said: str, shown: str) -> None:
@@ -57,6 +70,8 @@ def test_secrets_are_blotted_out_by_their_place(said: str, shown: str) -> None:
         "the key order:7 holds a string",
         "Error 111 connecting to 127.0.0.1:6379. Connection refused.",
         "guard failed: stock[11:available] at least 3",
+        "password: must have 12 letters",
+        "SMTP AUTH extension not supported by server.",
     ],
 )
 def test_what_is_no_secret_stays(harmless: str) -> None:
