@@ -155,9 +155,12 @@ class Holding:
                 trimmed_unread.add(stream, self.group)
             elif key not in self._held:
                 delivery = self._held[key] = Delivery(stream, entry_id, each.attempt, fields, now, recovered)
-                if len(fields) > 1:
+                if len(fields) == 1:  # nearly always
+                    [event] = fields.values()
+                    delivery.size = len(event)
+                else:
                     _remember(delivery)
-                delivery.size = sum(map(len, fields.values()))
+                    delivery.size = sum(map(len, fields.values()))
                 size += delivery.size
                 taken.append(delivery)
         if taken:

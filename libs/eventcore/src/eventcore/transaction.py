@@ -276,8 +276,6 @@ def plain(decision: object) -> Transaction:
     """
     if decision is None:
         return NOTHING
-    if not isinstance(decision, Transaction):
-        raise _wrong("a handler returns a Transaction or None", decision)
     if (
         type(decision) is Transaction
         and type(decision.when) in _READ_AGAIN
@@ -285,6 +283,8 @@ def plain(decision: object) -> Transaction:
         and type(decision.counts) in _READ_AGAIN
     ):
         return decision
+    if not isinstance(decision, Transaction):
+        raise _wrong("a handler returns a Transaction or None", decision)
     # A generator, for one, would have nothing left to say where a commit is sent again.
     return Transaction(tuple(decision.when), tuple(decision.then), decision.otherwise, tuple(decision.counts))
 
