@@ -90,7 +90,7 @@ EVENTCORE_LAYERS = (
     ),
     Layer(
         "leaves",
-        frozenset({"errors", "odd_records", "plain_json", "settings", "telemetry"}),
+        frozenset({"errors", "odd_records", "personal_data", "plain_json", "settings", "telemetry"}),
         forbidden=frozenset({"aiohttp", "redis"}),
     ),
 )

@@ -6,6 +6,7 @@ import typer
 
 from .acl import acl
 from .dead_letters import list_letters, purge, redrive, show
+from .forget import forget
 from .publish import publish
 from .running import Prefix, RedisUrl, command, paragraphs
 from .status import status
@@ -37,6 +38,7 @@ command(app)(tail)
 command(app)(trace)
 command(app)(publish)
 command(app)(acl)
+command(app)(forget)
 app.add_typer(dlq, name="dlq")
 command(dlq, "list")(list_letters)
 command(dlq)(show)
