@@ -19,6 +19,7 @@ from .shop import shop
 # Starting seven interpreters takes its time on a busy machine.
 pytestmark = pytest.mark.timeout(240)
 
+SETTINGS = {"OTEL_BSP_SCHEDULE_DELAY": "200", "TRUST_TRACE_FLAGS": "true", "WEBHOOK_BAGGAGE": "true"}
 CALLER = "00f067aa0ba902b7"
 RETRIED, TAKEN_OVER, REDRIVEN, UNSAMPLED = (f"{number}bf92f3577b34da6a3ce929d0e0e4736" for number in "4567")
 
@@ -50,7 +51,7 @@ def line(span: Span) -> str:
 async def test_one_request_is_one_trace_whatever_happens(tmp_path: Path) -> None:
     async with (
         over_http() as collector,
-        shop(tmp_path, collector, channels=True, OTEL_BSP_SCHEDULE_DELAY="200") as running,
+        shop(tmp_path, collector, channels=True, **SETTINGS) as running,
         Redis.from_url(running.server.url, protocol=2) as redis,
     ):
         await running.start("order", "inventory", "notification")

@@ -17,6 +17,7 @@ from eventcore.testing import Server, available_kinds, until
 from .collector import Received, attributes, over_grpc, over_http
 from .test_web_run import Program, program
 
+SECRET = "hunter2-of-somebody"
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
@@ -135,6 +136,37 @@ async def test_the_sampler_decides(tmp_path: Path, server: Server, http_receiver
         assert (await running.end(signal.SIGTERM))[0] == 0
     assert http_receiver.spans == []
     assert http_receiver.metrics
+
+
+async def test_a_span_has_no_value_of_a_query_and_no_secret_of_a_path(
+    tmp_path: Path, server: Server, http_receiver: Received
+) -> None:
+    async with program(tmp_path, REDIS_URL=server.url, OTEL_EXPORTER_OTLP_ENDPOINT=http_receiver.endpoint) as running:
+        await running.until_status("/readyz", 200)
+        path = f"/nothing/anna%40example.com?token={SECRET}&after={SECRET}&{SECRET}"
+        async with running.session.get(running.url + path, headers={"Authorization": f"Bearer {SECRET}"}) as answer:
+            assert answer.status == 404
+        assert (await running.end(signal.SIGTERM))[0] == 0
+    [span] = [span for span in http_receiver.spans if span.kind == "SERVER"]
+    assert span["url.query"] == "token=***&after=***&***"
+    assert span["url.path"] == "/nothing/a***@example.com"
+    assert SECRET not in str(span.message)
+
+
+@pytest.mark.parametrize(("ratio", "flag"), [("0", "01"), ("1", "00")])
+async def test_a_stranger_does_not_choose_what_is_recorded(
+    tmp_path: Path, server: Server, http_receiver: Received, ratio: str, flag: str
+) -> None:
+    variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": http_receiver.endpoint,
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": ratio,
+    }
+    async with program(tmp_path, REDIS_URL=server.url, **variables) as running:
+        assert await put_a_note(running, traceparent=f"00-{TRACE}-{SPAN}-{flag}") == TRACE
+        assert (await running.end(signal.SIGTERM))[0] == 0
+    found = {(span.trace, span.parent) for span in http_receiver.spans if span.kind == "SERVER"}
+    assert found == ({(TRACE, SPAN)} if ratio == "1" else set())
 
 
 @pytest.mark.parametrize("state", ["dead", "slow"])

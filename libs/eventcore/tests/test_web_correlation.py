@@ -99,11 +99,24 @@ async def test_events_of_a_request_are_part_of_its_trace(store: Store, settings:
     assert (continued.headers["X-Correlation-ID"], chosen.headers["X-Correlation-ID"]) == (TRACE, TRACE)
     first, second, third = await published(store)
     assert (first["source"], first["correlationId"]) == ("notes", TRACE)
-    assert (first["traceparent"], first["tracestate"]) == (PARENT, "a=1")
+    assert (first["traceparent"], first["tracestate"]) == (f"00-{TRACE}-{SPAN}-00", "a=1")
     assert second["correlationId"] == TRACE
     assert re.fullmatch(f"00-{TRACE}-[0-9a-f]{{16}}-00", second["traceparent"])
     assert third["correlationId"] == new.headers["X-Correlation-ID"]
     assert third["correlationId"] in third["traceparent"]
+    await store.redis.delete("notes_stream")
+
+
+@pytest.mark.parametrize("flags", ["00", "01", "02", "03"])
+async def test_a_caller_who_is_trusted_says_whether_its_trace_is_recorded(
+    store: Store, settings: Settings, flags: str
+) -> None:
+    trusting = settings.model_copy(update={"trust_trace_flags": True})
+    body = {"lines": [{"text": "hello", "lineNumber": 1}]}
+    async with serving(create_service(trusting, name="notes", api=notes_api())) as client:
+        await client.post("/notes", json=body, headers={"traceparent": f"{PARENT[:-2]}{flags}"})
+    [event] = await published(store)
+    assert event["traceparent"] == f"{PARENT[:-2]}{flags}"
     await store.redis.delete("notes_stream")
 
 
@@ -156,7 +169,7 @@ async def test_a_handler_finds_its_callers_span_to_be_the_current_one() -> None:
     async with serving(create_service(NOWHERE, name="notes", api=api)) as client:
         given = await (await client.get("/span", headers={"traceparent": PARENT, "tracestate": "a=1"})).json()
         made_up = await client.get("/span")
-        assert given == {"ids": f"{TRACE}-{SPAN}", "sampled": True, "state": "a=1", "remote": True}
+        assert given == {"ids": f"{TRACE}-{SPAN}", "sampled": False, "state": "a=1", "remote": True}
         found = await made_up.json()
     assert found["ids"].startswith(made_up.headers["X-Correlation-ID"])
     assert (found["sampled"], found["state"], found["remote"]) == (False, "", False)

@@ -18,6 +18,7 @@ from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from eventcore.telemetry import PassingSpan, current
 from notification_service.channels import (
     ChannelError,
     Declined,
@@ -184,6 +185,18 @@ async def test_the_receiver_can_continue_the_trace() -> None:
             await channel.send(CONFIRMED)
     headers, _ = receiver.requests[0]
     assert headers["traceparent"] == "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize("baggage", [True, False])
+async def test_what_strangers_put_into_trace_headers_goes_along_only_where_a_setting_says_so(baggage: bool) -> None:
+    span = PassingSpan("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "vendor=stranger", is_remote=True)
+    async with running(Receiver()) as receiver, posting(receiver, baggage=baggage) as channel:
+        with current(span, "who=stranger"):
+            await channel.send(CONFIRMED)
+    headers, _ = receiver.requests[0]
+    assert headers["traceparent"] == span.traceparent
+    expected = ("who=stranger", "vendor=stranger") if baggage else (None, None)
+    assert (headers.get("baggage"), headers.get("tracestate")) == expected
 
 
 # What receivers answer

@@ -128,6 +128,8 @@ class Settings(BaseSettings):
     """How many proxies of ours stand in front: a client is whom the outermost saw, by `X-Forwarded-For`."""
     baggage_bytes: int = Field(512, ge=0, le=8192)
     """How much of a request's `baggage` goes along with its events; members beyond that are dropped."""
+    trust_trace_flags: bool = False
+    """Whether a request's `traceparent` says if its trace is recorded; else our own sampler says so."""
     eviction_policy: Literal["refuse", "warn"] = "refuse"
     """What to do on a server that may evict streams: refuse to start, or only warn."""
 

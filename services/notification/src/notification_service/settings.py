@@ -24,6 +24,8 @@ class NotificationSettings(Settings):
     webhook_url: SecretStr | None = None
     webhook_secret: SecretStr | None = None
     """Signs webhooks: `whsec_` and base64."""
+    webhook_baggage: bool = False
+    """Whether webhooks carry the `baggage` and `tracestate` of the requests that led to them; else only the ids."""
     state_keep_days: int = Field(30, ge=1, le=3650)
     """How long the records of an order's notifications stay after the last of them."""
     give_up_seconds: float = Field(3 * 86_400, gt=0, le=365 * 86_400)
@@ -41,6 +43,7 @@ class NotificationSettings(Settings):
             _reveal(self.webhook_url),
             _reveal(self.webhook_secret),
             at_once=self.consumer_concurrency,
+            webhook_baggage=self.webhook_baggage,
         )
 
     @property

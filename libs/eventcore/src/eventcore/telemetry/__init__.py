@@ -3,6 +3,8 @@
 Only `configure` knows the SDK.
 """
 
+from collections.abc import Callable
+
 from . import measurements
 from .instruments import Counts, Durations, Gauges, Instrument, Tally, catalogue
 from .logs import handled
@@ -54,6 +56,7 @@ __all__ = [
     "measurements",
     "processing",
     "records",
+    "samples",
     "sending",
     "surroundings",
     "traceparent_of",
@@ -65,7 +68,14 @@ tracing = False
 """Whether spans are recorded at all: set by `configure`, asked by hot paths before they do any work on spans."""
 unsampled_too = False
 """Whether the sampler may want spans of traces that their caller does not record: set by `configure`."""
+begins: Callable[[int], bool] | None = None
+"""Whether the sampler wants a trace that begins here with this id: set by `configure`."""
 _odd = frozenset("13579bdf")
+
+
+def samples(trace_id: int) -> bool:
+    """Whether a trace of this id is recorded where it begins here."""
+    return begins is not None and begins(trace_id)
 
 
 def records(traceparent: str) -> bool:

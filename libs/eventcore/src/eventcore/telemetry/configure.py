@@ -185,9 +185,10 @@ def _server(settings: Settings) -> dict[str, str | int]:
 
 
 def _start_traces(resource: Resource, exporters: Sequence[Any]) -> Callable[[], object]:
+    from opentelemetry.context import Context
     from opentelemetry.sdk.trace import SpanLimits, TracerProvider
     from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-    from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
+    from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, ParentBased
 
     from .batching import Batching
     from .otlp import encoder, written
@@ -211,6 +212,9 @@ def _start_traces(resource: Resource, exporters: Sequence[Any]) -> Callable[[], 
     # As the variables make it, a sampler that asks the parent wants nothing of a trace that its caller doesn't record.
     api.unsampled_too = not isinstance(provider.sampler, ParentBased)
     api.tracing = provider.sampler is not ALWAYS_OFF
+    nobody = Context()
+    sample = Decision.RECORD_AND_SAMPLE
+    api.begins = lambda trace_id: provider.sampler.should_sample(nobody, trace_id, "").decision is sample
     takers = [_takes_quick_spans(exporter, encoder, resource) for exporter in exporters]
     if not api.unsampled_too and all(takers) and _are_usual(limits):
         quick.sink = _to_all(processors, written)

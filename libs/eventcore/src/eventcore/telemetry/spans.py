@@ -136,8 +136,16 @@ def current_baggage() -> str | None:
     return carrier.get("baggage")
 
 
-def inject(headers: MutableMapping[str, str]) -> None:
-    """Tell whom we ask which trace this belongs to, and the baggage, in W3C's headers."""
+def inject(headers: MutableMapping[str, str], *, ids_only: bool = False) -> None:
+    """Tell whom we ask which trace this belongs to, and the baggage, in W3C's headers.
+
+    `ids_only` is for whom `tracestate` and baggage, which strangers may have written, are none of their business.
+    """
+    if ids_only:
+        about = trace.get_current_span().get_span_context()
+        bare = SpanContext(about.trace_id, about.span_id, about.is_remote, about.trace_flags)
+        propagate.inject(headers, trace.set_span_in_context(NonRecordingSpan(bare), _nothing))
+        return
     propagate.inject(headers)
     if baggage := current_baggage():
         headers["baggage"] = baggage

@@ -13,9 +13,10 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from eventcore import telemetry
 from eventcore.telemetry import PassingSpan
+from eventcore.telemetry.blotting import BLOT, without_secrets
 from eventcore.telemetry.measurements import request_duration
 
-from .correlation import incoming, note
+from .correlation import incoming, note, resampled
 from .problems import problem_of
 from .service import SERVICE
 
@@ -38,6 +39,8 @@ async def attend(request: web.Request, handler: Handler) -> web.StreamResponse:
     trace_id = note(request, caller)
     span: Span | None = None
     if request.path not in unobserved:
+        if caller.is_remote and not request.app[SERVICE].store.settings.trust_trace_flags:
+            caller = resampled(caller)
         span = _start_span(request, caller) if telemetry.tracing else caller
         baggage = _bounded(request) if _baggage_header in request.headers else ""
         # Never left: each request is a task, which has a context of its own.
@@ -106,21 +109,33 @@ def _outcome(status: int) -> dict[str, str | int]:
 
 def _attributes(request: web.Request) -> dict[str, Any]:
     host, _, port = request.host.rpartition(":") if request.host[-1:] != "]" else (request.host, "", "")
+    path, _, query = request.raw_path.partition("?")
     attributes: dict[str, Any] = {
         **_labels(_method(request), request.scheme, _route(request)),
-        "url.path": request.raw_path.partition("?")[0],
+        "url.path": _blotted(path),
         "server.address": host or request.host,
         "network.protocol.version": f"{request.version.major}.{request.version.minor}",
     }
     optional = {
         "http.request.method_original": request.method if _method(request) == "_OTHER" else None,
         "server.port": int(port) if host and port.isdecimal() and len(port) <= 5 else None,
-        "url.query": request.raw_path.partition("?")[2] or None,
+        "url.query": _names(query) or None,
         "client.address": _address(request.remote),
         "user_agent.original": request.headers.get("User-Agent"),
     }
     attributes |= {name: value for name, value in optional.items() if value is not None}
     return {name: _utf_8(value) if isinstance(value, str) else value for name, value in attributes.items()}
+
+
+def _blotted(path: str) -> str:
+    """A path without what looks like a secret or a mail address; strangers may ask for anything."""
+    return "/".join(without_secrets(part.replace("%40", "@")) for part in path.split("/"))
+
+
+def _names(query: str) -> str:
+    """What a query asks about, without the values: they may be tokens, or tell who somebody is."""
+    parts = (part.partition("=") for part in query.split("&") if part)
+    return "&".join(f"{name}={BLOT}" if equals else BLOT for name, equals, _ in parts)
 
 
 def _address(remote: str | None) -> str | None:

@@ -69,6 +69,13 @@ def incoming(headers: CIMultiDictProxy[str]) -> PassingSpan:
     return PassingSpan(f"00-{trace_id}-{ids[32:]}-00")
 
 
+def resampled(caller: PassingSpan) -> PassingSpan:
+    """The same caller, but whether its trace is recorded is for our sampler to say: strangers would choose."""
+    is_wanted = telemetry.samples(int(caller.traceparent[3:35], 16))
+    flags = int(caller.traceparent[53:], 16) & ~1 | is_wanted
+    return PassingSpan(f"{caller.traceparent[:53]}{flags:02x}", caller.state, is_remote=True)
+
+
 def _state(headers: list[str]) -> str | None:
     """A `tracestate` that goes along with events, cut to what W3C wants to be passed on (Trace Context, 3.3.1.5)."""
     state = TraceState.from_header(headers).to_header()

@@ -10,7 +10,12 @@ __all__ = ["CarefulChannel", "LogChannel", "SmtpChannel", "WebhookChannel", "cha
 
 
 def channels_from(
-    smtp_url: str | None, webhook_url: str | None, webhook_secret: str | None, *, at_once: int
+    smtp_url: str | None,
+    webhook_url: str | None,
+    webhook_secret: str | None,
+    *,
+    at_once: int,
+    webhook_baggage: bool = False,
 ) -> tuple[Channel, ...]:
     """SMTP and webhook where their URLs are set, the log where neither is; an empty value counts as not set.
 
@@ -24,6 +29,6 @@ def channels_from(
         most = min(at_once, mail.connections or at_once)
         configured.append(CarefulChannel(mail, at_once=most, timeout=mail.timeout))
     if webhook_url:
-        webhook = WebhookChannel(webhook_url, webhook_secret)
+        webhook = WebhookChannel(webhook_url, webhook_secret, baggage=webhook_baggage)
         configured.append(CarefulChannel(webhook, at_once=at_once, timeout=webhook.timeout))
     return tuple(configured) or (LogChannel(),)

@@ -45,15 +45,16 @@ class WebhookChannel:
 
     `secret` is `whsec_…` or its base64 alone. `timeout` covers everything up to the answer's headers; half of it is for
     connecting. There are as many connections as notifications under way, so that none waits for another's.
+    `baggage` says that what came with a request in `baggage` and `tracestate` goes along.
     ValueError: a sentence that names the variable and holds nothing secret.
     """
 
     name = "webhook"
 
-    def __init__(self, url: str, secret: str | None, *, timeout: timedelta = TIMEOUT) -> None:
+    def __init__(self, url: str, secret: str | None, *, timeout: timedelta = TIMEOUT, baggage: bool = False) -> None:
         self._url = _endpoint(url)
         self._webhook = Webhook(signing_key(secret))
-        self.timeout = timeout
+        self.timeout, self._ids_only = timeout, not baggage
         self._session: ClientSession | None = None
         self._attributes: Attributes = {
             "http.request.method": "POST",
@@ -120,7 +121,7 @@ class WebhookChannel:
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": self._webhook.sign(key, now, body),
         }
-        inject(headers)
+        inject(headers, ids_only=self._ids_only)
         return headers
 
     def _judge(self, response: ClientResponse) -> None:
