@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from helm_python import Chart
 
-from scripts import chart_reference, dashboards, metrics_table
+from scripts import chart_reference, dashboards, metrics_table, redis_users
 
 ROOT = Path(__file__).parents[1]
 # The mutation check points this at a changed copy.
@@ -177,7 +177,14 @@ def main() -> int:
     check = parser.parse_args().check
     stale = []
     # Schema and dashboards come first: rendering reads them.
-    for source in (chart_reference.generated, dashboards.generated, generated, compose, metrics_table.generated):
+    for source in (
+        chart_reference.generated,
+        dashboards.generated,
+        redis_users.generated,
+        generated,
+        compose,
+        metrics_table.generated,
+    ):
         for path, text in source().items():
             if not path.exists() or path.read_text() != text:
                 stale.append(path)

@@ -99,6 +99,14 @@ def test_a_password_from_the_values_wins_and_stays(shop: Shop) -> None:
     assert shop.password() == "of my own"
 
 
+def test_each_redis_user_has_a_password_of_its_own_made_up_once_and_kept(shop: Shop) -> None:
+    shop.install(redis={"acl": {"enabled": True}})
+    first = shop.there.get("Secret", "shop-redis-users")["data"]
+    assert len({*first.values(), base64.b64encode(shop.password().encode()).decode()}) == len(first) + 1
+    shop.upgrade(redis={"acl": {"enabled": True}})
+    assert shop.there.get("Secret", "shop-redis-users")["data"] == first
+
+
 def test_two_releases_have_passwords_of_their_own(shop: Shop) -> None:
     shop.install()
     shop.helm.install(rendering.CHART, "other", {})

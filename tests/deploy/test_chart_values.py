@@ -80,6 +80,10 @@ def surroundings(leaf: Value) -> list[Any]:
     top, rest = leaf.path[0], set(leaf.path)
     if rest & {"autoscaling", "kedaFrom"}:
         return [{"defaults": {"autoscaling": {"mode": "hpa" if "hpa" in rest else "keda"}}}]
+    if leaf.path == ("externalRedis", "usersSecret"):
+        return [rendering.case("acl-external")]
+    if leaf.path[:2] == ("redis", "acl"):
+        return [rendering.case("acl")]
     if top == "externalRedis":
         return [rendering.case("sentinel" if "sentinel" in rest else "external-tls")]
     if top in ("ingress", "httpRoute") or rest & {"httpFrom", "paths"}:
@@ -223,6 +227,16 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     ({"redis": {"maxmemory": "1gb"}}, r"redis\.maxmemory \(1gb\) is more than three quarters"),
     ({"redis": {"resources": {"limits": {"memory": "600M"}}}}, r"redis\.maxmemory \(512mb\) is more than"),
+    ({"redis": {"acl": {"enabled": True}, "auth": {"enabled": False}}}, r"redis\.acl\.enabled is true, which needs"),
+    (
+        {"redis": {"acl": {"enabled": True}}, "defaults": {"settings": {"DROP_GROUPS_IDLE_SECONDS": 60}}},
+        r"DROP_GROUPS_IDLE_SECONDS needs the right to delete",
+    ),
+    ({"externalRedis": {"usersSecret": "s"}}, r"redis\.enabled is true, so externalRedis\.usersSecret"),
+    (
+        {"redis": {"enabled": False}, "externalRedis": {"url": "redis://u@a:1/0", "usersSecret": "s"}},
+        r"externalRedis\.usersSecret gives each service a user of its own",
+    ),
     ({"redis": {"image": "redis:latest"}}, r"redis\.image ends with :latest"),
     ({"image": {"tag": "latest"}}, r"services\.\w+: the image's tag is latest.*image\.tag"),
     (

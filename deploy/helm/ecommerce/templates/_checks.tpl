@@ -4,6 +4,7 @@
 {{- $services := include "ecommerce.services" . | fromJson -}}
 {{- include "ecommerce.checkRelease" (list . $services) -}}
 {{- include "ecommerce.checkRedis" . -}}
+{{- include "ecommerce.checkAcl" . -}}
 {{- include "ecommerce.checkRoutes" (list . $services) -}}
 {{- include "ecommerce.checkKeeping" $services -}}
 {{- range $name, $service := $services -}}
@@ -51,6 +52,28 @@
 {{- end -}}
 {{- if and $external.tls.caSecret (not (hasPrefix "rediss://" $external.url)) -}}
 {{- fail "externalRedis.tls.caSecret is set, but externalRedis.url does not start with rediss://, so there would be no TLS" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "ecommerce.checkAcl" -}}
+{{- $external := .Values.externalRedis -}}
+{{- if $external.usersSecret -}}
+{{- if .Values.redis.enabled -}}
+{{- fail "redis.enabled is true, so externalRedis.usersSecret would not be used: set redis.acl.enabled instead" -}}
+{{- end -}}
+{{- if or $external.existingSecret (contains "@" $external.url) -}}
+{{- fail "externalRedis.usersSecret gives each service a user of its own: leave externalRedis.existingSecret out, and the user in externalRedis.url" -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.redis.acl.enabled -}}
+{{- if not (and .Values.redis.enabled .Values.redis.auth.enabled) -}}
+{{- fail "redis.acl.enabled is true, which needs redis.enabled and redis.auth.enabled: for another Redis set externalRedis.usersSecret" -}}
+{{- end -}}
+{{- range $name, $service := include "ecommerce.services" . | fromJson -}}
+{{- if hasKey ($service.settings | default dict) "DROP_GROUPS_IDLE_SECONDS" -}}
+{{- fail (printf "services.%s.settings.DROP_GROUPS_IDLE_SECONDS needs the right to delete what is other groups', which users of redis.acl don't have: leave one of both out" $name) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

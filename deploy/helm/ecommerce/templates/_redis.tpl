@@ -3,7 +3,7 @@
 {{/* The Secret with the password; empty when there is none. */}}
 {{- define "ecommerce.redisSecret" -}}
 {{- if not .Values.redis.enabled -}}
-{{- .Values.externalRedis.existingSecret -}}
+{{- .Values.externalRedis.usersSecret | default .Values.externalRedis.existingSecret -}}
 {{- else if .Values.redis.auth.enabled -}}
 {{- .Values.redis.auth.existingSecret | default (printf "%s-redis" (include "ecommerce.fullname" .)) -}}
 {{- end -}}
@@ -14,6 +14,47 @@
 {{- if not .Values.redis.enabled -}}
 {{- .Values.externalRedis.sentinel.existingSecret -}}
 {{- end -}}
+{{- end -}}
+
+{{/* "true" where each service is a Redis user of its own. */}}
+{{- define "ecommerce.redisAcl" -}}
+{{- if ternary .Values.redis.acl.enabled (not (empty .Values.externalRedis.usersSecret)) .Values.redis.enabled -}}true{{- end -}}
+{{- end -}}
+
+{{/* The Secret with the password of each Redis user, by the user's name. */}}
+{{- define "ecommerce.redisUsersSecret" -}}
+{{- if .Values.redis.enabled -}}
+{{- .Values.redis.acl.existingSecret | default (printf "%s-redis-users" (include "ecommerce.fullname" .)) -}}
+{{- else -}}
+{{- .Values.externalRedis.usersSecret -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The rules of all Redis users as JSON, by name: those of files/redis-users.json, for this prefix and durability. */}}
+{{- define "ecommerce.redisUsers" -}}
+{{- $order := get (include "ecommerce.services" . | fromJson) "order" | default dict -}}
+{{- $durability := dig "settings" "ORDER_DURABILITY" "memory" $order | toString | lower -}}
+{{- $prefix := regexReplaceAll "([*?\\[\\]\\\\])" .Values.keyPrefix "\\${1}" | replace "(" "?" | replace ")" "?" -}}
+{{- $all := .Files.Get "files/redis-users.json" | fromJson -}}
+{{- $users := get $all $durability | default $all.memory -}}
+{{- range $name, $rules := $users -}}
+{{- $_ := set $users $name (replace "@KEY_PREFIX@" $prefix $rules) -}}
+{{- end -}}
+{{- toJson $users -}}
+{{- end -}}
+
+{{/* The passwords for the Secret that the chart makes, as JSON; they come, and stay, as `ecommerce.redisPassword` does. */}}
+{{- define "ecommerce.redisUserPasswords" -}}
+{{- $known := dig "data" dict (lookup "v1" "Secret" .Release.Namespace (include "ecommerce.redisUsersSecret" .)) -}}
+{{- $passwords := dict -}}
+{{- range $name, $_ := include "ecommerce.redisUsers" . | fromJson -}}
+{{- if get $known $name -}}
+{{- $_ := set $passwords $name (get $known $name | b64dec) -}}
+{{- else if lookup "apps/v1" "Deployment" $.Release.Namespace "" -}}
+{{- $_ := set $passwords $name (randAlphaNum 32) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $passwords -}}
 {{- end -}}
 
 {{- define "ecommerce.redisSecretKey" -}}
@@ -43,6 +84,9 @@ a cluster (`helm template`): a made-up one would differ each time, and one deriv
 {{- with include "ecommerce.sentinelSecret" . -}}
 {{- $secrets = concat $secrets (list . $.Values.externalRedis.sentinel.secretKey) -}}
 {{- end -}}
+{{- if include "ecommerce.redisAcl" . -}}
+{{- $secrets = append $secrets (include "ecommerce.redisUsersSecret" .) -}}
+{{- end -}}
 {{- concat (list .Release.Namespace .Release.Name) $secrets (list $password) | toJson | sha256sum | trunc 8 -}}
 {{- end -}}
 
@@ -55,9 +99,13 @@ a cluster (`helm template`): a made-up one would differ each time, and one deriv
 {{- end -}}
 {{- end -}}
 
+{{/* Takes (list $ service). */}}
 {{- define "ecommerce.redisEnv" -}}
+{{- $user := printf "://%s-service@" (index . 1) -}}
+{{- with index . 0 -}}
+{{- $url := include "ecommerce.redisUrl" . -}}
 - name: REDIS_URL
-  value: {{ include "ecommerce.redisUrl" . | quote }}
+  value: {{ ternary (replace "://" $user $url) $url (eq (include "ecommerce.redisAcl" .) "true") | quote }}
 {{- if include "ecommerce.redisSecret" . }}
 - name: REDIS_PASSWORD_FILE
   value: /run/secrets/redis/password
@@ -76,6 +124,7 @@ a cluster (`helm template`): a made-up one would differ each time, and one deriv
 {{- if .existingSecret }}
 - name: REDIS_SENTINEL_PASSWORD_FILE
   value: /run/secrets/redis-sentinel/password
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -101,14 +150,19 @@ a cluster (`helm template`): a made-up one would differ each time, and one deriv
 {{- end }}
 {{- end -}}
 
+{{/* Takes (list $ service): each service's own password where it has one. Redis's own pod is no service. */}}
 {{- define "ecommerce.redisVolumes" -}}
-{{- with include "ecommerce.redisSecret" . -}}
+{{- $service := index . 1 -}}
+{{- $root := index . 0 -}}
+{{- with $root -}}
+{{- $own := and $service (include "ecommerce.redisAcl" .) -}}
+{{- with ternary (include "ecommerce.redisUsersSecret" .) (include "ecommerce.redisSecret" .) (not (empty $own)) -}}
 - name: redis-password
   secret:
     secretName: {{ . }}
     defaultMode: 0440
     items:
-      - key: {{ include "ecommerce.redisSecretKey" $ }}
+      - key: {{ ternary (printf "%s-service" $service) (include "ecommerce.redisSecretKey" $root) (not (empty $own)) }}
         path: password
 {{- end }}
 {{- with include "ecommerce.sentinelSecret" . }}
@@ -117,7 +171,7 @@ a cluster (`helm template`): a made-up one would differ each time, and one deriv
     secretName: {{ . }}
     defaultMode: 0440
     items:
-      - key: {{ $.Values.externalRedis.sentinel.secretKey }}
+      - key: {{ $root.Values.externalRedis.sentinel.secretKey }}
         path: password
 {{- end }}
 {{- if and (not .Values.redis.enabled) .Values.externalRedis.tls.caSecret }}
@@ -128,6 +182,7 @@ a cluster (`helm template`): a made-up one would differ each time, and one deriv
     items:
       - key: {{ .Values.externalRedis.tls.caKey }}
         path: ca.crt
+{{- end }}
 {{- end }}
 {{- end -}}
 

@@ -92,7 +92,7 @@ survives an upgrade, 0 too. Empty when the value is null or an autoscaler decide
 - name: MANAGEMENT_PORT
   value: {{ include "ecommerce.text" . | quote }}
 {{- end }}
-{{ include "ecommerce.redisEnv" $root }}
+{{ include "ecommerce.redisEnv" (list $root $name) }}
 {{- with $root.Values.keyPrefix }}
 - name: KEY_PREFIX
   value: {{ . | quote }}
