@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 
 from contracts import InventoryReleased, InventoryReserved, Line
 from eventcore import Origin, encode
+from eventcore.cli.acl import rules_of
 from eventcore.testing import Server, until
 from libs.contracts.tests.calling import patience
 from libs.contracts.tests.programs import free_ports, started
@@ -108,3 +109,11 @@ def module(path: Path) -> Any:
     sys.modules[path.stem] = loaded = module_from_spec(spec)
     spec.loader.exec_module(loaded)
     return loaded
+
+
+def test_its_redis_user_may_do_what_it_does_and_no_more(loyalty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(loyalty))
+    rules = rules_of(["loyalty:create_app"])["loyalty-service"]
+    assert "(+@hash ~loyalty:points)" in rules
+    assert "~inventory_stream:loyalty-group:*" in rules
+    assert "~orders_stream" not in rules
