@@ -9,6 +9,7 @@ from pathlib import Path
 from eventcore.access import users
 from eventcore.cli.acl import activity
 from eventcore.durability import Durability
+from eventcore.personal_data import declared
 from scripts.chart_reference import ROOT, SERVICES
 
 DOCUMENT = ROOT / "deploy/helm/ecommerce/files/redis-users.json"
@@ -20,7 +21,7 @@ def rules(durability: Durability) -> dict[str, str]:
     """The rules of all users by name, where orders are as durable as that."""
     services = [activity(f"{name}_service", PREFIX) for name in SERVICES]
     services = [replace(each, durability=durability) if each.name == "order-service" else each for each in services]
-    return {user.name: user.rules for user in users(services, prefix=PREFIX)}
+    return {user.name: user.rules for user in users(services, prefix=PREFIX, personal=declared())}
 
 
 def generated() -> dict[Path, str]:

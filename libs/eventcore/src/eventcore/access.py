@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .durability import MARKER, Durability
+from .personal_data import PersonalData
 from .rights import BEATS_COMMANDS, STREAM_COMMANDS
 from .script_needs import commands_by_key
 from .streams import aside_entries_key, aside_key, beats_key, dead_letter_stream, members_key, retry_stream
@@ -125,14 +126,17 @@ class User:
         return " ".join([cleared, str(self.scripts), *(f"({each})" for each in self.selectors)])
 
 
-def users(activities: Iterable[Activity], *, prefix: str = "") -> list[User]:
-    """One user for each service, one that may only look, one for the operator, one for a console."""
+def users(activities: Iterable[Activity], *, prefix: str = "", personal: Iterable[PersonalData] = ()) -> list[User]:
+    """One user for each service, one that may only look, one for the operator, one for a console.
+
+    `personal` says which records the operator may take customers out of.
+    """
     services = sorted(activities, key=lambda each: each.name)
     streams = sorted({stream for each in services for stream in each.streams})
     return [
         *(_service(each, prefix) for each in services),
         User(LOOKER, "may only look: status, tail, trace, dlq list", *_looking(streams, prefix)),
-        User(OPERATOR, "may look, redrive and purge", *_redriving(streams, prefix)),
+        User(OPERATOR, "may look, redrive, purge and forget customers", *_forgetting(streams, personal, prefix)),
         User(CONSOLE, "may look and redrive", *_redriving(streams, prefix)),
     ]
 
@@ -174,6 +178,23 @@ def _redriving(streams: Sequence[str], prefix: str) -> tuple[Selector, tuple[Sel
     on_letters, on_retries = (commands_by_key("redrive")[number] for number in (1, 2))
     scripts = Selector((*_TOOL, "eval"), (*letters, *retries))
     return scripts, (*looks, _selector(on_letters, letters), _selector(on_retries, retries))
+
+
+def _forgetting(
+    streams: Sequence[str], personal: Iterable[PersonalData], prefix: str
+) -> tuple[Selector, tuple[Selector, ...]]:
+    scripts, redriving = _redriving(streams, prefix)
+    records = sorted({prefix_pattern(prefix, each.keys) for declared in personal for each in declared.records})
+    if not records:
+        return scripts, redriving
+    letters = [prefix_pattern(prefix, dead_letter_stream(stream)) for stream in streams]
+    finished = [prefix_pattern(prefix, name) for stream in streams for name in (stream, retry_stream(stream, "*"))]
+    return Selector(scripts.commands, (*scripts.patterns, *records)), (
+        *redriving,
+        _selector({"hgetall"} | commands_by_key("forget")[1], records),
+        _selector(commands_by_key("rewrite_letter")[1], letters),
+        _selector({"xdel"}, finished),
+    )
 
 
 class _Keys:

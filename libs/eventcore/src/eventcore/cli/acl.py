@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from eventcore.access import Activity, User, users
+from eventcore.personal_data import declared
 from eventcore.settings import Settings, load
 
 from .complaints import Failure
@@ -46,7 +47,8 @@ async def acl(tool: Tool, services: Services, passwords: Passwords = None, forma
     Passwords are printed only as their SHA-256. Without --passwords, `setuser` leaves those that users have, and users
     of a `file` can't log in until they are given one. Nothing is asked of Redis.
     """
-    found = users([activity(each, tool.settings.key_prefix) for each in services], prefix=tool.settings.key_prefix)
+    prefix = tool.settings.key_prefix
+    found = users([activity(each, prefix) for each in services], prefix=prefix, personal=declared())
     written = [(user, _password(passwords, user.name)) for user in found]
     match format:
         case Format.JSON:
@@ -114,4 +116,5 @@ def _as_json(user: User, password: str) -> dict[str, object]:
 
 def rules_of(services: Sequence[str], *, prefix: str = "") -> dict[str, str]:
     """The rules of all users of these services, by name."""
-    return {user.name: user.rules for user in users([activity(each, prefix) for each in services], prefix=prefix)}
+    found = users([activity(each, prefix) for each in services], prefix=prefix, personal=declared())
+    return {user.name: user.rules for user in found}
