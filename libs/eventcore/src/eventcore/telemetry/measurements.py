@@ -173,10 +173,10 @@ clients_limited = Counts(
     "Requests refused, and connections closed, because of a limit on a client's time or memory",
     ("eventcore.http.limit",),
 )
-"""Limits: `header_time`, `body_time`, `body_memory`, `body_values`, `body_encoding`, `unread_time`, `unread_memory`,
-`rate`."""
+"""Limits: `header_time`, `header_bytes`, `body_time`, `body_memory`, `body_values`, `body_encoding`, `unread_time`,
+`unread_memory`, `rate`."""
 for _limit in (
-    *("header_time", "body_time", "body_memory", "body_values", "body_encoding"),
+    *("header_time", "header_bytes", "body_time", "body_memory", "body_values", "body_encoding"),
     *("unread_time", "unread_memory", "rate"),
 ):
     clients_limited.add(_limit, count=0)

@@ -10,7 +10,9 @@ import socket
 import time
 from collections.abc import Callable
 
-from aiohttp import web
+from aiohttp import StreamReader, web
+
+from eventcore.telemetry.measurements import clients_limited
 
 from .clients import Clients
 from .correlation import correlation_id, header
@@ -21,6 +23,10 @@ log = logging.getLogger(__name__)
 BACKLOG = 1024
 # How long to go on reading a body that was refused, so that its client comes to read the answer.
 LINGERING_SECONDS = 5.0
+# What may come beside bodies, which have limits of their own: line and headers together, sizes of chunks, trailers.
+MOST_HEADER_BYTES = 32 * 1024
+# A chunk of one byte takes six; so much beside each byte of a body is no header.
+FRAMING = 8
 # What the kernel says where it has no IPv6, or has it switched off.
 NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
 
@@ -32,7 +38,7 @@ class CannotListen(Exception):
 class Connection(web.RequestHandler):
     """aiohttp's connection, watched for its limits; what is no HTTP is answered with a problem too."""
 
-    __slots__ = ("_begun_at", "_clients", "_on_lost", "unread_since")
+    __slots__ = ("_begun_at", "_beside_bodies", "_clients", "_on_lost", "unread_since")
 
     def __init__(self, server: web.Server, clients: Clients, on_lost: Callable[[], None]) -> None:
         super().__init__(
@@ -46,6 +52,7 @@ class Connection(web.RequestHandler):
         )
         self._clients, self._on_lost = clients, on_lost
         self._begun_at = self.unread_since = 0.0
+        self._beside_bodies = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It counts from now on."""
@@ -64,12 +71,44 @@ class Connection(web.RequestHandler):
         return self.transport is not None and not self._request_in_progress
 
     def data_received(self, data: bytes) -> None:
-        """Note whether these bytes have begun a request without coming to its headers' end."""
+        """Note whether these bytes have begun a request without coming to its headers' end, and how many they are."""
+        if len(data) > MOST_HEADER_BYTES and self.idle and data.find(b"\r\n\r\n", 0, MOST_HEADER_BYTES) < 0:
+            self._refuse_headers()
+            return
+        body = self._body()
+        before = body.total_bytes if body is not None else 0
         super().data_received(data)
         if self._messages or self._request_in_progress:
             self._begun_at = 0.0
         elif not self._begun_at:
             self._begun_at = time.monotonic()
+        self._count_beside_bodies(len(data), body, before)
+
+    def _body(self) -> StreamReader | None:
+        """The body that has begun and not ended."""
+        if self._messages:
+            body = self._messages[-1][1]
+        elif self._current_request is not None:
+            body = self._current_request.content
+        else:
+            return None
+        return None if body.is_eof() else body
+
+    def _count_beside_bodies(self, received: int, body: StreamReader | None, before: int) -> None:
+        """Close where too much has come since the last request or the last bytes of a body that is neither."""
+        now = self._body()
+        if now is None and (self._messages or body is not None):
+            self._beside_bodies = 0  # a request is complete
+            return
+        grown = 0 if now is None else now.total_bytes - (before if now is body else 0)
+        self._beside_bodies = max(0, self._beside_bodies + received - FRAMING * grown)
+        if self._beside_bodies > MOST_HEADER_BYTES:
+            self._refuse_headers()
+
+    def _refuse_headers(self) -> None:
+        clients_limited.add("header_bytes")
+        self._beside_bodies = 0
+        self.refuse(Problem(431, detail=f"Headers and trailers may have {MOST_HEADER_BYTES} bytes."))
 
     @property
     def begun_at(self) -> float:
