@@ -18,7 +18,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up test check contracts format bench images e2e soak lock clean
+.PHONY: help demo up test check contracts format bench images e2e soak sbom lock clean
 
 help: ## Say what each target does.
 	@sed -n 's/^\([a-z0-9]*\):.*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -56,6 +56,9 @@ e2e: .venv/.deploy ## Run the suite on kind (ARGS=).
 
 soak: .venv/.deploy ## Run the suite's load for hours, with disturbances (ARGS=).
 	@$(BIN)/python -m tests.e2e soak $(ARGS)
+
+sbom: .venv/.deploy ## Write what is in each image and wheel, as CycloneDX, to build/sbom.
+	@scripts/sbom
 
 lock: ## Write the locked requirements anew (ARGS="--upgrade").
 	@PYTHON='$(PYTHON)' scripts/lock $(ARGS)

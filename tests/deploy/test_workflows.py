@@ -116,3 +116,21 @@ def test_releases_pin_the_digests_of_their_images(tmp_path: Path) -> None:
     done = subprocess.run(quiet_script, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "order has no digest, but 'latest'" in done.stderr
+
+
+def test_every_lock_is_audited() -> None:
+    script = (ROOT / "scripts/audit").read_text()
+    assert "requirements/*.txt services/*/requirements.txt" in script
+    workflow = load(ROOT / ".github/workflows/audit.yaml")
+    assert workflow[True]["schedule"]  # YAML 1.1 reads `on` as true
+    for event in ("push", "pull_request"):
+        assert {"requirements/**", "services/*/requirements.txt"} <= set(workflow[True][event]["paths"])
+
+
+def test_releases_attest_and_attach_what_is_in_them() -> None:
+    jobs = load(ROOT / ".github/workflows/release.yaml")["jobs"]
+    runs = {name: " ".join(step.get("run", "") for step in job["steps"]) for name, job in jobs.items()}
+    assert "make sbom" in runs["images"]
+    assert "cosign attest --yes --type cyclonedx" in runs["images"]
+    assert "build/sbom/*.cdx.json" in runs["release"]
+    assert [name for name, job in jobs.items() if job["permissions"].get("contents") == "write"] == ["release"]
