@@ -2,11 +2,12 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import redis
 
+from eventcore import telemetry
 from eventcore.testing import Kind, Server, available_kinds
 from eventcore.testing.fixtures import (
     connect,
@@ -30,6 +31,13 @@ __all__ = [
     "start_server",
     "store",
 ]
+
+
+@pytest.fixture(autouse=True)
+def nothing_handled() -> Iterator[None]:
+    """What is logged after a test that has decided upon deliveries by itself is not about the last of them."""
+    yield
+    telemetry.handled.set(None)
 
 
 @pytest.fixture
