@@ -14,6 +14,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from eventcore import Consumer, Router, Store, Transaction, publish, streams, takeover
+from eventcore.retention import Retention
 from eventcore.testing import run_until_idle, running, until, until_idle
 from eventcore.testing.fixtures import Connect, StartServer
 
@@ -240,3 +241,29 @@ async def test_a_consumer_that_has_come_back_is_not_robbed(connect: Connect) -> 
         await until(lambda: len(living.holding) == 1)
         robbed = await other.member.take_over(STREAM, "living", dead_after=timedelta(seconds=0.8), count=10)
     assert robbed == ([], [])
+
+
+async def test_a_dead_consumer_is_taken_over_from_whatever_its_name_is(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "foreign_idle", timedelta(0))
+    store, odd = await connect(), b"\xff\xfe"
+    await store.redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+    await publish_orders(store, 1, 2)
+    for name in (odd, b"\xfe"):
+        await store.redis.xreadgroup(GROUP, name, {STREAM: ">"}, count=1)
+    await store.redis.zadd(f"{STREAM}:{GROUP}:beats", {odd: 1})
+    handled: list[str] = []
+    peer = Consumer(store, router_for(lambda order: handled.append(order.order_id)))
+    peer._takeover._looked_around = float("-inf")
+    await run_until_idle(store, peer)
+    assert sorted(handled) == ["1", "2"]
+
+
+async def test_no_group_name_keeps_others_from_reading_or_trimming(connect: Connect) -> None:
+    store = await connect(stream_keep_entries=0, stream_keep_seconds=0, drop_groups_idle_seconds=1)
+    await store.redis.xgroup_create(STREAM, b"\xff\xfe", id="0", mkstream=True)
+    await publish_orders(store, 1)
+    await run_until_idle(store, consumer(store, lambda order: None))
+    for _ in range(2):
+        assert await Retention(store, [STREAM]).trim() == 0

@@ -13,7 +13,7 @@ from functools import cache
 from .delivery import entry_time
 from .envelope import timestamp
 from .errors import EventcoreError, Forbidden
-from .pipe import Pipe
+from .pipe import Pipe, shown
 from .script import Call, Script, run, run_all
 from .store import Store
 from .streams import aside_entries_key, aside_key, beats_key, dead_letter_stream, members_key
@@ -43,7 +43,7 @@ async def notice_losses(commands: Pipe, streams: Sequence[str], prefix: str) -> 
         if isinstance(reply, Exception):
             raise reply
         for name, count in reply:
-            group = name.decode()
+            group = shown(name)
             log.error("%d entries of %s were trimmed before %s was given them: they are lost", count, stream, group)
             trimmed_unread.add(stream, group, count=count)
 
@@ -100,7 +100,7 @@ class Retention:
             if not isinstance(reply, Exception):
                 _, removed, holder, waits_for = reply
                 gone += removed
-                await self._notice(stream, holder.decode(), waits_for.decode())
+                await self._notice(stream, shown(holder), shown(waits_for))
         await self._notice_full()
         for reply in replies:
             if isinstance(reply, Exception):

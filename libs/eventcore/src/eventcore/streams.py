@@ -14,7 +14,7 @@ from msgspec import Struct
 from .clock import Clock
 from .delivery import Delivery, Key
 from .errors import Forbidden, Unavailable
-from .pipe import Argument, Command, Pipe, Reply, ServerError
+from .pipe import Argument, Command, Pipe, Reply, ServerError, shown
 from .rights import needs_of_aside, needs_of_member, require
 from .script import Call, Script, run, run_all
 
@@ -252,12 +252,12 @@ class GroupMember:
             return reply.decode()
         self.consumer = name
         return [
-            Peer(stream, peer.decode(), handled_types(about.decode()))
+            Peer(stream, shown(peer), handled_types(shown(about)))
             for stream, found in zip(self.streams, reply, strict=True)
             for peer, about in pairs(found).items()
         ]
 
-    async def beat(self, dead_after: timedelta) -> list[tuple[str, str]]:
+    async def beat(self, dead_after: timedelta) -> list[tuple[str, bytes]]:
         """Send a heartbeat on every stream; who is silent for too long, as (stream, consumer). Raises `NameTaken`."""
         asked_at = time.monotonic()
         arguments: list[Argument] = [self.consumer, _milliseconds(dead_after), *self._texts]
@@ -266,8 +266,10 @@ class GroupMember:
             raise NameTaken(f"another process consumes as {self.consumer}")
         now, *silent = reply
         self.clock.note(now, asked_at)
-        named = ((stream, each.decode()) for stream, names in zip(self.streams, silent, strict=True) for each in names)
-        return [(stream, name) for stream, name in named if name != self.consumer]
+        own = self.consumer.encode()
+        return [
+            (stream, each) for stream, names in zip(self.streams, silent, strict=True) for each in names if each != own
+        ]
 
     def main_stream(self, stream: str) -> str:
         """The main stream of a stream, which may be its retry stream."""
@@ -286,39 +288,37 @@ class GroupMember:
             number = sources.index(each.delivery.stream) + 1
             arguments += [number, each.delivery.entry_id, each.name, each.after, each.wait, each.tried]
             arguments += [len(each.words), *each.words]
-        reply = await self._run(Call(_script("put_aside"), keys, arguments))
-        return [ours == 1 for ours in reply]
+        return [ours == 1 for ours in await self._run(Call(_script("put_aside"), keys, arguments))]
 
     async def bring_back(self, count: int) -> tuple[int, list[Key], list[str]]:
         """Let what is due come back, `count` to each retry stream at most: the most for one, what is lost and odd."""
         keys = [[*self._aside(main), self._prefix + retry_stream(main, self.group)] for main in self.main_streams]
         calls = [Call(_script("bring_back"), each, [count]) for each in keys]
-        most, lost, unreadable = 0, list[Key](), list[str]()  # names, of what is lost with their streams
+        most, lost, unreadable = 0, list[Key](), list[str]()
         for stream, reply in zip(self.main_streams, await run_all(self._commands, calls), strict=True):
             if isinstance(reply, Exception):
                 raise reply
             due, gone, odd = (*reply, [], [])[:3]
-            most = max(most, due)
-            lost += [(stream, name.decode("utf-8", "replace")) for name in gone]
-            unreadable += [name.decode("utf-8", "replace") for name in odd]
+            most, lost = max(most, due), lost + [(stream, shown(name)) for name in gone]
+            unreadable += map(shown, odd)
         return most, lost, unreadable
 
     def _aside(self, stream: str) -> list[str]:
         return [self._prefix + key(stream, self.group) for key in (aside_key, aside_entries_key)]
 
-    async def strangers(self) -> list[tuple[str, str]]:
+    async def strangers(self) -> list[tuple[str, bytes]]:
         """Consumers that never sent a heartbeat and have long been idle, as (stream, consumer)."""
-        found: list[tuple[str, str]] = []
+        found: list[tuple[str, bytes]] = []  # bytes: other programs may consume under any name
         for stream in self.streams:
             beats = set(await self._execute("ZRANGE", self._beats(stream), 0, -1))
             for row in await self._execute("XINFO", "CONSUMERS", self._prefix + stream, self.group):
                 consumer = pairs(row)
                 if consumer[b"name"] not in beats and consumer[b"idle"] >= _milliseconds(foreign_idle):
-                    found.append((stream, consumer[b"name"].decode()))
+                    found.append((stream, consumer[b"name"]))
         return found
 
     async def take_over(
-        self, stream: str, dead: str, *, dead_after: timedelta, count: int
+        self, stream: str, dead: str | bytes, *, dead_after: timedelta, count: int
     ) -> tuple[list[Pending], list[Entry]]:
         """Claim what a dead consumer held, `count` at most, without counting an attempt; nothing if it lives.
 

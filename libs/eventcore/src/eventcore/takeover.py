@@ -7,6 +7,7 @@ import time
 from datetime import timedelta
 
 from .holding import Holding
+from .pipe import shown
 from .retries import Retries
 from .settings import Settings
 from .streams import GroupMember
@@ -45,13 +46,13 @@ class Takeover:
             dead += await self._member.strangers()
             for stream in self._member.streams:
                 self._retries.recover(await self._member.pending(stream, idle=lost_after))
-        for stream, consumer in dead:
+        for stream, name in dead:
             # At least one, so that a dead consumer without anything pending is removed even by a busy peer.
             count = max(1, self._holding.room)
-            found, lost = await self._member.take_over(stream, consumer, dead_after=self._dead_after, count=count)
+            found, lost = await self._member.take_over(stream, name, dead_after=self._dead_after, count=count)
             self._holding.take(lost)
             if found:
-                log.warning("took over %d deliveries of %s from %s, which is silent", len(found), stream, consumer)
+                log.warning("took over %d deliveries of %s from %s, which is silent", len(found), stream, shown(name))
                 takeovers.add(stream, self._member.group, count=len(found))
                 self._retries.recover(found)
 
