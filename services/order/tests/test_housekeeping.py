@@ -6,13 +6,14 @@ import asyncio
 import time
 from datetime import timedelta
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiohttp.test_utils import TestServer
 
 from eventcore import Store, Unavailable, new_id
 from eventcore.testing import until
+from order_service import housekeeping
 from order_service import orders as module
 from order_service.app import create_app
 from order_service.domain.order import index
@@ -63,6 +64,28 @@ async def test_the_servers_clock_decides_which_orders_are_looked_at(
 async def server_seconds(store: Store) -> int:
     seconds, _ = await store.redis.time()
     return int(seconds)
+
+
+async def test_an_index_that_can_not_be_cleaned_up_is_told_of_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(housekeeping, "every", timedelta(milliseconds=1))
+    key, looked = store.key(index(Status.REJECTED).key), 0
+    orders = Orders(store, KEEP)
+
+    class Counting:
+        async def forget(self) -> None:
+            nonlocal looked
+            looked += 1
+            await orders.forget()
+
+    await store.redis.set(key, "no index")
+    keeping = asyncio.create_task(keep_house(cast("Orders", Counting())))
+    await until(lambda: looked > 3)
+    await store.redis.delete(key)
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+    assert caplog.text.count("the indexes of orders grow") == 1
 
 
 async def test_the_service_keeps_house(store: Store) -> None:

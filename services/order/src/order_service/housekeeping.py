@@ -7,7 +7,7 @@ import logging
 import random
 from datetime import timedelta
 
-from eventcore import EventcoreError
+from eventcore import EventcoreError, Forbidden, Unavailable
 
 from .orders import Orders
 
@@ -18,9 +18,13 @@ every = timedelta(minutes=10)
 
 async def keep_house(orders: Orders) -> None:
     """Clean up now and then, until cancelled. Any number of processes may do so."""
+    told = ""
     while True:
         try:
             await orders.forget()
+            told = ""
         except EventcoreError as error:
-            log.debug("not cleaning up: %s", error)
+            if str(error) != told and (isinstance(error, Forbidden) or not isinstance(error, Unavailable)):
+                log.warning("the indexes of orders grow, they can't be cleaned up: %s", error)
+                told = str(error)
         await asyncio.sleep(every.total_seconds() * random.uniform(0.5, 1))
