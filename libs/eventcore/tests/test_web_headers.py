@@ -73,3 +73,13 @@ async def test_headers_may_take_nearly_32_kib_together(tmp_path: Path) -> None:
             running, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + long + b"\r\n"
         )
         await running.end(signal.SIGTERM)
+
+
+async def test_a_body_that_comes_at_once_is_no_header(tmp_path: Path) -> None:
+    request = START.replace(b"Host: x", b"Host: x\r\nConnection: close") + b"Content-Length: 1000000\r\n\r\n"
+    async with program(tmp_path, REDIS_URL="redis://127.0.0.1:1") as running:
+        await running.until_status("/livez", 200)
+        for _ in range(20):
+            answered = await answer(running, request + b" " * 1_000_000)
+            assert answered[9:12] not in {b"431", b"400", b"", b"408"}
+        await running.end(signal.SIGTERM)

@@ -38,7 +38,7 @@ class CannotListen(Exception):
 class Connection(web.RequestHandler):
     """aiohttp's connection, watched for its limits; what is no HTTP is answered with a problem too."""
 
-    __slots__ = ("_begun_at", "_beside_bodies", "_clients", "_on_lost", "unread_since")
+    __slots__ = ("_begun_at", "_beside_bodies", "_clients", "_newest_body", "_on_lost", "unread_since")
 
     def __init__(self, server: web.Server, clients: Clients, on_lost: Callable[[], None]) -> None:
         super().__init__(
@@ -53,6 +53,7 @@ class Connection(web.RequestHandler):
         self._clients, self._on_lost = clients, on_lost
         self._begun_at = self.unread_since = 0.0
         self._beside_bodies = 0
+        self._newest_body: StreamReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It counts from now on."""
@@ -72,12 +73,14 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Note whether these bytes have begun a request without coming to its headers' end, and how many they are."""
-        if len(data) > MOST_HEADER_BYTES and self.idle and data.find(b"\r\n\r\n", 0, MOST_HEADER_BYTES) < 0:
+        body = self._body()
+        if body is None and len(data) > MOST_HEADER_BYTES and data.find(b"\r\n\r\n", 0, MOST_HEADER_BYTES) < 0:
             self._refuse_headers()
             return
-        body = self._body()
         before = body.total_bytes if body is not None else 0
         super().data_received(data)
+        if self._messages:
+            self._newest_body = self._messages[-1][1]
         if self._messages or self._request_in_progress:
             self._begun_at = 0.0
         elif not self._begun_at:
@@ -85,14 +88,8 @@ class Connection(web.RequestHandler):
         self._count_beside_bodies(len(data), body, before)
 
     def _body(self) -> StreamReader | None:
-        """The body that has begun and not ended."""
-        if self._messages:
-            body = self._messages[-1][1]
-        elif self._current_request is not None:
-            body = self._current_request.content
-        else:
-            return None
-        return None if body.is_eof() else body
+        """The body that has begun and not ended, whether its request is being answered, waits, or has been answered."""
+        return None if self._newest_body is None or self._newest_body.is_eof() else self._newest_body
 
     def _count_beside_bodies(self, received: int, body: StreamReader | None, before: int) -> None:
         """Close where too much has come since the last request or the last bytes of a body that is neither."""
