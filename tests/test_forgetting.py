@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from eventcore import Settings, timestamp
 from eventcore.access import CONSOLE, OPERATOR
 from eventcore.cli.acl import rules_of
-from eventcore.streams import aside_entries_key
+from eventcore.streams import aside_entries_key, aside_key
 from eventcore.testing import Server, until, until_idle
 from eventcore.testing.fixtures import Connect, connect, redis_server, running_servers, server_kind, settings
 from inventory_service.app import create_app as inventory
@@ -222,6 +222,7 @@ async def test_what_is_aside_is_left_and_said(shop: Shop, redis_server: Server, 
     [_, fields] = (await shop.redis.xrange("inventory_stream"))[0]
     packed = packed_as_the_script_does([b"event", fields[b"event"]])
     await shop.redis.hset(aside_entries_key("inventory_stream", "order-group"), "1-1", packed)
+    await shop.redis.zadd(aside_key("inventory_stream", "order-group"), {"1-1": 4_102_444_800_000})  # due in 2100
     done = await forget(redis_server, "--customer", HER_ID, "--json", status=1)
     assert "waits for another attempt" in done.stdout
     assert HER_ID not in done.stdout
