@@ -43,13 +43,13 @@ def echo_api() -> Api:
 
 
 @asynccontextmanager
-async def listening(**limits: Any) -> AsyncIterator[tuple[int, Clients]]:
+async def listening(*, most_of_one: int = 0, **limits: Any) -> AsyncIterator[tuple[int, Clients]]:
     """A service on a port of its own, as `run` serves it."""
     settings = NOWHERE.model_copy(update=limits)
     runner = web.AppRunner(create_service(settings, name="echo", api=echo_api()), shutdown_timeout=0.1)
     await runner.setup()
     with take_port("127.0.0.1", 0) as port:
-        door = Door(port, runner, room=lambda: 100)
+        door = Door(port, runner, room=lambda: 100, most_of_one=most_of_one)
         address = port.getsockname()[1]
         door.open()
         try:
@@ -210,4 +210,31 @@ async def test_no_further_request_is_worked_on_while_answers_are_unread() -> Non
         await until(lambda: any(each.unread_since for each in clients.connected))
         assert sum(each.unread for each in clients.connected) < 3 * LARGEST
         for writer in writers:
+            await hang_up(writer)
+
+
+async def test_an_address_holds_so_many_connections_and_gets_another_for_one_that_ends() -> None:
+    before, ask = limited("address_connections"), b"GET /livez HTTP/1.0\r\n\r\n"
+    async with listening(most_of_one=2) as (port, clients):
+        held = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(2)]
+        await until(lambda: len(clients.connected) == 2)
+        refused = await answer_to(port, ask)
+        assert refused.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
+        assert b"\r\nRetry-After: 1\r\n" in refused
+        assert limited("address_connections") == before + 1
+        other = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
+        other[1].write(ask)
+        assert b" 200 OK" in await other[0].read()
+        await hang_up(other[1])
+        await hang_up(held[0])
+        await until(lambda: len(clients.connected) == 1)
+        assert b" 200 OK" in await answer_to(port, ask)
+        await hang_up(held[1])
+
+
+async def test_by_default_an_address_holds_any_number_of_connections() -> None:
+    async with listening() as (port, clients):
+        held = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(90)]
+        await until(lambda: len(clients.connected) == len(held))
+        for writer in held:
             await hang_up(writer)

@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     """Where probes, metrics and the API's document are served, and nothing else; without it, `port` serves all."""
     max_connections: int = Field(4096, ge=1, le=1_000_000)
     """Clients connected at once, and fewer where the limit of open files (`ulimit -n`) is low; others get a 503."""
+    max_connections_per_address: int = Field(0, ge=0, le=1_000_000)
+    """Of these, how many one address may hold (then 429); 0: any number, for behind a proxy all have one address."""
     pod_name: str = Field(
         default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}", max_length=253, pattern=r"^[^\s]+$"
     )

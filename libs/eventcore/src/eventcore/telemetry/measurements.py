@@ -174,10 +174,10 @@ clients_limited = Counts(
     ("eventcore.http.limit",),
 )
 """Limits: `header_time`, `header_bytes`, `body_time`, `body_memory`, `body_values`, `body_encoding`, `unread_time`,
-`unread_memory`, `rate`."""
+`unread_memory`, `rate`, `address_connections`."""
 for _limit in (
     *("header_time", "header_bytes", "body_time", "body_memory", "body_values", "body_encoding"),
-    *("unread_time", "unread_memory", "rate"),
+    *("unread_time", "unread_memory", "rate", "address_connections"),
 ):
     clients_limited.add(_limit, count=0)
 tokens_refused = Counts(

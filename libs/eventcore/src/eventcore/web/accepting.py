@@ -9,6 +9,7 @@ import resource
 import socket
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
@@ -16,9 +17,11 @@ from itertools import islice
 from aiohttp import web
 
 from eventcore.settings import Settings
+from eventcore.telemetry.measurements import clients_limited
 
-from .clients import CLIENTS
+from .clients import CLIENTS, network_of
 from .listener import Connection
+from .problems import Problem
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +39,8 @@ ROOM_OF_API = "(MAX_CONNECTIONS; of the files that may be open, `ulimit -n`, som
 ROOM_OF_MANAGEMENT = "(at the management port)"
 NONE_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
-_body = b'{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"Too many connections."}'
-REFUSAL = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\n"
-    b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(_body), _body)
-)
+NO_ROOM = Problem(503, detail="Too many connections.").bare()
+TOO_MANY_OF_ONE = Problem(429, detail="Too many connections from this address.", retry_after=1).bare()
 
 
 def room_for_connections(settings: Settings) -> int:
@@ -69,11 +69,18 @@ class Door:
     """
 
     def __init__(
-        self, listening: socket.socket, runner: web.AppRunner, room: Callable[[], int], *, hint: str = ROOM_OF_API
+        self,
+        listening: socket.socket,
+        runner: web.AppRunner,
+        room: Callable[[], int],
+        *,
+        hint: str = ROOM_OF_API,
+        most_of_one: int = 0,
     ) -> None:
         if runner.server is None:
             raise RuntimeError("the runner is not set up")
-        self._hint = hint
+        self._hint, self._most_of_one = hint, most_of_one
+        self._of_one: Counter[str] = Counter()
         self._listening, self._server = listening, runner.server
         self._find_room, self._room = room, room()
         self._clients = runner.app[CLIENTS]
@@ -98,7 +105,7 @@ class Door:
     def _accept(self) -> None:
         for _ in range(IN_A_ROW):
             try:
-                client, _ = self._listening.accept()
+                client, address = self._listening.accept()
             except (BlockingIOError, ConnectionAbortedError, InterruptedError):
                 return
             except OSError as error:
@@ -107,10 +114,18 @@ class Door:
                 self._rest(error)
                 return
             client.setblocking(False)
-            if self._inside < self._room or self._close_idle():
-                self._let_in(client)
+            peer = network_of(address[0]) if self._most_of_one else ""
+            if peer and self._of_one[peer] >= self._most_of_one:
+                clients_limited.add("address_connections")
+                self._refuse(client, TOO_MANY_OF_ONE)
+            elif self._inside < self._room or self._close_idle():
+                self._let_in(client, peer)
             else:
-                self._refuse(client)
+                self._refuse(client, NO_ROOM)
+                self._complain(
+                    "%d connections are open and busy, and there is no room for more: new ones are answered 503 "
+                    + self._hint
+                )
 
     def _close_idle(self, count: int = 1) -> bool:
         """Close so many of those that ask for nothing, the oldest first; whether there was one."""
@@ -124,32 +139,35 @@ class Door:
             )
         return bool(chosen)
 
-    def _let_in(self, client: socket.socket) -> None:
+    def _let_in(self, client: socket.socket, peer: str) -> None:
         self._inside += 1
-        task = self._loop.create_task(self._enter(client), name="accept")
+        if peer:
+            self._of_one[peer] += 1
+        task = self._loop.create_task(self._enter(client, peer), name="accept")
         self._entering.add(task)
         task.add_done_callback(self._entering.discard)
 
-    async def _enter(self, client: socket.socket) -> None:
-        connection = Connection(self._server, self._clients, on_lost=self._left)
+    async def _enter(self, client: socket.socket, peer: str) -> None:
+        connection = Connection(self._server, self._clients, on_lost=lambda: self._left(peer))
         try:
             await self._loop.connect_accepted_socket(lambda: connection, client)
         except OSError as error:  # it has hung up already
             log.debug("a client was gone before it was let in: %s", error)
             client.close()
-            self._left()
+            self._left(peer)
 
-    def _left(self) -> None:
+    def _left(self, peer: str) -> None:
         self._inside -= 1
+        if peer:
+            self._of_one[peer] -= 1
+            if not self._of_one[peer]:
+                del self._of_one[peer]
 
-    def _refuse(self, client: socket.socket) -> None:
+    def _refuse(self, client: socket.socket, answer: bytes) -> None:
         with client, suppress(OSError):
-            client.send(REFUSAL)
+            client.send(answer)
             client.shutdown(socket.SHUT_WR)
             client.recv(65536)  # closing with a request unread would reset the connection, and the answer be lost
-        self._complain(
-            "%d connections are open and busy, and there is no room for more: new ones are answered 503 " + self._hint
-        )
 
     def _rest(self, error: OSError) -> None:
         """Have file descriptors for Redis before clients take them; without a rest the next one would be let in.

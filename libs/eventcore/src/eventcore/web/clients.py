@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import time
 from collections.abc import Iterator
@@ -116,6 +117,19 @@ class Receipt:
         if received > SMALL_BODY and received > self.counted:
             self._clients._take(received - self.counted)
             self.counted = received
+
+
+def network_of(address: str) -> str:
+    """Who counts as one client: an IPv4 address, or an IPv6 network of 64 bits."""
+    try:
+        found = ipaddress.ip_address(address.strip("[]").partition("%")[0])
+    except ValueError:
+        return address[:100]
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((found, 64), strict=False))
 
 
 CLIENTS: web.AppKey[Clients] = web.AppKey("CLIENTS", Clients)

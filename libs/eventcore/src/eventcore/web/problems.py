@@ -66,7 +66,8 @@ class Problem(Exception):
         """The answer as bytes, where there is no request to answer."""
         body = json.dumps({"type": "about:blank", "title": self.title, "status": self.status, "detail": self.detail})
         head = f"HTTP/1.1 {self.status} {self.title}\r\nContent-Type: {media_type}\r\nContent-Length: {len(body)}"
-        return f"{head}\r\nConnection: close\r\n\r\n{body}".encode()
+        more = "".join(f"\r\n{name}: {value}" for name, value in self.headers.items())
+        return f"{head}\r\nConnection: close{more}\r\n\r\n{body}".encode()
 
     def response(self, trace_id: str) -> web.Response:
         """The answer, for a request of this trace."""

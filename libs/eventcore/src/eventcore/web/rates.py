@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import time
 
@@ -13,6 +12,7 @@ from eventcore.settings import Settings
 from eventcore.telemetry.measurements import clients_limited
 
 from .attending import unobserved
+from .clients import network_of
 from .problems import Problem
 from .scopes import TOKEN
 
@@ -67,7 +67,7 @@ class Rates:
             seen = ",".join(request.headers.getall("X-Forwarded-For", ())).split(",")
             if len(seen) >= self._proxies:
                 address = seen[-self._proxies].strip() or address
-        return _network(address)
+        return network_of(address)
 
     @web.middleware
     async def limit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -89,15 +89,3 @@ def limit_rates(app: web.Application, settings: Settings) -> None:
         rates = Rates(settings.rate_limit_requests, settings.rate_limit_seconds, proxies=settings.trusted_proxies)
         app.middlewares.append(rates.limit)
         app.on_response_prepare.append(rates.complete)
-
-
-def _network(address: str) -> str:
-    try:
-        found = ipaddress.ip_address(address.strip("[]").partition("%")[0])
-    except ValueError:
-        return address[:100]
-    if isinstance(found, ipaddress.IPv4Address):
-        return str(found)
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(ipaddress.ip_network((found, 64), strict=False))

@@ -94,7 +94,8 @@ async def _main(create: Callable[[S], web.Application], settings: S) -> int:
             await runner.setup()
             relieve_collector()
             collecting = asyncio.create_task(collect_now_and_then(), name="garbage")
-            door = Door(listening, runner, lambda: room_for_connections(settings))
+            most_of_one = settings.max_connections_per_address
+            door = Door(listening, runner, lambda: room_for_connections(settings), most_of_one=most_of_one)
             door.open()
             log.info("%s serves on %s", service.name, shown(settings.host, settings.port))
             if management is not None:
