@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -46,3 +47,15 @@ def test_every_setting_that_a_document_names_exists() -> None:
         re.findall(r"`((?:REDIS|DEAD|STREAM|DLQ|DROP|CONSUMER|DRAIN|ORDER|KEY|EVICTION)_[A-Z_]+)(?:=\w+)?`", text)
     )
     assert named - known == set()
+
+
+def test_every_value_that_the_hardening_checklist_names_exists() -> None:
+    checklist = (DOCS / "security.md").read_text().partition("## Hardening")[2]
+    named = re.findall(r"^\| `([\w.]+)` \|", checklist, re.MULTILINE)
+    assert len(named) > 10
+    values = yaml.safe_load((ROOT / "deploy/helm/ecommerce/values.yaml").read_text())
+    for name in named:
+        found = values
+        for key in name.split("."):
+            assert key in found, name
+            found = found[key]
