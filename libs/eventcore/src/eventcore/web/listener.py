@@ -105,6 +105,9 @@ class Connection(web.RequestHandler):
     def _refuse_headers(self) -> None:
         clients_limited.add("header_bytes")
         self._beside_bodies = 0
+        if self._body() is not None:  # somebody waits for the rest of it, and hears so
+            self.drop()
+            return
         self.refuse(Problem(431, detail=f"Headers and trailers may have {MOST_HEADER_BYTES} bytes."))
 
     @property
