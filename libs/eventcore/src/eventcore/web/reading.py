@@ -125,6 +125,8 @@ async def _received(request: web.Request, limit: int) -> bytes:
 
 async def _read(request: web.Request, limit: int, receipt: Receipt, timer: asyncio.Timeout) -> bytes:
     body = bytearray()
+    if request.transport is None:  # aiohttp would say RuntimeError, which is the word for a defect
+        raise ConnectionResetError("Connection lost")
     async for chunk in request.content.iter_any():
         body += chunk
         if len(body) > limit:
