@@ -145,14 +145,14 @@ async def test_a_group_that_is_destroyed_is_made_again_and_reading_goes_on(
         await until(lambda: consumer.joined)
         await publish_orders(store, *range(holding))
         await until(lambda: len(consumer.holding) == holding)
-        assert "begins anew" not in caplog.text
+        assert "recreated at id 0" not in caplog.text
         await destroy(store)
         gate.set()
         await publish_orders(store, "afterwards")
         await until_idle(store, consumer)
     assert (await counted(store))["afterwards"] == 1
     assert len(consumer.holding) == 0
-    assert "was gone, with all it remembered: it begins anew" in caplog.text
+    assert "was missing; recreated at id 0" in caplog.text
 
 
 async def test_what_waits_for_another_attempt_survives_the_destruction_of_its_group(store: Store) -> None:

@@ -247,7 +247,8 @@ class Consumer:
         for stream in await self.member.create():
             self._losses.forget()
             if self._joined_before:
-                log.error("%s on %s was gone, with all it remembered: it begins anew", self.router.group, stream)
+                again = "recreated at id 0: every entry still there is delivered again"
+                log.error("consumer group %s on %s was missing; %s", self.router.group, stream, again)
         await self.member.require_rights()
         await notice_losses(self._commands, self.member.streams, self._settings.key_prefix)
         while not await self._naming.settle():

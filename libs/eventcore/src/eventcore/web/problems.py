@@ -104,7 +104,7 @@ def problem_of(error: Exception, request: web.Request) -> Problem:
         _complain(request, error)
         return problem
     if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
-        log.debug("whoever asked for %s %s has hung up", request.method, request.path)
+        log.debug("the client of %s %s has hung up", request.method, request.path)
         return Problem(400, detail="The connection was lost.")
     log.error("could not answer %s %s", request.method, request.path, exc_info=error)
     return Problem(500, detail="Something is wrong here; it is in the log under this answer's correlation id.")
