@@ -127,10 +127,10 @@ class Door:
                     + self._hint
                 )
 
-    def _close_idle(self, count: int = 1) -> bool:
+    def _close_idle(self, count: int = 1, *, spare_fresh: bool = False) -> bool:
         """Close so many of those that ask for nothing, the oldest first; whether there was one."""
         idle = (each for each in self._server.connections if isinstance(each, Connection) and each.idle)
-        chosen = list(islice(idle, count))
+        chosen = list(islice((each for each in idle if not (spare_fresh and each.is_fresh)), count))
         for each in chosen:
             each.force_close()
             self._complain(
@@ -181,7 +181,8 @@ class Door:
             "out of reach. Raise the limit of open files (`ulimit -n`), or lower MAX_CONNECTIONS"
         )
         self._room = self._find_room()
-        self._close_idle(max(IN_A_ROW, self._inside - self._room))
+        # Who was let in by the last one must not be reset for it: nobody is waiting to take its place.
+        self._close_idle(max(IN_A_ROW, self._inside - self._room), spare_fresh=True)
 
     def _complain(self, message: str) -> None:
         """Log how many are connected: one line a minute, however many clients it concerns."""

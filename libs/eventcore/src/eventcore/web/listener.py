@@ -21,6 +21,8 @@ from .problems import Problem
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
+# For so long after it was let in, a client's first request may be on its way.
+FRESH_SECONDS = 0.5
 # How long to go on reading a body that was refused, so that its client comes to read the answer.
 LINGERING_SECONDS = 5.0
 # What may come beside bodies, which have limits of their own: line and headers together, sizes of chunks, trailers.
@@ -38,7 +40,7 @@ class CannotListen(Exception):
 class Connection(web.RequestHandler):
     """aiohttp's connection, watched for its limits; what is no HTTP is answered with a problem too."""
 
-    __slots__ = ("_begun_at", "_beside_bodies", "_clients", "_newest_body", "_on_lost", "unread_since")
+    __slots__ = ("_begun_at", "_beside_bodies", "_clients", "_made_at", "_newest_body", "_on_lost", "unread_since")
 
     def __init__(self, server: web.Server, clients: Clients, on_lost: Callable[[], None]) -> None:
         super().__init__(
@@ -58,6 +60,7 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It counts from now on."""
         super().connection_made(transport)
+        self._made_at = time.monotonic()
         self._clients.connected.add(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -70,6 +73,11 @@ class Connection(web.RequestHandler):
     def idle(self) -> bool:
         """Whether no request is being answered on it."""
         return self.transport is not None and not self._request_in_progress
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it was let in only now: its first request may be on its way, and closing would reset it."""
+        return time.monotonic() - self._made_at < FRESH_SECONDS
 
     def data_received(self, data: bytes) -> None:
         """Note whether these bytes have begun a request without coming to its headers' end, and how many they are."""
