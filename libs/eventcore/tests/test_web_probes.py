@@ -129,7 +129,7 @@ def service_with(store: Store, **consumer: Any) -> Service:
         member=SimpleNamespace(exists=exists),
     )
     stand_in: Any = told
-    return Service("notes", store, (stand_in,))
+    return Service("notes", store, (stand_in,), greeted=True)
 
 
 async def test_a_group_that_is_missing_is_said_to_be(store: Store) -> None:

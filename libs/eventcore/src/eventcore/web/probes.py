@@ -132,4 +132,6 @@ async def _trouble_with_redis(service: Service) -> str | None:
         return f"Redis at {store.settings.redis_address} did not answer within {ready_seconds:g} s"
     except EventcoreError as error:
         return str(error)
+    if not service.greeted:
+        return f"what Redis at {store.settings.redis_address} is like is not known yet"
     return store.durability_problem

@@ -35,6 +35,7 @@ class Service:
     publishes: tuple[EventClass, ...] = ()
     keeps: tuple[Kept, ...] = ()
     description: str = ""
+    greeted: bool = False
     draining: bool = False
     ending: Ending = field(default_factory=lambda: Ending(0))
     failed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -61,9 +62,14 @@ class Service:
         self.store.refusals.expect(("XADD", self.store.key(event.stream)) for event in self.publishes)
         self._upkeep.append(self._watched(Retention(self.store, streams, redriven=redriven).run(), "retention"))
         self._upkeep.append(self._watched(Reporter(self.store, streams).run(), "reporter"))
+        self.greeted = greeted
         if not greeted:
-            self._upkeep.append(self._watched(wait_for_server(self.store), "wait-for-server"))
+            self._upkeep.append(self._watched(self._greet(), "wait-for-server"))
         self._consuming += [self._watched(each.run(), f"consume-{each.router.group}") for each in self.consumers]
+
+    async def _greet(self) -> None:
+        await wait_for_server(self.store)
+        self.greeted = True
 
     async def drain(self) -> None:
         """Stop to consume, finish what is in hand, leave the groups. Harmless when done twice."""
