@@ -59,6 +59,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=int, default=0, help="see for so long that memory does not grow under load")
     parser.add_argument("--only", default="", help="works whose names contain one of these, separated by ';'")
     parser.add_argument("--who", default="", help="contestants whose names contain this, and those of ours")
+    parser.add_argument("--beside", type=Path, help="a folder with another build of this project, measured as well")
     parser.add_argument("--server", default="valkey", choices=available_kinds())
     parser.add_argument("--json", type=Path, default=Path("build/bench.json"))
     options = parser.parse_args()

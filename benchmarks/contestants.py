@@ -58,9 +58,13 @@ class Contestant:
     share: float = 1
     of_its_own: bool = False
     missing: Callable[[], str | None] = always
+    folder: Path | None = None
 
     def command(self, work: str, url: str, count: int) -> list[str]:
         """The program; see `child`."""
+        if self.folder is not None:
+            python = [str(self.folder / ".venv/bin/python"), "-m", "benchmarks.child", "eventcore"]
+            return ["sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", str(self.folder), *python, work, url, str(count)]
         if self.name in modules:
             return [sys.executable, "-m", "benchmarks.child", self.name, work, url, str(count)]
         return ["node", str(node_folder / "streams.mjs"), self.name, work, url, str(count)]
@@ -91,3 +95,11 @@ contestants = (
         missing=node,
     ),
 )
+
+
+other_build = "eventcore, other build"
+
+
+def beside(folder: Path | None) -> tuple[Contestant, ...]:
+    """Eventcore as checked out in another folder, where one is named, as a contestant."""
+    return () if folder is None else (Contestant(other_build, folder=folder.resolve()),)

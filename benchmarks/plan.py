@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from eventcore.testing.server import Kind, Server
 
 from . import durability, flatness, posting, processes, programs, resting, running, saga, telemetry, works
-from .contestants import contestants
+from .contestants import beside, contestants
 from .figures import Run
 from .running import on_core
 
@@ -64,7 +64,7 @@ class Servers:
 
 def plan(options: argparse.Namespace) -> list[Cell]:
     """Everything, in the order in which it is told."""
-    cells = [*_streams(options.events), *_http(options.events // 4), *_saga(options), *_scaling(options.events)]
+    cells = [*_streams(options), *_http(options), *_saga(options), *_scaling(options.events)]
     cells += [*_flatness(options), *_telemetry(options.events), *_services(options)]
     parts = [part.strip() for part in options.only.split(";")]
     return [cell for cell in cells if any(part in cell.work for part in parts) and _wanted(cell, options.who)]
@@ -75,17 +75,18 @@ def _wanted(cell: Cell, who: str) -> bool:
     return cell.who not in others or who in cell.who
 
 
-def _streams(events: int) -> Iterator[Cell]:
+def _streams(options: argparse.Namespace) -> Iterator[Cell]:
     for work in works.works:
-        for each in contestants:
+        for each in (*contestants, *beside(options.beside)):
             if work in each.works:
-                measure = partial(running.run, contestant=each, work=work, count=int(events * each.share))
+                count = int(options.events * each.share)
+                measure = partial(running.run, contestant=each, work=work, count=count)
                 yield Cell(work, each.name, measure, missing=each.missing())
 
 
-def _http(count: int) -> Iterator[Cell]:
-    for each in posting.contestants:
-        measure = partial(posting.measure, contestant=each, count=count)
+def _http(options: argparse.Namespace) -> Iterator[Cell]:
+    for each in (*posting.contestants, *posting.beside(options.beside)):
+        measure = partial(posting.measure, contestant=each, count=options.events // 4)
         yield Cell(posting.work, each.name, measure, missing=each.missing())
 
 

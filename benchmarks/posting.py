@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import uvloop
 from redis import Redis
 
 from . import load, programs
-from .contestants import always, node, node_folder
+from .contestants import always, node, node_folder, other_build
 from .figures import Run
 from .programs import Program
 from .running import WrongCount, on_core, server_cpu
@@ -54,6 +55,14 @@ contestants = (
     Contestant(nest, _node("nest.mjs"), missing=node),
     Contestant("fastify, pipelined", _node("fastify.mjs"), missing=node),
 )
+
+
+def beside(folder: Path | None) -> tuple[Contestant, ...]:
+    """The order service as checked out in another folder, where one is named."""
+    if folder is None:
+        return ()
+    python = str(folder.resolve() / ".venv/bin/python")
+    return (Contestant(other_build, lambda url: programs.service("order_service", url, python=python)),)
 
 
 def measure(url: str, contestant: Contestant, count: int) -> Run:

@@ -36,11 +36,11 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def service(module: str, url: str, **more: str) -> Program:
+def service(module: str, url: str, *, python: str = sys.executable, **more: str) -> Program:
     """One of the shop's services, as in production."""
     port = free_port()
     said = {"REDIS_URL": url, "HOST": "127.0.0.1", "PORT": str(port), **more}
-    return Program([sys.executable, "-m", module], said, port)
+    return Program([python, "-m", module], said, port)
 
 
 @contextmanager
