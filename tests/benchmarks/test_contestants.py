@@ -37,7 +37,9 @@ def redis(server: Server) -> Iterator[Any]:
 
 OTHER_WORKS = [
     cell
-    for cell in plan(argparse.Namespace(full=False, events=200, sustained=20, minutes=0, only="", who="nobody"))
+    for cell in plan(
+        argparse.Namespace(full=False, events=200, sustained=20, minutes=0, only="", who="nobody", beside=None)
+    )
     if (cell.work, cell.who)
     in (
         (posting.work, "eventcore"),

@@ -95,7 +95,7 @@ def test_the_document_has_a_place_for_the_figures() -> None:
 
 
 def asked(*, only: str = "", who: str = "", minutes: int = 0) -> argparse.Namespace:
-    return argparse.Namespace(full=False, events=1000, sustained=1000, minutes=minutes, only=only, who=who)
+    return argparse.Namespace(full=False, events=1000, sustained=1000, minutes=minutes, only=only, who=who, beside=None)
 
 
 def test_memory_is_watched_for_long_where_somebody_says_how_long() -> None:

@@ -16,7 +16,7 @@ from .correlation import correlation_id
 from .escapes import is_text
 from .problems import Problem
 from .reading import Parameters, media_type, read_body
-from .scopes import require
+from .scopes import AUTHORITY, require
 from .writing import Content, check_nulls, written
 
 HandlerFunction = Callable[..., Awaitable[Any]]
@@ -121,13 +121,18 @@ class Endpoint:
         """Serve it from `app`; what can be got can be asked for by HEAD too."""
         # Not aiohttp's own idea of a parameter: it takes no braces.
         resource = app.router.add_resource(_path_parameter.sub(r"{\1:[^/]+}", self.path))
+        respond = self.respond if self.scope is None or AUTHORITY not in app else self.respond_where_granted
         for method in ("HEAD", "GET") if self.method == "GET" else (self.method,):
-            resource.add_route(method, self.respond, expect_handler=_expect)
+            resource.add_route(method, respond, expect_handler=_expect)
+
+    async def respond_where_granted(self, request: web.Request) -> web.StreamResponse:
+        """Read a request whose token grants the endpoint's scope, call the handler, write its answer."""
+        if self.scope is not None:
+            require(request, self.scope)
+        return await self.respond(request)
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
         """Read a request, call the handler, write its answer."""
-        if self.scope is not None:
-            require(request, self.scope)
         arguments: dict[str, Any] = {}
         if self.path_parameters is not None:
             match = request.match_info

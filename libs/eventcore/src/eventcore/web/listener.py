@@ -40,7 +40,7 @@ class CannotListen(Exception):
 class Connection(web.RequestHandler):
     """aiohttp's connection, watched for its limits; what is no HTTP is answered with a problem too."""
 
-    __slots__ = ("_begun_at", "_beside_bodies", "_clients", "_made_at", "_newest_body", "_on_lost", "unread_since")
+    __slots__ = ("_begun_at", "_beside_bodies", "_clients", "_made_at", "_on_lost", "_unfinished_body", "unread_since")
 
     def __init__(self, server: web.Server, clients: Clients, on_lost: Callable[[], None]) -> None:
         super().__init__(
@@ -55,7 +55,8 @@ class Connection(web.RequestHandler):
         self._clients, self._on_lost = clients, on_lost
         self._begun_at = self.unread_since = 0.0
         self._beside_bodies = 0
-        self._newest_body: StreamReader | None = None
+        # It has begun and not ended, whether its request is being answered, waits, or has been answered.
+        self._unfinished_body: StreamReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It counts from now on."""
@@ -81,31 +82,33 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Note whether these bytes have begun a request without coming to its headers' end, and how many they are."""
-        body = self._body()
+        body = self._unfinished_body
         if body is None and len(data) > MOST_HEADER_BYTES and data.find(b"\r\n\r\n", 0, MOST_HEADER_BYTES) < 0:
             self._refuse_headers()
             return
-        before = body.total_bytes if body is not None else 0
+        before = 0 if body is None else body.total_bytes
         super().data_received(data)
-        if self._messages:
-            self._newest_body = self._messages[-1][1]
-        if self._messages or self._request_in_progress:
+        messages = self._messages
+        if messages:
+            self._begun_at = 0.0
+            newest = messages[-1][1]
+            if body is None and newest.is_eof():  # as most requests come: whole
+                self._beside_bodies = 0
+                return
+            body, before = (body, before) if newest is body else (newest, 0)
+        elif self._request_in_progress:
             self._begun_at = 0.0
         elif not self._begun_at:
             self._begun_at = time.monotonic()
         self._count_beside_bodies(len(data), body, before)
 
-    def _body(self) -> StreamReader | None:
-        """The body that has begun and not ended, whether its request is being answered, waits, or has been answered."""
-        return None if self._newest_body is None or self._newest_body.is_eof() else self._newest_body
-
     def _count_beside_bodies(self, received: int, body: StreamReader | None, before: int) -> None:
         """Close where too much has come since the last request or the last bytes of a body that is neither."""
-        now = self._body()
-        if now is None and (self._messages or body is not None):
+        self._unfinished_body = None if body is None or body.is_eof() else body
+        if body is not None and self._unfinished_body is None:
             self._beside_bodies = 0  # a request is complete
             return
-        grown = 0 if now is None else now.total_bytes - (before if now is body else 0)
+        grown = 0 if body is None else body.total_bytes - before
         self._beside_bodies = max(0, self._beside_bodies + received - FRAMING * grown)
         if self._beside_bodies > MOST_HEADER_BYTES:
             self._refuse_headers()
@@ -113,7 +116,7 @@ class Connection(web.RequestHandler):
     def _refuse_headers(self) -> None:
         clients_limited.add("header_bytes")
         self._beside_bodies = 0
-        if self._body() is not None:  # somebody waits for the rest of it, and hears so
+        if self._unfinished_body is not None:  # somebody waits for the rest of it, and hears so
             self.drop()
             return
         self.refuse(Problem(431, detail=f"Headers and trailers may have {MOST_HEADER_BYTES} bytes."))

@@ -119,7 +119,9 @@ def _token(claims: dict[str, Any], leeway: float) -> Token:
 
 
 def check_tokens(app: web.Application, settings: Settings) -> None:
-    """Check the tokens of requests to `app`, by the settings."""
+    """Check the tokens of requests to `app`, by the settings. To be called before endpoints are added to it."""
+    if len(app.router.routes()):
+        raise RuntimeError("endpoints that were added before check_tokens would ask for no token")
     tokens = Tokens(settings)
     app[AUTHORITY] = tokens
     app.middlewares.append(tokens.identify)
