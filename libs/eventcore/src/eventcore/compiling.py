@@ -244,9 +244,12 @@ class _Plan(Struct):
     _texts: list[object] = []
     _sets: dict[int, None] = {}
     _streams: dict[int, int | Literal[False]] = {}
+    _appends: list[object] = []
     _writes: list[object] = []
     _written: int = 0
     _deleted: set[str] = set()
+    # Keys that expire or are deleted, whatever they hold: no entry may come before that.
+    _treated: set[int] = set()
 
     def _use(self, key: str, kind: str) -> int:
         """The number of a key that holds such a thing: the script would fail half-way over two kinds under one key."""
@@ -273,8 +276,10 @@ class _Plan(Struct):
 
     def _write(self, command: str, key: int, *arguments: object) -> None:
         self._written += 1
-        self._writes += (command, key, len(arguments))
-        self._writes += arguments
+        # Entries first: what the server may still refuse then is the first write of all.
+        writes = self._appends if command == "XADD" and key not in self._treated else self._writes
+        writes += (command, key, len(arguments))
+        writes += arguments
 
     def add_to_field(self, write: AddToField) -> None:
         if not isinstance(write.amount, int):
@@ -309,11 +314,15 @@ class _Plan(Struct):
         self._write("ZREM", number, _text(write.member))
 
     def expire(self, write: Expire) -> None:
-        self._write("PEXPIRE", self.keys.number(write.key), milliseconds(write.ttl))
+        number = self.keys.number(write.key)
+        self._treated.add(number)
+        self._write("PEXPIRE", number, milliseconds(write.ttl))
 
     def delete(self, write: Delete) -> None:
+        number = self.keys.number(write.key)
         self._deleted.add(write.key)
-        self._write("DEL", self.keys.number(write.key))
+        self._treated.add(number)
+        self._write("DEL", number)
 
     def publish(self, write: Publish) -> None:
         event, origin, event_id = write.event, self.origin, write.event_id
@@ -354,6 +363,7 @@ class _Plan(Struct):
         for stream in self._streams.items():
             message += stream
         message.append(self._written)
+        message += self._appends
         message += self._writes
         return message
 

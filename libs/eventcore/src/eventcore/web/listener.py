@@ -91,24 +91,21 @@ class Connection(web.RequestHandler):
         messages = self._messages
         if messages:
             self._begun_at = 0.0
-            newest = messages[-1][1]
-            if body is None and newest.is_eof():  # as most requests come: whole
-                self._beside_bodies = 0
-                return
-            body, before = (body, before) if newest is body else (newest, 0)
+            if messages[-1][1] is not body:
+                body, before = messages[-1][1], 0
         elif self._request_in_progress:
             self._begun_at = 0.0
         elif not self._begun_at:
             self._begun_at = time.monotonic()
-        self._count_beside_bodies(len(data), body, before)
-
-    def _count_beside_bodies(self, received: int, body: StreamReader | None, before: int) -> None:
-        """Close where too much has come since the last request or the last bytes of a body that is neither."""
-        self._unfinished_body = None if body is None or body.is_eof() else body
-        if body is not None and self._unfinished_body is None:
-            self._beside_bodies = 0  # a request is complete
+        if body is not None and body.is_eof():  # a request is complete
+            self._unfinished_body = None
+            self._beside_bodies = 0
             return
-        grown = 0 if body is None else body.total_bytes - before
+        self._unfinished_body = body
+        self._count_beside_bodies(len(data), 0 if body is None else body.total_bytes - before)
+
+    def _count_beside_bodies(self, received: int, grown: int) -> None:
+        """Close where too much has come since the last request or the last bytes of a body that is neither."""
         self._beside_bodies = max(0, self._beside_bodies + received - FRAMING * grown)
         if self._beside_bodies > MOST_HEADER_BYTES:
             self._refuse_headers()
