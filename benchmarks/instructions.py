@@ -118,7 +118,7 @@ def _of_server(who: str, work: str, count: int) -> int:
 
 
 def _of_service(who: posting.Contestant, count: int) -> int:
-    """Without what a service does once a second all by itself: valgrind slows it down fifty times, and not the clock."""
+    """Without what a service does once a second all by itself: valgrind slows it fifty times, not the clock."""
     working = 0.0
 
     def work(port: int) -> None:
