@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import figures, report, saga, works
+from benchmarks import figures, posting, report, saga, works
 from benchmarks.chart import chart
+from benchmarks.contestants import beside, other_build
 from benchmarks.figures import Run, Runs
 from benchmarks.goals import verdicts
 from benchmarks.plan import plan, saga_for_long, two_processes
@@ -94,8 +96,10 @@ def test_the_document_has_a_place_for_the_figures() -> None:
     assert report.replaced(report.document.read_text(), runs(2000.0, 1000.0), FACTS)
 
 
-def asked(*, only: str = "", who: str = "", minutes: int = 0) -> argparse.Namespace:
-    return argparse.Namespace(full=False, events=1000, sustained=1000, minutes=minutes, only=only, who=who, beside=None)
+def asked(*, only: str = "", who: str = "", minutes: int = 0, beside: Path | None = None) -> argparse.Namespace:
+    return argparse.Namespace(
+        full=False, events=1000, sustained=1000, minutes=minutes, only=only, who=who, beside=beside
+    )
 
 
 def test_memory_is_watched_for_long_where_somebody_says_how_long() -> None:
@@ -115,3 +119,11 @@ def test_only_the_works_that_were_asked_for_are_planned() -> None:
     assert ("service at rest", "order_service") in planned
     assert not {who for _, who in planned} & {"FastStream", "BullMQ"}
     assert works.pipe not in {work for work, _ in planned}
+
+
+def test_another_build_takes_part_in_what_both_can_do(tmp_path: Path) -> None:
+    assert other_build not in {cell.who for cell in plan(asked())}
+    cells = [cell for cell in plan(asked(beside=tmp_path)) if cell.who == other_build]
+    assert {cell.work for cell in cells} == {*works.works, posting.work}
+    [contestant] = beside(tmp_path)
+    assert f"{tmp_path}/.venv/bin/python" in contestant.command(works.pipe, "redis://localhost", 5)

@@ -190,3 +190,18 @@ async def test_what_is_too_large_for_the_server_fails_alone(store: Store, monkey
     small, large = (Transaction(then=[Text("a-text").set("x" * size)]) for size in (10, 1000))
     answers = await store.committer.commit_all([Work(each, ORIGIN) for each in (large, small)])
     assert [type(answer) for answer in answers] == [ValueError, Committed]
+
+
+async def test_of_a_request_with_one_event_nothing_is_written_where_its_stream_is_out_of_ids(
+    store: Store, user: Store
+) -> None:
+    one_event = Transaction(EVERYTHING.when, [write for write in EVERYTHING.then if not isinstance(write, Append)])
+    await store.redis.xadd("shipments_stream", {"a": "b"}, id=f"{LATEST}-{LATEST}")
+    before = await picture(store.redis)
+    answer = await commit(user, one_event)
+    assert isinstance(answer, StreamFull)
+    assert str(answer) == "shipments_stream is out of entry ids"
+    assert await picture(store.redis) == before
+
+    await store.redis.delete("shipments_stream")
+    assert isinstance(await commit(user, one_event), Committed)

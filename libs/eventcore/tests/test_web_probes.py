@@ -137,6 +137,13 @@ async def test_a_group_that_is_missing_is_said_to_be(store: Store) -> None:
     assert await not_ready(service_with(store, exists=False)) == "notes-group does not exist (any more)"
 
 
+async def test_a_service_is_not_ready_before_it_knows_what_the_server_is_like(store: Store) -> None:
+    service = service_with(store)
+    service.greeted = False
+    reason = f"what Redis at {store.settings.redis_address} is like is not known yet"
+    assert await find_obstacle(service) == (reason, True)
+
+
 async def test_a_consumer_that_is_not_reading_says_why(store: Store) -> None:
     obstacle = await find_obstacle(service_with(store, problem="too many retries wait"))
     assert obstacle == ("too many retries wait", None)

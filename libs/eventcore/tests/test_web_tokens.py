@@ -22,6 +22,7 @@ from eventcore.testing import until
 from eventcore.web import Api, create_service, keys, token
 from eventcore.web.keys import Keys
 from eventcore.web.scopes import AUTHORITY
+from eventcore.web.tokens import check_tokens
 
 from .test_web import NOWHERE, Client, serving
 from .test_web_errors import problem
@@ -308,6 +309,13 @@ async def test_the_document_says_what_is_asked_for(client: Client) -> None:
     assert {"401", "403"} <= operation["responses"].keys()
     assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
     assert "security" not in document["paths"]["/open"]["get"]
+
+
+def test_no_endpoint_escapes_the_check_by_being_there_before_it(tmp_path: Path) -> None:
+    app = web.Application()
+    secured_api().add_to(app)
+    with pytest.raises(RuntimeError, match="would ask for no token"):
+        check_tokens(app, settings_for(tmp_path / "keys.json"))
 
 
 async def test_without_keys_in_the_settings_all_may_do_all() -> None:

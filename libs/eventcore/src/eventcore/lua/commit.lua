@@ -279,7 +279,7 @@ local function commit(message)
   at = at + 1
 
   local full, why = false, nil
-  -- A request's only stream needs not be asked for its ids: its append is the very first write, and may be refused.
+  -- The only stream of a request is not asked for its ids: its append is the very first write, and may be refused.
   local tries = not entry and list[at] == 1 and list[at + 4] == 'XADD'
   for _ = 1, list[at] do -- streams, with their hard caps
     local number, cap = list[at + 1], list[at + 2]
