@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eventcore import Store, encode
-from eventcore.commit import Acknowledgement, Answer, Committed, Committer, Work
-from eventcore.pipe import Command
-from eventcore.transaction import Publish
+from eventcore.commit.committer import Acknowledgement, Answer, Committed, Committer, Work
+from eventcore.commit.transaction import Publish
+from eventcore.server.pipe import Command
 
 from . import ours, works
 from .shapes import Contestants

@@ -17,8 +17,8 @@ import yaml
 
 import contracts
 from eventcore import Event, Settings
-from eventcore.asyncapi import Document, Participant, document
 from eventcore.schemas import check, write
+from eventcore.schemas.asyncapi import Document, Participant, document
 from eventcore.web.service import SERVICE
 
 from .chart_reference import SERVICES

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from eventcore.event import Version
+from eventcore.events.event import Version
 
 Schema = Mapping[str, Any]
 

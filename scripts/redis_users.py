@@ -6,10 +6,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from eventcore.access import users
 from eventcore.cli.acl import activity
-from eventcore.durability import Durability
-from eventcore.personal_data import declared
+from eventcore.commit.durability import Durability
+from eventcore.events.personal_data import declared
+from eventcore.operate.access import users
 from scripts.chart_reference import ROOT, SERVICES
 
 DOCUMENT = ROOT / "deploy/helm/ecommerce/files/redis-users.json"

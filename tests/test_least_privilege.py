@@ -20,9 +20,9 @@ from redis.asyncio import Redis
 import inventory_service.app
 import notification_service.app
 import order_service.app
-from eventcore.access import OPERATOR
 from eventcore.cli.acl import rules_of
-from eventcore.dead_letters import DeadLetters
+from eventcore.operate.access import OPERATOR
+from eventcore.operate.dead_letters import DeadLetters
 from eventcore.settings import Settings, load
 from eventcore.testing import Kind, Server, until
 from eventcore.testing.fixtures import StartServer, server_kind, start_server
@@ -101,8 +101,8 @@ class Shop:
 def server(start_server: StartServer, server_kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     if server_kind == "valkey":  # the other may be too old for it
         monkeypatch.setenv("ORDER_DURABILITY", "disk")
-    monkeypatch.setattr("eventcore.retention.every", timedelta(seconds=0.2))
-    monkeypatch.setattr("eventcore.reporting.every", timedelta(seconds=0.2))
+    monkeypatch.setattr("eventcore.operate.retention.every", timedelta(seconds=0.2))
+    monkeypatch.setattr("eventcore.operate.reporting.every", timedelta(seconds=0.2))
     write_acl_file(tmp_path / "users.acl", default_password="admin")
     options = {"aclfile": str(tmp_path / "users.acl"), "appendfsync": "always"}
     return start_server(password="admin", append_only=True, options=options)

@@ -12,7 +12,7 @@ from typing import NoReturn
 from redis.asyncio.connection import AbstractConnection
 
 from eventcore.errors import OutcomeUnknown, Unavailable
-from eventcore.pipe import Argument, Command, Pipe, Reply
+from eventcore.server.pipe import Argument, Command, Pipe, Reply
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from eventcore import Event, Found, Hash, Origin, Reject, RetryPolicy, Router, Transaction, Unavailable, Write, publish
-from eventcore.envelope import encode
+from eventcore.events.envelope import encode
 
 GROUP, STREAM = "history-group", "history_stream"
 RETRIES, LETTERS, OUTCOMES = f"{STREAM}:{GROUP}:retry", "history_dlq", "outcome_stream"

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import cast
 
-from eventcore.commit import commit_script
-from eventcore.pipe import Command, Reply, ServerError
-from eventcore.script import Script
+from eventcore.commit.committer import commit_script
+from eventcore.server.pipe import Command, Reply, ServerError
+from eventcore.server.script import Script
 
 from .happenings import LETTERS, MOST_ASIDE, MOST_ATTEMPTS, RETRIES, STREAM, Mode
 from .messages import Asked, asked

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from eventcore.dead_letters import DeadLetters, Letter
+from eventcore.operate.dead_letters import DeadLetters, Letter
 from eventcore.testing import until
 
 from .proxy import Command, Line, Moment

@@ -12,11 +12,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 from unittest import mock
 
-from eventcore import Consumer, Settings, Store, streams, takeover
-from eventcore.clock import Clock
-from eventcore.commit import Committer
-from eventcore.pipe import Command, Reply
-from eventcore.streams import beats_key
+from eventcore import Consumer, Settings, Store
+from eventcore.commit.committer import Committer
+from eventcore.consume import group_member as streams
+from eventcore.consume import takeover
+from eventcore.consume.group_member import beats_key
+from eventcore.server.clock import Clock
+from eventcore.server.pipe import Command, Reply
 
 from .gate import Gate
 from .happenings import ASIDE, GROUP, LETTERS, MOST_ASIDE, OUTCOMES, RETRIES, STREAM, Mode, World, written

@@ -11,7 +11,9 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
-from eventcore import aside, consumer, deciding, holding, retries, takeover
+from eventcore.consume import aside, consumer, deciding, takeover
+from eventcore.consume import attempts as retries
+from eventcore.consume import in_flight as holding
 
 
 def _nothing() -> None:

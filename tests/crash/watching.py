@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
-from eventcore.commit import commit_script
-from eventcore.script import Script
-from eventcore.streams import aside_key, retry_stream
+from eventcore.commit.committer import commit_script
+from eventcore.consume.group_member import aside_key, retry_stream
+from eventcore.server.script import Script
 
 from .proxy import Command, Matches
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import hiredis
 
-from eventcore.pipe import Command, Reply, server_error
+from eventcore.server.pipe import Command, Reply, server_error
 
 
 class Wire:

@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from eventcore import timestamp
-from eventcore.dead_letters import DeadLetters
+from eventcore.operate.dead_letters import DeadLetters
 from eventcore.testing import until
 from libs.eventcore.tests.collector import Span, over_http
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from eventcore import Event, Field, Found, GuardFailed, Hash, Text, Transaction, Write
-from eventcore.transaction import AddMember, AddToField, Expire, Publish, RemoveMember, SetFields, SetText
+from eventcore.commit.transaction import AddMember, AddToField, Expire, Publish, RemoveMember, SetFields, SetText
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from eventcore import Origin, Store, Transaction
-from eventcore.commit import Answer, Fence, Work
+from eventcore.commit.committer import Answer, Fence, Work
 
 from .samples import GROUP, STREAM, publish_orders
 

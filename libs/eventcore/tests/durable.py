@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from eventcore import Hash, Settings, Store, Transaction
-from eventcore.durability import Durability
+from eventcore.commit.durability import Durability
 from eventcore.testing.server import Server, available_kinds
 
 DISK, REPLICA = Durability.DISK, Durability.REPLICA

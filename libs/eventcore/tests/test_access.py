@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import eventcore
-from eventcore.access import CONSOLE, LOOK_COMMANDS, LOOKER, OPERATOR, Activity, escaped, users
-from eventcore.durability import Durability
-from eventcore.script_needs import commands_by_key
+from eventcore.commit.durability import Durability
+from eventcore.commit.transaction import Hash, SortedSet, Text
+from eventcore.operate.access import CONSOLE, LOOK_COMMANDS, LOOKER, OPERATOR, Activity, escaped, users
+from eventcore.server.script_needs import commands_by_key
 from eventcore.testing import Server
-from eventcore.transaction import Hash, SortedSet, Text
 
 from .tool import append, append_letter, client, fill, one_line, run
 

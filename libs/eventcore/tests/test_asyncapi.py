@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from eventcore import Event, Router
-from eventcore.asyncapi import Participant, document
+from eventcore.schemas.asyncapi import Participant, document
 
 
 class Metadata(Event, type="trip.metadata", stream="trips_stream"):

@@ -86,8 +86,8 @@ def test_a_stream_may_be_named_with_its_prefix(redis_server: Server) -> None:
 
 
 def test_a_server_that_does_not_answer_is_one_line(start_server: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eventcore.connection.reply_seconds", 0.2)
-    monkeypatch.setattr("eventcore.connection.connect_seconds", 0.2)
+    monkeypatch.setattr("eventcore.server.connection.reply_seconds", 0.2)
+    monkeypatch.setattr("eventcore.server.connection.connect_seconds", 0.2)
     server = start_server()
     server.pause()
     try:

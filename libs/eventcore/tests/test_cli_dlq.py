@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from eventcore.cli import entries, letters, letters_view
-from eventcore.dead_letters import DeadLetters
+from eventcore.operate.dead_letters import DeadLetters
 from eventcore.testing import Server
 
 from .tool import GROUP, STREAM, append, append_letter, client, one_line, run

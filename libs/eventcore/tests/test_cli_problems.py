@@ -10,7 +10,7 @@ import pytest
 
 from eventcore.cli.problems import Problem, problems
 from eventcore.cli.trends import Trends
-from eventcore.inspection import (
+from eventcore.operate.inspection import (
     ConsumerState,
     DeadLetterState,
     GroupState,
@@ -20,8 +20,8 @@ from eventcore.inspection import (
     ServerState,
     StreamState,
 )
-from eventcore.inspection.server import state_of
-from eventcore.requirements import Facts, Finding, findings
+from eventcore.operate.inspection.server import state_of
+from eventcore.server.requirements import Facts, Finding, findings
 
 START = datetime(2026, 11, 23, 10, tzinfo=UTC)
 GIB = 2**30

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eventcore.envelope import decode
+from eventcore.events.envelope import decode
 from eventcore.testing import Server
 from eventcore.testing.fixtures import StartServer
 

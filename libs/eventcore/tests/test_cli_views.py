@@ -16,9 +16,9 @@ from eventcore.cli.following import Delivery, Step, in_order, with_fates
 from eventcore.cli.meaning import Wanted
 from eventcore.cli.trends import Trends
 from eventcore.cli.words import age, at_least, counted, head, moment, rate, size, tail
-from eventcore.dead_letters import Letter
 from eventcore.errors import StreamFull
-from eventcore.inspection import DeadLetterState, GroupState, Lag, Progress, StreamState
+from eventcore.operate.dead_letters import Letter
+from eventcore.operate.inspection import DeadLetterState, GroupState, Lag, Progress, StreamState
 
 START = datetime(2026, 11, 23, 10, tzinfo=UTC)
 

@@ -20,9 +20,9 @@ from eventcore import (
     delete,
     publish,
 )
-from eventcore.commit import Committed, Committer, Duplicate, Fence, GuardsFailed, Work
-from eventcore.script import Script
-from eventcore.transaction import Guard, SetFields, SetText
+from eventcore.commit.committer import Committed, Committer, Duplicate, Fence, GuardsFailed, Work
+from eventcore.commit.transaction import Guard, SetFields, SetText
+from eventcore.server.script import Script
 
 from .committing import ORIGIN, commit, delivered, picture
 from .samples import GROUP, STREAM, Ordered, Shipped, pending

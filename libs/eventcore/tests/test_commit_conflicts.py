@@ -25,10 +25,10 @@ from eventcore import (
     delete,
     publish,
 )
-from eventcore.commit import Committed, GuardsFailed, Work
+from eventcore.commit.committer import Committed, GuardsFailed, Work
+from eventcore.commit.transaction import AddMember, Guard, SetFields, SetText
 from eventcore.errors import Forbidden, StreamFull
 from eventcore.testing.fixtures import Connect
-from eventcore.transaction import AddMember, Guard, SetFields, SetText
 
 from .committing import ORIGIN, commit, delivered, picture
 from .samples import STREAM, Shipped, pending

@@ -9,11 +9,11 @@ import pytest
 from pydantic import SecretStr
 
 from eventcore import Consumer, Event, Hash, Settings, Store, Transaction, Unavailable, Write, publish
-from eventcore.commit import Committed, GuardsFailed
-from eventcore.envelope import largest_event
+from eventcore.commit.committer import Committed, GuardsFailed
+from eventcore.commit.transaction import Guard
+from eventcore.events.envelope import largest_event
 from eventcore.testing import running, until
 from eventcore.testing.fixtures import Connect, StartServer
-from eventcore.transaction import Guard
 
 from .committing import commit, delivered, picture
 from .samples import Ordered, pending, publish_orders, router_for

@@ -14,8 +14,18 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from eventcore import Append, Conflict, Hash, SortedSet, Store, Text, Transaction, Write, delete
-from eventcore.commit import Committed, Duplicate, GuardsFailed, Work
-from eventcore.transaction import AddMember, AddToField, Delete, Expire, Field, Guard, RemoveMember, SetFields, SetText
+from eventcore.commit.committer import Committed, Duplicate, GuardsFailed, Work
+from eventcore.commit.transaction import (
+    AddMember,
+    AddToField,
+    Delete,
+    Expire,
+    Field,
+    Guard,
+    RemoveMember,
+    SetFields,
+    SetText,
+)
 
 from .committing import ORIGIN, commit, delivered
 from .samples import STREAM, pending

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from eventcore import Append, Forbidden, Hash, SortedSet, Store, StreamFull, Text, Transaction, Write, delete, publish
-from eventcore.commit import Committed, Duplicate, Work
+from eventcore.commit.committer import Committed, Duplicate, Work
 from eventcore.testing.fixtures import Connect
 
 from .committing import ORIGIN, commit, delivered, picture
@@ -186,7 +186,7 @@ async def test_a_time_to_live_of_millions_of_years_is_one(store: Store) -> None:
 
 
 async def test_what_is_too_large_for_the_server_fails_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eventcore.compiling.MOST_BYTES", 1000)
+    monkeypatch.setattr("eventcore.commit.compiler.MOST_BYTES", 1000)
     small, large = (Transaction(then=[Text("a-text").set("x" * size)]) for size in (10, 1000))
     answers = await store.committer.commit_all([Work(each, ORIGIN) for each in (large, small)])
     assert [type(answer) for answer in answers] == [ValueError, Committed]

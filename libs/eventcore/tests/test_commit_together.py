@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from eventcore import Append, Conflict, Hash, SortedSet, Store, Text, Transaction, Write, delete, publish
-from eventcore.commit import Answer, Committed, Duplicate, GuardsFailed, Work
-from eventcore.compiling import Keys
+from eventcore.commit.committer import Answer, Committed, Duplicate, GuardsFailed, Work
+from eventcore.commit.compiler import Keys
+from eventcore.commit.transaction import SetFields
 from eventcore.errors import StreamFull
-from eventcore.transaction import SetFields
 
 from .committing import ORIGIN, delivered
 from .samples import Shipped, pending

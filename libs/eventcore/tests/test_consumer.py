@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from eventcore import Consumer, Event, Found, Hash, Metadata, Origin, Router, Store, Text, Transaction, decode, publish
-from eventcore.delivery import Reason
+from eventcore.consume.delivery import Reason
 from eventcore.testing import run_until_idle, running, until, until_idle
 from eventcore.testing.fixtures import Connect
 

@@ -327,7 +327,7 @@ async def test_a_letter_that_can_not_be_written_is_written_later_and_nothing_spi
     retry = RetryPolicy(attempts=3, base=timedelta(seconds=0.05), ceiling=timedelta(seconds=0.05))
     consumer = Consumer(store, router_for(handler, retry=retry))
     await publish_orders(store, 1)
-    with caplog.at_level(logging.CRITICAL, "eventcore.deciding"):
+    with caplog.at_level(logging.CRITICAL, "eventcore.consume.deciding"):
         async with running(consumer):
             await until(lambda: len(handler.calls) >= 3)
             assert await pending(store) == 1

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from eventcore import Consumer, Retry, RetryPolicy, Store, Transaction, Unavailable, decode, publish
-from eventcore.processing import Processor
+from eventcore.consume.settling import Processor
 from eventcore.testing import run_until_idle, running, until
 from eventcore.testing.fixtures import Connect, StartServer
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from eventcore import Consumer, Reject, Router, Store, decode
-from eventcore.dead_letters import DeadLetters, Letter
+from eventcore.operate.dead_letters import DeadLetters, Letter
 from eventcore.testing import run_until_idle
 from eventcore.testing.fixtures import Connect
 

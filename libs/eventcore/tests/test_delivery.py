@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventcore import Conflict, OutcomeUnknown, Reject, Retry, RetryPolicy, Unavailable, Undecodable, UnsupportedVersion
-from eventcore.delivery import (
+from eventcore.consume.delivery import (
     CrashLoop,
     DeadLetter,
     Delivery,

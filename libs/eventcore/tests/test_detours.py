@@ -7,8 +7,8 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventcore.delivery import Delivery, Past
-from eventcore.detours import EXPECTED_BACK_WITHIN, Detours
+from eventcore.consume.delivery import Delivery, Past
+from eventcore.consume.detours import EXPECTED_BACK_WITHIN, Detours
 
 from .samples import RETRY_STREAM, STREAM
 

@@ -10,12 +10,12 @@ import pytest_asyncio
 from pydantic import SecretStr
 
 from eventcore import GuardFailed, Origin, OutcomeUnknown, Settings, SortedSet, Transaction
-from eventcore.commit import Acknowledgement, Answer, Committer, Work
-from eventcore.connection import Connector
-from eventcore.durability import MARKER, Durability, Promise
-from eventcore.durable_commits import DurableCommitter
+from eventcore.commit.committer import Acknowledgement, Answer, Committer, Work
+from eventcore.commit.durability import MARKER, Durability, Promise
+from eventcore.commit.durable_commits import DurableCommitter
 from eventcore.errors import DurabilityUnknown, NotDurable, Unavailable
-from eventcore.pipe import Pipe
+from eventcore.server.connection import Connector
+from eventcore.server.pipe import Pipe
 from eventcore.testing.fixtures import StartServer
 from eventcore.testing.server import Kind, Server
 from libs.eventcore.tests.durable import (

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from eventcore import SettingsError
-from eventcore.durability import Promise, waits_for_the_sync
+from eventcore.commit.durability import Promise, waits_for_the_sync
 from eventcore.errors import NotDurable
 from eventcore.testing.fixtures import StartServer
 from eventcore.testing.server import Kind, Server, available_kinds

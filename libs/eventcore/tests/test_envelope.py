@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eventcore import Origin, Undecodable, UnsupportedVersion, Version, decode, encode, new_id, timestamp
-from eventcore.envelope import Envelope, largest_event
+from eventcore.events.envelope import Envelope, largest_event
 
 from .samples import Ordered
 

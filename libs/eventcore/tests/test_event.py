@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventcore import Event, Undecodable, UnsupportedVersion, Value, Version
-from eventcore.event import Data
+from eventcore.events.event import Data
 
 
 def rename_id(data: Data) -> Data:

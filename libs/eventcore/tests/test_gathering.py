@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from eventcore import Conflict, Hash, Origin, Store, Transaction, Unavailable
-from eventcore.commit import Answer, Committed, Work
-from eventcore.gathering import GatheringCommitter, most_at_once
+from eventcore.commit.committer import Answer, Committed, Work
+from eventcore.commit.per_turn import GatheringCommitter, most_at_once
 
 
 async def in_turn(work: list[Work]) -> list[Answer]:

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from eventcore import Consumer, Hash, OutcomeUnknown, Store, Transaction, Unavailable
-from eventcore.pipe import WrongPassword
+from eventcore.server.pipe import WrongPassword
 from eventcore.testing import Server, running, until, until_idle
 from eventcore.testing.fixtures import Connect, StartServer
 

@@ -13,10 +13,11 @@ from typing import Any, Never
 
 import pytest
 
-from eventcore import Consumer, Event, Hash, Retry, Router, Store, Transaction, Unavailable, Undecodable, running
-from eventcore.deciding import Decider
-from eventcore.delivery import Delivery
-from eventcore.streams import aside_entries_key, aside_key
+from eventcore import Consumer, Event, Hash, Retry, Router, Store, Transaction, Unavailable, Undecodable
+from eventcore.consume import handler_task as running
+from eventcore.consume.deciding import Decider
+from eventcore.consume.delivery import Delivery
+from eventcore.consume.group_member import aside_entries_key, aside_key
 from eventcore.testing import run_until_idle, until, until_idle
 from eventcore.testing import running as consuming
 
@@ -272,7 +273,7 @@ async def test_a_handler_that_does_not_end_when_cancelled_is_left_alone(
 
     await publish_orders(store, "good", "bad", "fine")
     consumer = Consumer(store, router_for(handle, timeout=timedelta(seconds=0.05)))
-    with caplog.at_level(logging.CRITICAL, "eventcore.running"):
+    with caplog.at_level(logging.CRITICAL, "eventcore.consume.handler_task"):
         async with consuming(consumer):
             await until_idle(store, consumer)
     [letter] = await letters(store)
@@ -377,8 +378,8 @@ async def test_a_failure_that_can_not_be_judged_is_tried_again_and_dead_lettered
     def defect(*given: object, **named: object) -> Never:
         raise ValueError("year 58000 is out of range")
 
-    monkeypatch.setattr("eventcore.deciding.judge", defect)
-    monkeypatch.setattr("eventcore.deciding.RetryPolicy", lambda: EAGER)
+    monkeypatch.setattr("eventcore.consume.deciding.judge", defect)
+    monkeypatch.setattr("eventcore.consume.deciding.RetryPolicy", lambda: EAGER)
 
     def fail(order: Ordered) -> None:
         raise Undecodable("no")

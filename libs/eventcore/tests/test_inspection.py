@@ -10,11 +10,11 @@ import pytest
 from redis.asyncio import Redis
 
 from eventcore import Consumer, Store, Transaction
-from eventcore.delivery import entry_time
-from eventcore.inspection import GroupState, Inspector, StreamState, inspector
-from eventcore.inspection.ids import age_of, parse_id
-from eventcore.inspection.names import main_streams, scan_pattern
-from eventcore.streams import foreign_idle, retry_stream
+from eventcore.consume.delivery import entry_time
+from eventcore.consume.group_member import foreign_idle, retry_stream
+from eventcore.operate.inspection import GroupState, Inspector, StreamState, inspector
+from eventcore.operate.inspection.ids import age_of, parse_id
+from eventcore.operate.inspection.names import main_streams, scan_pattern
 from eventcore.testing import running, until_idle
 
 from .samples import GROUP, Ordered, publish_orders, router_for
@@ -235,7 +235,7 @@ async def test_a_consumer_without_heartbeats_is_alive_while_it_does_something(
     assert (consumer.alive, consumer.last_beat, consumer.silent) == (True, None, None)
     assert consumer.idle < foreign_idle
 
-    monkeypatch.setattr("eventcore.inspection.consumers.foreign_idle", timedelta(0))
+    monkeypatch.setattr("eventcore.operate.inspection.consumers.foreign_idle", timedelta(0))
     [consumer] = (await inspect_group(store)).consumers
     assert not consumer.alive
 
@@ -243,7 +243,7 @@ async def test_a_consumer_without_heartbeats_is_alive_while_it_does_something(
 async def test_a_consumer_that_never_beats_and_holds_nothing_is_at_rest_and_not_dead(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eventcore.inspection.consumers.foreign_idle", timedelta(0))
+    monkeypatch.setattr("eventcore.operate.inspection.consumers.foreign_idle", timedelta(0))
     await append(store.redis, 1)
     await store.redis.xgroup_create(STREAM, GROUP, "0")
     await store.redis.xgroup_createconsumer(STREAM, GROUP, "by hand")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventcore.lanes import Lanes
+from eventcore.consume.lanes import Lanes
 
 KEYS = st.sampled_from("abc")
 

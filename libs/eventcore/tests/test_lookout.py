@@ -12,10 +12,11 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from eventcore import OutcomeUnknown, Store, Unavailable, lookout
-from eventcore.connection import Place
-from eventcore.lookout import Lookout
-from eventcore.sentinels import Answer, Sentinels, believed
+from eventcore import OutcomeUnknown, Store, Unavailable
+from eventcore.server import lookout
+from eventcore.server.connection import Place
+from eventcore.server.lookout import Lookout
+from eventcore.server.sentinels import Answer, Sentinels, believed
 from eventcore.testing import Server, until
 from eventcore.testing.fixtures import Connect, StartServer
 

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from eventcore import Consumer, Store
-from eventcore.streams import NameTaken
+from eventcore.consume.group_member import NameTaken
 from eventcore.testing import run_until_idle, running, until, until_idle
 from eventcore.testing.fixtures import Connect
 

@@ -20,12 +20,12 @@ from eventcore.cli.following import Step
 from eventcore.cli.tail import line
 from eventcore.cli.trace import as_document
 from eventcore.cli.trace_view import timeline
-from eventcore.dead_letters import letter
-from eventcore.deciding import Decided, Decider
-from eventcore.delivery import Delivery, Reason, TryAgain
-from eventcore.inspection import Inspector
-from eventcore.reporting import Reporter, shown
-from eventcore.retention import Retention
+from eventcore.consume.deciding import Decided, Decider
+from eventcore.consume.delivery import Delivery, Reason, TryAgain
+from eventcore.operate.dead_letters import letter
+from eventcore.operate.inspection import Inspector
+from eventcore.operate.reporting import Reporter, shown
+from eventcore.operate.retention import Retention
 from eventcore.testing import Server, run_until_idle, running, until
 from eventcore.testing.fixtures import Connect
 
@@ -119,7 +119,7 @@ def test_the_tool_shows_any_entry_id(redis_server: Server) -> None:
 
 
 async def test_a_page_that_ends_at_the_last_id_of_all_is_the_last_page(store: Store, monkeypatch: Any) -> None:
-    monkeypatch.setattr("eventcore.inspection.inspector._page", 2)
+    monkeypatch.setattr("eventcore.operate.inspection.inspector._page", 2)
     key = store.key(STREAM)
     for entry_id in (f"{LAST}-{LAST - 1}", f"{LAST}-{LAST}"):
         await store.redis.xadd(key, {"event": event()}, id=entry_id)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from eventcore import Value
-from eventcore import odd_records as module
-from eventcore.odd_records import OddRecords
+from eventcore.events import odd_records as module
+from eventcore.events.odd_records import OddRecords
 
 
 class Person(Value):

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventcore import Event, Origin, decode, encode
-from eventcore.envelope import largest_event
-from eventcore.opening import Opener
+from eventcore.events.canonical import Opener
+from eventcore.events.envelope import largest_event
 
 from .samples import Ordered, Shipped
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import Field
 
 from eventcore import Event, Origin, Value, encode
-from eventcore.opening import Opener
+from eventcore.events.canonical import Opener
 
 
 class Item(Value):

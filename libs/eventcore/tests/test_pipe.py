@@ -10,8 +10,8 @@ from datetime import timedelta
 import pytest
 
 from eventcore import Conflict, Settings, Unavailable
-from eventcore.connection import Connector
-from eventcore.pipe import Pipe, ServerError, server_error
+from eventcore.server.connection import Connector
+from eventcore.server.pipe import Pipe, ServerError, server_error
 
 
 @pytest.fixture

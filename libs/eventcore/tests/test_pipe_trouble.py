@@ -17,8 +17,8 @@ from pydantic import SecretStr
 from redis.asyncio.connection import AbstractConnection
 
 from eventcore import OutcomeUnknown, Settings, Unavailable
-from eventcore.connection import Connector
-from eventcore.pipe import Pipe, WrongPassword
+from eventcore.server.connection import Connector
+from eventcore.server.pipe import Pipe, WrongPassword
 from eventcore.testing import Kind, Server, available_kinds, until
 from eventcore.testing.fixtures import StartServer
 

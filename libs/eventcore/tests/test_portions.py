@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from eventcore import Consumer, Store, Unavailable
-from eventcore.portions import HAND_BYTES, READ_BYTES, Portions
+from eventcore.consume.portions import HAND_BYTES, READ_BYTES, Portions
 from eventcore.testing import Server, run_until_idle, running, until
 from eventcore.testing.fixtures import Connect
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from eventcore import Event, Settings, Store, reporting
-from eventcore.reporting import Reporter
+from eventcore import Event, Settings, Store
+from eventcore.operate import reporting
+from eventcore.operate.reporting import Reporter
 from eventcore.telemetry import Gauges, measurements
 from eventcore.testing import until
 from eventcore.testing.fixtures import Connect

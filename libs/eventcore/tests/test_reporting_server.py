@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eventcore import Store
-from eventcore.reporting import Reporter
+from eventcore.operate.reporting import Reporter
 from eventcore.telemetry import measurements as m
 
 

@@ -10,9 +10,9 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from eventcore import SettingsError, Store
-from eventcore.inspection.server import server_state
-from eventcore.reporting import Reporter
-from eventcore.requirements import Facts, facts_of, findings
+from eventcore.operate.inspection.server import server_state
+from eventcore.operate.reporting import Reporter
+from eventcore.server.requirements import Facts, facts_of, findings
 from eventcore.telemetry import measurements
 from eventcore.testing.fixtures import Connect, StartServer
 from eventcore.testing.server import Server

@@ -8,7 +8,8 @@ from functools import partial
 
 import pytest
 
-from eventcore import Consumer, Origin, encode, takeover
+from eventcore import Consumer, Origin, encode
+from eventcore.consume import takeover
 from eventcore.testing import run_until_idle, running, until, until_idle
 from eventcore.testing.fixtures import Connect
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from eventcore import Consumer, Forbidden, Hash, Reject, Store, Transaction, Write, publish
-from eventcore.dead_letters import DeadLetters
-from eventcore.reporting import Reporter
-from eventcore.retention import Retention
-from eventcore.rights import MOST_NEEDS, Refusals
+from eventcore.operate.dead_letters import DeadLetters
+from eventcore.operate.reporting import Reporter
+from eventcore.operate.retention import Retention
+from eventcore.server.rights import MOST_NEEDS, Refusals
 from eventcore.testing import running, until, until_idle
 from eventcore.testing.fixtures import Connect
 

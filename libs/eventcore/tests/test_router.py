@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from eventcore import Metadata, RetryPolicy, Router, Transaction
-from eventcore.router import united
+from eventcore.consume.router import united
 
 from .samples import STREAM, Ordered, Shipped
 

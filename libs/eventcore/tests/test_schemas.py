@@ -15,7 +15,7 @@ from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped] #
 from pydantic import Field, create_model
 
 from eventcore import Event, Origin, encode
-from eventcore.event import Data, Value
+from eventcore.events.event import Data, Value
 from eventcore.schemas import check, data_schema, envelope_schema, event_schema, write
 
 Upcasters = Mapping[int, Any]

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 from eventcore import Consumer, Reject, Settings, SettingsError, load
-from eventcore.retention import Retention
+from eventcore.operate.retention import Retention
 from eventcore.testing import run_until_idle
 from eventcore.testing.fixtures import Connect
 

@@ -24,7 +24,7 @@ from eventcore import (
     decode,
     publish,
 )
-from eventcore.commit import Answer, Work
+from eventcore.commit.committer import Answer, Work
 from eventcore.testing.fixtures import Connect
 
 from .samples import STREAM, Ordered, Shipped

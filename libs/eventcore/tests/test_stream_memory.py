@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from eventcore import Store
-from eventcore.inspection import Inspector
-from eventcore.inspection.memory import memory_of
+from eventcore.operate.inspection import Inspector
+from eventcore.operate.inspection.memory import memory_of
 from eventcore.testing import until
 
 from .samples import GROUP, STREAM

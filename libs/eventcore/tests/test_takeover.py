@@ -13,8 +13,10 @@ from pydantic import SecretStr
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
-from eventcore import Consumer, Router, Store, Transaction, publish, streams, takeover
-from eventcore.retention import Retention
+from eventcore import Consumer, Router, Store, Transaction, publish
+from eventcore.consume import group_member as streams
+from eventcore.consume import takeover
+from eventcore.operate.retention import Retention
 from eventcore.testing import run_until_idle, running, until, until_idle
 from eventcore.testing.fixtures import Connect, StartServer
 

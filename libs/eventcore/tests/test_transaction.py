@@ -10,7 +10,7 @@ from weakref import ref
 import pytest
 
 from eventcore import Append, Field, Found, Hash, SortedSet, Text, Transaction, Write, delete, publish
-from eventcore.transaction import (
+from eventcore.commit.transaction import (
     AddMember,
     AddToField,
     Delete,

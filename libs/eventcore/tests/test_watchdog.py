@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from eventcore import Consumer, Store
-from eventcore.streams import Entry
+from eventcore.consume.group_member import Entry
 from eventcore.testing import running, until, until_idle
 
 from .samples import STREAM, Ordered, publish_orders, router_for

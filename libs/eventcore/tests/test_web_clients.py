@@ -14,10 +14,10 @@ from aiohttp import ClientSession, web
 from eventcore.telemetry.measurements import clients_limited
 from eventcore.testing import until
 from eventcore.web import Api, create_service
-from eventcore.web.accepting import Door
 from eventcore.web.clients import CLIENTS, SMALL_BODY, Clients
+from eventcore.web.door import Door
 from eventcore.web.listener import take_port
-from eventcore.web.reading import MOST_VALUES
+from eventcore.web.request import MOST_VALUES
 
 from .test_web import NOWHERE
 

@@ -20,7 +20,7 @@ from eventcore.testing import Server, until
 from eventcore.testing.fixtures import StartServer
 from eventcore.web import Api, Problem, create_service
 from eventcore.web.problems import unavailable
-from eventcore.web.reading import Parameters
+from eventcore.web.request import Parameters
 
 from .test_web import NOWHERE, Client, notes_api, serving
 

@@ -10,7 +10,8 @@ from aiohttp import ClientResponse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventcore.web import create_service, reading
+from eventcore.web import create_service
+from eventcore.web import request as reading
 
 from .test_web import NOWHERE, notes_api, serving
 

@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from eventcore import Settings, Store
-from eventcore.dead_letters import DeadLetters
+from eventcore.operate.dead_letters import DeadLetters
 from eventcore.testing import until
 from libs.contracts.tests.calling import Caller, patience
 from libs.contracts.tests.streams import entries

@@ -14,8 +14,8 @@ from openapi_spec_validator import validate
 
 from contracts import InventoryReserved, Line
 from eventcore import OutcomeUnknown, Settings, Store
-from eventcore.commit import Acknowledgement, Committer, Work
-from eventcore.commit import Answer as CommitAnswer
+from eventcore.commit.committer import Acknowledgement, Committer, Work
+from eventcore.commit.committer import Answer as CommitAnswer
 from eventcore.testing import until
 from eventcore.testing.fixtures import StartServer
 from eventcore.web import STORE

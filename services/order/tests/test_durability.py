@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
 
 from eventcore import SettingsError
-from eventcore.durability import Durability
+from eventcore.commit.durability import Durability
 from eventcore.testing import Server, available_kinds, until
 from eventcore.testing.fixtures import StartServer
 from eventcore.web import STORE

@@ -13,8 +13,8 @@ from msgspec import msgpack
 
 from contracts import Line
 from eventcore import Store
-from eventcore.commit import Committer
-from eventcore.pipe import Pipe
+from eventcore.commit.committer import Committer
+from eventcore.server.pipe import Pipe
 from order_service.api import ORDERS, SETTINGS, PlaceOrder, PlacingHeaders, place_order
 from order_service.orders import Orders
 from order_service.settings import OrderSettings

@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
 
 from eventcore import SettingsError, load
-from eventcore.durability import Durability
+from eventcore.commit.durability import Durability
 from eventcore.testing import Server
 from libs.contracts.tests.calling import Caller
 from order_service.app import create_app

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eventcore.personal_data import PersonalData, Records
+from eventcore.events.personal_data import PersonalData, Records
 
 PERSONAL_DATA = PersonalData(
     about="orderId",

@@ -1,7 +1,22 @@
 """Event-driven services on Redis Streams whose work commits as a whole: acknowledgement, state and events together."""
 
-from .consumer import Consumer
-from .envelope import Envelope, Metadata, Origin, decode, encode, new_id, timestamp
+from .commit.store import Store
+from .commit.transaction import (
+    Append,
+    Field,
+    Found,
+    Guard,
+    Hash,
+    SortedSet,
+    Text,
+    Transaction,
+    Write,
+    delete,
+    publish,
+)
+from .consume.consumer import Consumer
+from .consume.retry_policy import RetryPolicy
+from .consume.router import Router
 from .errors import (
     Conflict,
     DurabilityUnknown,
@@ -18,25 +33,10 @@ from .errors import (
     Undecodable,
     UnsupportedVersion,
 )
-from .event import Event, Value, Version
-from .retry import RetryPolicy
-from .router import Router
+from .events.envelope import Envelope, Metadata, Origin, decode, encode, new_id, timestamp
+from .events.event import Event, Value, Version
 from .settings import Settings, load
-from .store import Store
 from .telemetry import log_event_duration
-from .transaction import (
-    Append,
-    Field,
-    Found,
-    Guard,
-    Hash,
-    SortedSet,
-    Text,
-    Transaction,
-    Write,
-    delete,
-    publish,
-)
 
 __all__ = [
     "Append",

@@ -10,7 +10,7 @@ from pydantic_core import from_json
 
 from contracts import Line, ProductId
 from eventcore import Store, Value
-from eventcore.odd_records import OddRecords
+from eventcore.events.odd_records import OddRecords
 
 from .domain.reservation import reservation
 from .domain.stock import Level, available, index, put, reserved, stock

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from contracts import OrderId
 from eventcore import Value
-from eventcore.odd_records import OddRecords
+from eventcore.events.odd_records import OddRecords
 from eventcore.web import STORE, Api
 
 from .domain.record import Record, readable, records

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from eventcore import Store, Transaction, timestamp
-from eventcore.odd_records import OddRecords
+from eventcore.events.odd_records import OddRecords
 
 from .channels import Channel, Declined, Notification, Refused, Unavailable
 from .channels.log import LogChannel

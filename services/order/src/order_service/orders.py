@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from eventcore import Conflict, GuardFailed, Store, timestamp
-from eventcore.odd_records import OddRecords
+from eventcore.events.odd_records import OddRecords
 
 from .domain import progress
 from .domain.order import NewOrder, Order, index, order

@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from eventcore import Settings
-from eventcore.durability import Durability
+from eventcore.commit.durability import Durability
 
 
 class OrderSettings(Settings):

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
-from eventcore.access import Activity, User, users
-from eventcore.personal_data import declared
+from eventcore.events.personal_data import declared
+from eventcore.operate.access import Activity, User, users
 from eventcore.settings import Settings, load
 
 from .complaints import Failure

@@ -10,12 +10,12 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from eventcore.delivery import entry_time
-from eventcore.envelope import Envelope, decode, timestamp
+from eventcore.consume.delivery import entry_time
 from eventcore.errors import Undecodable
-from eventcore.inspection.ids import text
-from eventcore.inspection.replies import Fields, Row, entries, newest_entries
-from eventcore.plain_json import parse_to_show
+from eventcore.events.envelope import Envelope, decode, timestamp
+from eventcore.events.strict_json import parse_to_show
+from eventcore.operate.inspection.ids import text
+from eventcore.operate.inspection.replies import Fields, Row, entries, newest_entries
 
 page_size = 500
 

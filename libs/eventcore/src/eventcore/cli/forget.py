@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from eventcore.personal_data import ENTRY_POINTS, Person, declared
+from eventcore.events.personal_data import ENTRY_POINTS, Person, declared
 
 from .complaints import Failure
 from .forgetting import Findings, Forgetting

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 from rich.text import Text
 
-from eventcore.dead_letters import Letter
-from eventcore.delivery import entry_time
+from eventcore.consume.delivery import entry_time
+from eventcore.operate.dead_letters import Letter
 
 from .entries import parsed
 from .output import Output, clean

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from eventcore.inspection import (
+from eventcore.operate.inspection import (
     AsideEntry,
     ConsumerState,
     DeadLetterState,

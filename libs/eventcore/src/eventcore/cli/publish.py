@@ -10,10 +10,10 @@ import typer
 from pydantic_core import from_json
 from redis.exceptions import AuthenticationError
 
-from eventcore.envelope import Origin, decode, new_id, timestamp
 from eventcore.errors import Undecodable
-from eventcore.event import Version
-from eventcore.inspection.ids import text
+from eventcore.events.envelope import Origin, decode, new_id, timestamp
+from eventcore.events.event import Version
+from eventcore.operate.inspection.ids import text
 
 from .complaints import Failure, out_of_reach
 from .options import Json, Stream

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import typer
 from pydantic import SecretStr
 
-from eventcore.connection import Connector
 from eventcore.errors import SettingsError
+from eventcore.server.connection import Connector
 from eventcore.settings import Settings, load
 
 from .complaints import explain

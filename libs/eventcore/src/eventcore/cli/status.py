@@ -13,8 +13,8 @@ import typer
 from redis.exceptions import AuthenticationError
 from rich.live import Live
 
-from eventcore.envelope import timestamp
-from eventcore.inspection import ServerState, StreamState, WrongType
+from eventcore.events.envelope import timestamp
+from eventcore.operate.inspection import ServerState, StreamState, WrongType
 
 from .complaints import explain, out_of_reach
 from .options import Json

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from eventcore.envelope import timestamp
-from eventcore.inspection import (
+from eventcore.events.envelope import timestamp
+from eventcore.operate.inspection import (
     AsideState,
     ConsumerState,
     DeadLetterState,

@@ -10,7 +10,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from eventcore.inspection import ConsumerState, GroupState, ServerState, StreamState
+from eventcore.operate.inspection import ConsumerState, GroupState, ServerState, StreamState
 
 from .output import clean
 from .problems import Problem

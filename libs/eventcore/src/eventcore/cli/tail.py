@@ -9,7 +9,7 @@ import typer
 from redis.exceptions import AuthenticationError
 from rich.text import Text
 
-from eventcore.inspection.replies import rows_of
+from eventcore.operate.inspection.replies import rows_of
 
 from .complaints import explain, out_of_reach
 from .entries import Entry, last_id, newest, page_size, pages

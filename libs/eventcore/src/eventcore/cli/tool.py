@@ -11,9 +11,9 @@ from datetime import timedelta
 import typer
 from redis.asyncio import Redis
 
-from eventcore.connection import Connector
-from eventcore.inspection import Inspector
-from eventcore.inspection.ids import text
+from eventcore.operate.inspection import Inspector
+from eventcore.operate.inspection.ids import text
+from eventcore.server.connection import Connector
 from eventcore.settings import Settings
 
 from .complaints import Failure

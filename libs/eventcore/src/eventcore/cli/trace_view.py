@@ -8,8 +8,8 @@ from datetime import timedelta
 from rich.console import Group
 from rich.text import Text
 
-from eventcore.dead_letters import Letter
-from eventcore.inspection.ids import milliseconds, parse_id
+from eventcore.operate.dead_letters import Letter
+from eventcore.operate.inspection.ids import milliseconds, parse_id
 
 from .following import Delivery, Step
 from .output import clean

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from eventcore.inspection import GroupState, StreamState
+from eventcore.operate.inspection import GroupState, StreamState
 
 _window = timedelta(seconds=10)
 _least_samples = 3

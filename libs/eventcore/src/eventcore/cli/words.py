@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from eventcore.envelope import timestamp
+from eventcore.events.envelope import timestamp
 
 
 def age(span: timedelta) -> str:

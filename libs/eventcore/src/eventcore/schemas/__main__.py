@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from eventcore.event import Event
+from eventcore.events.event import Event
 
 from . import check, write
 

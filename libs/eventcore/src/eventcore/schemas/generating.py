@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic.json_schema import models_json_schema
 
-from eventcore.envelope import EventClass
+from eventcore.events.envelope import EventClass
 
 from .model_names import named_once
 

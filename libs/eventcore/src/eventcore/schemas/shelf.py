@@ -13,9 +13,9 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
-from eventcore.envelope import EventClass, decode
 from eventcore.errors import EventcoreError
-from eventcore.event import Version
+from eventcore.events.envelope import EventClass, decode
+from eventcore.events.event import Version
 
 from .comparing import compare
 from .generating import data_schema, envelope_schema

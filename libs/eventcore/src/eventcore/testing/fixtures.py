@@ -22,8 +22,8 @@ import pytest_asyncio
 import redis
 from pydantic import SecretStr
 
+from eventcore.commit.store import Store
 from eventcore.settings import Settings
-from eventcore.store import Store
 
 from .leaks import leaked_keys
 from .server import Kind, Server, available_kinds

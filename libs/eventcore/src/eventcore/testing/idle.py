@@ -12,9 +12,9 @@ from typing import Any, TypeVar, overload
 
 from redis.exceptions import RedisError
 
-from eventcore.consumer import Consumer
-from eventcore.store import Store
-from eventcore.streams import aside_key
+from eventcore.commit.store import Store
+from eventcore.consume.consumer import Consumer
+from eventcore.consume.group_member import aside_key
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from fnmatch import fnmatchcase
 
-from eventcore.store import Store
+from eventcore.commit.store import Store
 
 # Heartbeats stay for as long as a group has consumers, what is aside until it comes back.
 _permanent = ("*:beats", "*:members", "*:aside", "*:aside:entries")

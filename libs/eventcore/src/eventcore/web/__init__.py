@@ -2,12 +2,12 @@
 
 from .api import Answer, Api
 from .correlation import correlation_id, current_origin
-from .creating import create_service
 from .paging import Page
 from .problems import FieldError, Problem
 from .run import run
 from .scopes import Token, token
 from .service import STORE
+from .service_factory import create_service
 
 __all__ = [
     "STORE",

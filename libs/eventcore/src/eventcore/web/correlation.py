@@ -10,7 +10,7 @@ from multidict import CIMultiDictProxy, istr
 from opentelemetry.trace import TraceState
 
 from eventcore import telemetry
-from eventcore.envelope import Origin
+from eventcore.events.envelope import Origin
 from eventcore.telemetry import PassingSpan
 
 header: str = istr("X-Correlation-ID")

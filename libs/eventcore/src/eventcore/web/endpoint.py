@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 from .correlation import correlation_id
 from .escapes import is_text
 from .problems import Problem
-from .reading import Parameters, media_type, read_body
+from .request import Parameters, media_type, read_body
+from .response import Content, check_nulls, written
 from .scopes import AUTHORITY, require
-from .writing import Content, check_nulls, written
 
 HandlerFunction = Callable[..., Awaitable[Any]]
 AnswerType = type[Any] | str | None

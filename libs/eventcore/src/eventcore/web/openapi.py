@@ -11,13 +11,13 @@ from pydantic_core import to_json
 
 from eventcore.schemas.model_names import named_once
 
-from .attending import unobserved
 from .correlation import header as correlation_header
 from .endpoint import Endpoint, body_limit
+from .middleware import unobserved
 from .parameters import all_parameters, can_fail
 from .problems import media_type as problem_type
 from .problems import title_of
-from .reading import media_type
+from .request import media_type
 
 Schema = dict[str, Any]
 

@@ -6,7 +6,7 @@ import base64
 
 from pydantic import Field
 
-from eventcore.event import Value
+from eventcore.events.event import Value
 
 
 class Page(Value):

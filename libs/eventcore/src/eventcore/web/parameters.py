@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .endpoint import Endpoint
-from .reading import Parameters
+from .request import Parameters
 
 Schema = dict[str, Any]
 

@@ -13,9 +13,9 @@ from typing import Any, TypedDict
 
 from aiohttp import web
 
-from eventcore.client_errors import as_unavailable
 from eventcore.errors import Conflict, DurabilityUnknown, NotDurable, OutcomeUnknown, StreamFull, Unavailable
-from eventcore.pipe import WrongPassword
+from eventcore.server.client_errors import as_unavailable
+from eventcore.server.pipe import WrongPassword
 
 log = logging.getLogger(__name__)
 

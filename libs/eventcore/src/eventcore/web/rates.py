@@ -11,8 +11,8 @@ from aiohttp.typedefs import Handler
 from eventcore.settings import Settings
 from eventcore.telemetry.measurements import clients_limited
 
-from .attending import unobserved
 from .clients import network_of
+from .middleware import unobserved
 from .problems import Problem
 from .scopes import TOKEN
 

@@ -17,12 +17,12 @@ from typing import Any, NoReturn, TypeVar
 from aiohttp import web
 
 from eventcore.errors import SettingsError
-from eventcore.pipe import WrongPassword
+from eventcore.server.pipe import WrongPassword
 from eventcore.settings import Settings, load
 from eventcore.telemetry.configure import configure
 from eventcore.telemetry.logs import configure_logging
 
-from .accepting import ROOM_OF_MANAGEMENT, Door, room_for_connections, room_for_management
+from .door import ROOM_OF_MANAGEMENT, Door, room_for_connections, room_for_management
 from .ending import GROUPS_SECONDS, RESOURCES_SECONDS, TELEMETRY_SECONDS, Ending
 from .listener import CannotListen, shown, take_port
 from .service import MANAGEMENT, SERVICE, Service

@@ -10,17 +10,17 @@ from typing import Any
 
 from aiohttp import web
 
-from eventcore.access import Activity, Kept
-from eventcore.consumer import Consumer
-from eventcore.envelope import EventClass
+from eventcore.commit.store import Store
+from eventcore.consume.consumer import Consumer
 from eventcore.errors import SettingsError
-from eventcore.pipe import WrongPassword
-from eventcore.reporting import Reporter
-from eventcore.retention import Retention
-from eventcore.store import Store
+from eventcore.events.envelope import EventClass
+from eventcore.operate.access import Activity, Kept
+from eventcore.operate.reporting import Reporter
+from eventcore.operate.retention import Retention
+from eventcore.server.pipe import WrongPassword
 
 from .ending import Ending
-from .greeting import wait_for_server, wrong_password
+from .startup import wait_for_server, wrong_password
 
 log = logging.getLogger(__name__)
 

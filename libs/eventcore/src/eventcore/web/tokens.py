@@ -15,8 +15,8 @@ from aiohttp.typedefs import Handler
 from eventcore.settings import Settings
 from eventcore.telemetry.measurements import tokens_refused
 
-from .attending import unobserved
 from .keys import Keys
+from .middleware import unobserved
 from .problems import Problem
 from .scopes import AUTHORITY, TOKEN, Token, refusal
 

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field as Limits
 
 from eventcore import Field, Hash, Transaction, Value
-from eventcore.odd_records import OddRecords
+from eventcore.events.odd_records import OddRecords
 from notification_service.channels import Kind, Notification
 
 from .measures import told

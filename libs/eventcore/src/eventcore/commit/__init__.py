@@ -1,0 +1,1 @@
+"""Commits: what a piece of work decides, taken to the server as a whole or not at all."""

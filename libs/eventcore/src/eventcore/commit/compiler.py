@@ -1,0 +1,404 @@
+"""Compiling transactions for the commit script: each becomes one argument of a call, whose keys they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import lru_cache
+from math import isnan
+from operator import index
+from typing import Any, Literal
+
+from msgspec import Raw, Struct, msgpack
+
+from eventcore import telemetry
+from eventcore.errors import Conflict
+from eventcore.events.envelope import Origin, encode, new_id
+
+from .publishing import traced
+from .transaction import (
+    AddMember,
+    AddToField,
+    Append,
+    Delete,
+    Expire,
+    Field,
+    Guard,
+    Publish,
+    RemoveMember,
+    SetFields,
+    SetText,
+    Transaction,
+    Write,
+)
+
+# Within ±2**53 Lua's numbers are exact.
+largest_integer = 2**53 - 1
+# The server would close the connection over an argument larger than its `proto-max-bulk-len`, 512 MiB by default.
+MOST_BYTES = 256 * 1024 * 1024
+# More would not go through the script's stack.
+_most_entry_fields = 1000
+
+
+class Fence(Struct, frozen=True, gc=False):
+    """The delivery that a transaction settles: acknowledged by whoever commits first, and only by them."""
+
+    stream: str
+    group: str
+    entry_id: str
+
+
+class Work(Struct):
+    """One transaction to commit, with where it comes from and, for a delivery, what it settles.
+
+    `streams` and `spans` are those of the events in it, once it was compiled.
+    """
+
+    transaction: Transaction
+    origin: Origin
+    fence: Fence | None = None
+    streams: Sequence[str] = ()
+    spans: Sequence[telemetry.RecordedSpan] = ()
+
+
+Fields = dict[str | bytes, int]
+"""Names, those that are no text as bytes, with their numbers: from 1, in the order in which they are first named."""
+
+
+class Keys:
+    """The keys of a call, and the fields of hashes that it looks at. Transactions name both by number."""
+
+    __slots__ = ("_fields", "_named", "_new", "_numbers", "_prefix", "names")
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
+        self._numbers: dict[str, int] = {}
+        self._fields: dict[int, Fields] = {}
+        self._named: list[Fields] = []  # to which of them a name was added, for each name
+        self._new: list[int] = []
+        self.names: list[bytes] = []
+
+    def number(self, key: str) -> int:
+        """From 1, in the order in which keys are first named."""
+        number = self._numbers.get(key)
+        if number is None:
+            self.names.append((self._prefix + key).encode())
+            number = self._numbers[key] = len(self.names)
+        return number
+
+    def fields(self, number: int) -> Fields:
+        """The fields that are looked at in the hash of this number; more are added by `name`."""
+        fields = self._fields.get(number)
+        if fields is None:
+            fields = self._fields[number] = {}
+        return fields
+
+    def name(self, field: str | bytes, fields: Fields) -> int:
+        """The number of a field that is looked at for the first time."""
+        if isinstance(field, str):
+            field.encode()  # raises now, for one transaction, what would else be raised for the call
+        number = fields[field] = len(fields) + 1
+        self._named.append(fields)
+        return number
+
+    def expect_new(self, number: int) -> None:
+        """Say that the hash of this number, in which fields are looked at, is most likely not there yet."""
+        self._new.append(number)
+
+    def mark(self) -> tuple[int, int, int]:
+        """How much is named now, for `undo`."""
+        return len(self.names), len(self._named), len(self._new)
+
+    def undo(self, mark: tuple[int, int, int]) -> None:
+        """Forget what was named since: what a transaction leaves behind that can't be compiled would hurt others."""
+        keys, fields, new = mark
+        for _ in self.names[keys:]:
+            self._numbers.popitem()
+        for each in reversed(self._named[fields:]):
+            each.popitem()
+        del self.names[keys:], self._named[fields:], self._new[new:]
+
+    def looked_at(self) -> bytes:
+        """What the script is told of fields, once all transactions were compiled."""
+        fields = {number: list(map(_text, names)) for number, names in self._fields.items() if names}
+        return _packed((fields, self._new))
+
+
+def compile_transaction(work: Work, keys: Keys, cap: int | None = None) -> bytes:
+    """The argument for `lua/commit.lua`, which documents its layout by reading it; `cap` is the hard cap of streams.
+
+    Raises `TypeError`, `ValueError` or `Conflict` for what the script could only fail over half-way, or would do in
+    another order.
+    """
+    before = keys.mark()
+    try:
+        plan = _Plan(work.origin, keys, cap or False)
+        for guard in work.transaction.when:
+            plan.guard(guard)
+        for write in work.transaction.then:
+            planned = _planned.get(type(write))
+            if planned is None:
+                raise TypeError(f"{write!r} is not a write")
+            planned(plan, write)
+        message = _packed(plan.finish(work.fence))
+        if len(message) > MOST_BYTES:
+            raise ValueError(f"a transaction of {len(message):,} bytes can't be committed: {MOST_BYTES:,} are the most")
+    except BaseException:
+        keys.undo(before)
+        raise
+    work.streams, work.spans = plan.published, plan.spans
+    return message
+
+
+_packed = msgpack.Encoder().encode
+
+
+def _text(value: object) -> str | Raw:
+    """As a string for the script, which could put nothing else into a command."""
+    if isinstance(value, str):
+        return value if value.__class__ is str else str.__str__(value)  # msgspec knows no subclass of `str`
+    if isinstance(value, bytes):  # as MessagePack's str, which is a string of any bytes to Lua: it knows no other
+        return Raw(b"\xdb%b%b" % (len(value).to_bytes(4, "big"), value))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise TypeError(f"{value!r} can't be written: it is neither text nor a number")
+
+
+def _field(name: object) -> str | bytes:
+    """The name of a field, the same for the same field."""
+    if isinstance(name, bytes):
+        try:
+            return name.decode()
+        except UnicodeDecodeError:
+            return name
+    text = _text(name)
+    return text if isinstance(text, str) else bytes(text)
+
+
+class _HashPlan(Struct):
+    """All that a transaction does with one hash.
+
+    `rules` are the numbers of the fields that are looked at, with operator, operand and amount to add for each;
+    `values` are fields and what to put into them.
+    """
+
+    number: int
+    keys: Keys
+    fields: Fields
+    rules: list[Any] = []
+    values: list[str | Raw] = []
+    amounts: dict[int, int] = {}
+    """Where in `rules` the amount of a field stands."""
+    adds: bool = False
+
+    def guard(self, guard: Guard, place: Field) -> None:
+        name: str | bytes = place.name
+        operand: str | Raw = guard.operand
+        if name.__class__ is not str or operand.__class__ is not str:  # hardly ever: a look costs less than a call
+            name, operand = _field(name), _text(operand)
+        field = self.fields.get(name) or self.keys.name(name, self.fields)
+        self.amounts.setdefault(field, len(self.rules) + 3)
+        self.rules += (field, guard.operator, operand, False)
+
+    def add(self, name: str | bytes, amount: int) -> int:
+        """What is going to be added to this field in all."""
+        if name.__class__ is not str:
+            name = _field(name)
+        field = self.fields.get(name) or self.keys.name(name, self.fields)
+        place = self.amounts.get(field)
+        if place is None:
+            place = self.amounts[field] = len(self.rules) + 3
+            self.rules += (field, False, False, False)
+        total: int = self.rules[place] + amount
+        self.rules[place] = total
+        self.adds = True
+        return total
+
+    def put(self, fields: Sequence[tuple[str, str]]) -> None:
+        for pair in fields:
+            name, value = pair
+            if name.__class__ is str and value.__class__ is str:
+                self.values += pair
+            else:
+                self.values += (_text(name), _text(value))
+
+    def check(self, key: str, deleted: bool) -> None:
+        """Raise `TypeError` for writes that the script would make in another order."""
+        if deleted and (self.values or self.adds):
+            raise TypeError(f"{key} can't be written to and deleted in one transaction")
+        for name in self.values[::2] if self.adds else ():
+            place = self.amounts.get(self.fields.get(name, 0)) if isinstance(name, str) else None
+            if place is not None and self.rules[place] is not False:
+                raise TypeError(f"{name!r} of {key} can't be set and added to in one transaction")
+
+
+class _Plan(Struct):
+    """A transaction on its way to becoming an argument: sorted by key, as the script wants it."""
+
+    origin: Origin
+    keys: Keys
+    cap: int | Literal[False]
+    published: list[str] = []
+    spans: list[telemetry.RecordedSpan] = []
+    _kinds: dict[str, str] = {}
+    _hashes: dict[str, _HashPlan] = {}
+    _texts: list[object] = []
+    _sets: dict[int, None] = {}
+    _streams: dict[int, int | Literal[False]] = {}
+    _appends: list[object] = []
+    _writes: list[object] = []
+    _written: int = 0
+    _deleted: set[str] = set()
+    # Keys that expire or are deleted, whatever they hold: no entry may come before that.
+    _treated: set[int] = set()
+
+    def _use(self, key: str, kind: str) -> int:
+        """The number of a key that holds such a thing: the script would fail half-way over two kinds under one key."""
+        if self._kinds.setdefault(key, kind) != kind:
+            raise TypeError(f"{key} can't be a {self._kinds[key]} and a {kind} in one transaction")
+        return self.keys.number(key)
+
+    def _hash(self, key: str) -> _HashPlan:
+        plan = self._hashes.get(key)
+        if plan is None:
+            number = self._use(key, "hash")
+            plan = self._hashes[key] = _HashPlan(number, self.keys, self.keys.fields(number))
+        return plan
+
+    def guard(self, guard: Guard) -> None:
+        place = guard.place
+        if isinstance(place, Field):
+            plan = self._hash(place.key)
+            if guard.operator == "absent" and not plan.rules:
+                self.keys.expect_new(plan.number)
+            plan.guard(guard, place)
+        else:
+            self._texts += (self._use(place.key, "string"), guard.operator, _text(guard.operand))
+
+    def _write(self, command: str, key: int, *arguments: object) -> None:
+        self._written += 1
+        # Entries first: what the server may still refuse then is the first write of all.
+        writes = self._appends if command == "XADD" and key not in self._treated else self._writes
+        writes += (command, key, len(arguments))
+        writes += arguments
+
+    def add_to_field(self, write: AddToField) -> None:
+        if not isinstance(write.amount, int):
+            raise TypeError(f"{write.field}: {write.amount!r} can't be added: it is no integer")
+        amount = self._hash(write.field.key).add(write.field.name, write.amount)
+        if not -largest_integer <= amount <= largest_integer:
+            raise Conflict(f"{write.field}: {amount} can't be added: it is beyond the range of 2**53")
+
+    def set_fields(self, write: SetFields) -> None:
+        if write.fields:
+            self._hash(write.key).put(write.fields)
+
+    def set_text(self, write: SetText) -> None:
+        seen = write.text.key in self._kinds
+        number = self._use(write.text.key, "string")
+        if not seen:  # no guard looks at it: the script shall see what it is, all the same
+            self._texts += (number, False, False)
+        limit = () if write.ttl is None else ("PX", milliseconds(write.ttl))
+        self._write("SET", number, _text(write.value), *limit)
+
+    def add_member(self, write: AddMember) -> None:
+        score = float(write.score)
+        if isnan(score):
+            raise ValueError(f"{write.key}: the score of {write.member} is not a number")
+        number = self._use(write.key, "sorted set")
+        self._sets[number] = None
+        self._write("ZADD", number, repr(score), _text(write.member))
+
+    def remove_member(self, write: RemoveMember) -> None:
+        number = self._use(write.key, "sorted set")
+        self._sets[number] = None
+        self._write("ZREM", number, _text(write.member))
+
+    def expire(self, write: Expire) -> None:
+        number = self.keys.number(write.key)
+        self._treated.add(number)
+        self._write("PEXPIRE", number, milliseconds(write.ttl))
+
+    def delete(self, write: Delete) -> None:
+        number = self.keys.number(write.key)
+        self._deleted.add(write.key)
+        self._treated.add(number)
+        self._write("DEL", number)
+
+    def publish(self, write: Publish) -> None:
+        event, origin, event_id = write.event, self.origin, write.event_id
+        number = self._use(event.stream, "stream")
+        self._streams[number] = self.cap
+        if telemetry.records(origin.traceparent):
+            event_id = event_id or new_id()
+            origin, span = traced(event, origin, event_id)
+            if span is not None:
+                self.spans.append(span)
+        self.published.append(event.stream)
+        self._write("XADD", number, "*", "event", encode(event, origin, event_id).decode())
+
+    def append(self, write: Append) -> None:
+        if not 1 <= len(write.fields) <= _most_entry_fields or index(write.max_length or 0) < 0:
+            raise ValueError(f"{write.stream}: the server would not take such an entry")
+        number = self._use(write.stream, "stream")
+        self._streams.setdefault(number, False)
+        limit = () if write.max_length is None else ("MAXLEN", "~", str(min(write.max_length, largest_integer)))
+        values = [_text(part) for name, value in write.fields for part in (name, value)]
+        self._write("XADD", number, *limit, "*", *values)
+
+    def finish(self, fence: Fence | None) -> list[object]:
+        """The sections in the order in which the script reads them."""
+        message: list[object] = [False if fence is None else fence.entry_id, len(self._hashes)]
+        for key, plan in self._hashes.items():
+            if plan.adds or self._deleted:
+                plan.check(key, key in self._deleted)
+            message += (plan.number, len(plan.rules) // 4)
+            message += plan.rules
+            message.append(len(plan.values))
+            message += plan.values
+        message.append(len(self._texts) // 3)
+        message += self._texts
+        message.append(len(self._sets))
+        message += self._sets
+        message.append(len(self._streams))
+        for stream in self._streams.items():
+            message += stream
+        message.append(self._written)
+        message += self._appends
+        message += self._writes
+        return message
+
+
+# By type and not by `match`: this is the hot path of every commit.
+_planned: dict[type[Write], Callable[[_Plan, Any], None]] = {
+    AddToField: _Plan.add_to_field,
+    SetFields: _Plan.set_fields,
+    SetText: _Plan.set_text,
+    AddMember: _Plan.add_member,
+    RemoveMember: _Plan.remove_member,
+    Expire: _Plan.expire,
+    Delete: _Plan.delete,
+    Publish: _Plan.publish,
+    Append: _Plan.append,
+}
+
+
+@lru_cache(maxsize=64)  # of the few times for which a service keeps things
+def milliseconds(time: timedelta) -> str:
+    """As Redis counts time; at least one, because it takes 0 for an error or for "now"."""
+    return str(max(1, time // _millisecond))
+
+
+_millisecond = timedelta(milliseconds=1)
+
+
+def guards_in_script_order(guards: Sequence[Guard]) -> list[Guard]:
+    """The guards in the order in which the script reports what it found: hashes by key, then strings."""
+    hashes: dict[str, list[Guard]] = {}
+    texts: list[Guard] = []
+    for guard in guards:
+        if isinstance(guard.place, Field):
+            hashes.setdefault(guard.place.key, []).append(guard)
+        else:
+            texts.append(guard)
+    return [*(guard for group in hashes.values() for guard in group), *texts]

@@ -1,0 +1,57 @@
+"""Gathering: what is to be committed in one turn of the event loop is committed together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+from .committer import Answer, Work
+
+# So that the server works on the first of a crowd while we prepare the next.
+most_at_once = 24
+
+
+def answer_all(waiting: Iterable[asyncio.Future[Answer]], answers: Iterable[Answer]) -> None:
+    """Tell everybody who still waits, and has not given up."""
+    for each, answer in zip(waiting, answers, strict=True):
+        if not each.done():
+            each.set_result(answer)
+
+
+class GatheringCommitter:
+    """Commits for many callers at once, by `commit_all`: that takes less time for each than if all did so alone.
+
+    Requests come in crowds: sockets are read one after the other, then all of their handlers run.
+    """
+
+    def __init__(self, commit_all: Callable[[list[Work]], Awaitable[list[Answer]]]) -> None:
+        self._commit_all = commit_all
+        self._work: list[Work] = []
+        self._waiting: list[asyncio.Future[Answer]] = []  # for the answer to each
+        self._flushing: asyncio.Task[None] | None = None
+
+    def commit(self, work: Work) -> asyncio.Future[Answer]:
+        """The answer; raises as `commit_all` does."""
+        if not self._work:
+            self._begin()
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._work.append(work)
+        self._waiting.append(answer)
+        return answer
+
+    def _begin(self) -> None:
+        self._flushing = asyncio.create_task(self._flush(), name="commits")
+
+    async def _flush(self) -> None:
+        work, self._work = self._work[:most_at_once], self._work[most_at_once:]
+        waiting, self._waiting = self._waiting[:most_at_once], self._waiting[most_at_once:]
+        if self._work:
+            self._begin()
+        try:
+            answers = await self._commit_all(work)
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            for each in waiting:
+                if not each.done():
+                    each.set_exception(error)
+        else:
+            answer_all(waiting, answers)

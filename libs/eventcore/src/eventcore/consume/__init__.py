@@ -1,0 +1,1 @@
+"""Consuming: a delivery's way from reading to settling."""

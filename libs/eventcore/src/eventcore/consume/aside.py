@@ -1,0 +1,247 @@
+"""Putting aside: deliveries that wait for long leave their stream, so that they hold up neither trimming nor others."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+
+from msgspec import Struct
+
+from eventcore.errors import EventcoreError, OutcomeUnknown
+from eventcore.events.odd_records import OddRecords
+from eventcore.settings import Settings
+from eventcore.telemetry.measurements import put_aside, trimmed_unread
+
+from .delivery import ATTEMPTS, ENTRY_ID, FAILURES, LANE, LAST_ERROR, PAST_FIELDS, Delivery, Key
+from .group_member import GroupMember, Leaving, NoGroup
+from .in_flight import Holding
+
+log = logging.getLogger(__name__)
+
+# What keeps failing for so long while others succeed is at fault itself: nothing is gained by holding it any longer.
+OWN_FAULT_AFTER = 2.0
+# So many may wait in one lane here, behind whoever has it, once they wait for long: the others go aside.
+MOST_IN_A_LANE = 32
+LONG_IN_A_LANE = 2.0
+# How long what is aside stays there: an eighth to a quarter of the time for which it has been tried so far, or longer
+# where the retry policy or the handler says so.
+LONGEST_ASIDE, LONGEST_BEHIND = 300.0, 60.0
+LEAST_BEHIND = 5.0
+# Nothing is put aside for longer: what asks for more is looked at again and again.
+MOST_SECONDS = 30 * 86_400.0
+# In one call, which keeps the server busy for a few milliseconds at most.
+MOST_AT_ONCE, ENOUGH_BYTES, MOST_FIELDS = 128, 512 * 1024, 1000
+AGAIN_AFTER_REFUSAL = 5.0
+# Of lane and error, for whoever looks.
+LONGEST_TEXT = 300
+# What comes back at once, and how often in a row.
+MOST_BACK, MOST_ROUNDS = 200, 20
+
+
+class Head(Struct, frozen=True, gc=False):
+    """A delivery that waits for another attempt and is to be put aside until `due`."""
+
+    delivery: Delivery
+    due: float
+    spent: int
+
+
+class Aside:
+    """Chooses what is put aside, and puts it there with all that follows in its lane.
+
+    Where that is refused, or as much is aside as may be, deliveries stay pending and wait here as they did before.
+    """
+
+    def __init__(
+        self,
+        member: GroupMember,
+        holding: Holding,
+        settings: Settings,
+        *,
+        start: Callable[[Sequence[Delivery]], object],
+        gone: Callable[[Delivery], None],
+        missing: Callable[[Delivery], None],
+    ) -> None:
+        self._member, self._holding, self._start, self._gone = member, holding, start, gone
+        self._missing = missing
+        self._detours = holding.detours
+        self._limit, self._after = settings.consumer_aside, settings.aside_after_seconds
+        self._heads: dict[Key, Head] = {}
+        self._rest_until = 0.0
+        self._told = False
+        self._odd = OddRecords(f"what {member.group} has put aside as")
+        self.problem: str | None = None
+        """Why what was put aside does not come back, if it doesn't."""
+
+    def consider(self, delivery: Delivery, due: float, *, counts: bool, others_pass: bool) -> None:
+        """A delivery waits for another attempt until `due`: if that is too long to hold it, it goes aside."""
+        if not self._limit or len(delivery.fields) > MOST_FIELDS:
+            return
+        now = time.monotonic()
+        tried = delivery.tried_for(now)
+        own_fault = others_pass and (tried >= OWN_FAULT_AFTER or self._holding.nearly_paused)
+        if own_fault or tried + due - now >= self._after:
+            spent = delivery.attempt if counts else delivery.attempt - 1
+            self._heads[delivery.key] = Head(delivery, max(due, now + _patience(tried, LONGEST_ASIDE)), spent)
+
+    def stays(self, delivery: Delivery) -> None:
+        """Its next attempt begins here."""
+        self._heads.pop(delivery.key, None)
+
+    async def put(self) -> None:
+        """Put aside whatever is to go. Raises `NoGroup`; whatever else refuses it leaves things as they are."""
+        now = time.monotonic()
+        if not self._limit or now < self._rest_until:
+            return
+        self._cut_long_lanes(now)
+        while batch := self._batch(now):
+            try:
+                answers = await self._member.put_aside(batch, limit=self._limit)
+            except NoGroup:
+                raise
+            except EventcoreError as error:
+                for leaving in batch:
+                    leaving.delivery.maybe_aside |= isinstance(error, OutcomeUnknown)
+                self._refused(f"can't put aside: {error}")
+                return
+            for leaving, ours in zip(batch, answers, strict=False):
+                self._went(leaving, now, ours=ours)
+            if len(answers) < len(batch):
+                self._refused(f"{self._limit} deliveries are aside, and no more may be")
+                return
+            self._told = False
+
+    async def bring_back(self) -> None:
+        """Let what is due come back; what refuses that leaves it aside."""
+        self._detours.prune(time.monotonic())
+        try:
+            for _ in range(MOST_ROUNDS):
+                count, lost, unreadable = await self._member.bring_back(MOST_BACK)
+                for stream, name in lost:
+                    log.error("entry %s of %s was deleted while it was put aside: it is lost", name, stream)
+                    trimmed_unread.add(stream, self._member.group)
+                for name in unreadable:
+                    self._odd.leave_out(name, ValueError(name))
+                if count < MOST_BACK:
+                    break
+            self.problem = None
+        except EventcoreError as error:
+            self._keep_out(f"can't bring back what was put aside: {error}")
+
+    def _keep_out(self, why: str) -> None:
+        """Nothing comes back: that is for people to mend, as far as Redis is there at all."""
+        if why != self.problem:
+            log.error("%s: %s", self._member.group, why)
+        self.problem = why
+
+    def _cut_long_lanes(self, now: float) -> None:
+        most = 0 if self._holding.crowded else MOST_IN_A_LANE
+        for lane, queue in list(self._holding.lanes.queues()):
+            if len(queue) > most and now - queue[0].received_at > LONG_IN_A_LANE:
+                self._detours.close(lane, self._holding.lanes.cut(lane, most))
+
+    def _batch(self, now: float) -> list[Leaving]:
+        """The next to go, in order, of one main stream: not too many at once."""
+        batch: list[Leaving] = []
+        size = 0
+        for leaving in islice(self._leaving(now), MOST_AT_ONCE):
+            if batch and (leaving.stream != batch[0].stream or size > ENOUGH_BYTES):
+                break
+            batch.append(leaving)
+            size += sum(map(len, leaving.words))
+        return batch
+
+    def _leaving(self, now: float) -> Iterator[Leaving]:
+        """All who are to go: first who waits for another attempt, each with those behind it in its lane."""
+        for head in self._heads.values():
+            lane = head.delivery.lane
+            leaving = self._leave(head.delivery, head.due - now, head.spent)
+            yield leaving
+            if lane is not None:
+                self._detours.close(lane, self._holding.lanes.cut(lane))
+                yield from self._followers(lane, leaving.name)
+        taken = {head.delivery.lane for head in self._heads.values()}
+        for lane in [lane for lane in self._detours.outgoing if lane not in taken]:
+            tried = self._detours.outgoing[lane][0].tried_for(now)
+            least = 0.0 if self._detours.is_away(lane, now) else max(LEAST_BEHIND, _patience(tried, LONGEST_BEHIND))
+            yield from self._followers(lane, "", least)
+
+    def _followers(self, lane: str, after: str, wait: float = 0.0) -> Iterator[Leaving]:
+        for delivery in self._detours.outgoing.get(lane, ()):
+            leaving = self._leave(delivery, wait, delivery.attempt - 1, after)
+            yield leaving
+            after = leaving.name
+
+    def _leave(self, delivery: Delivery, wait: float, spent: int, after: str = "") -> Leaving:
+        main = self._member.main_stream(delivery.stream)
+        name = delivery.origin_id
+        if delivery.past is None and delivery.stream != main:
+            name = f"retry:{name}"  # it may have the id of another entry, of the main stream
+        if not after and delivery.lane is not None:
+            after = self._detours.before(delivery.lane, delivery)
+        milliseconds = int(min(max(0.0, wait), MOST_SECONDS) * 1000)
+        tried = int(delivery.tried_for(time.monotonic()) * 1000)
+        return Leaving(main, delivery, name, after, milliseconds, tried, _words(delivery, spent))
+
+    def _went(self, leaving: Leaving, now: float, *, ours: bool) -> None:
+        """It is aside now, or (not `ours`) somebody else had it: no more to be done about it here."""
+        delivery = leaving.delivery
+        if delivery.lane is not None:
+            self._detours.departed(delivery.lane, delivery, leaving.name, now + leaving.wait / 1000)
+        if ours:
+            put_aside.add(delivery.stream, self._member.group)
+            log.info(
+                "put aside for %.0f s: %s", leaving.wait / 1000, delivery.error or "behind others of its lane",
+                extra={"stream": delivery.stream, "group": self._member.group, "entryId": delivery.entry_id},
+            )  # fmt: skip
+        else:
+            self._missing(delivery)
+        if self._heads.pop(delivery.key, None) is None:
+            self._holding.release([delivery])
+            return
+        if delivery.lane is not None:  # whoever has come to the lane meanwhile follows
+            self._detours.close(delivery.lane, self._holding.lanes.cut(delivery.lane))
+        self._gone(delivery)
+
+    def _refused(self, why: str) -> None:
+        """Say so once; who was to follow others aside waits in the lane again, unless these are there already."""
+        self._complain(f"{why}; what waits stays pending")
+        now = time.monotonic()
+        self._rest_until = now + AGAIN_AFTER_REFUSAL
+        for lane in [lane for lane in self._detours.outgoing if not self._detours.is_away(lane, now)]:
+            queue = self._detours.outgoing.pop(lane)
+            free = [delivery for delivery in queue if self._holding.lanes.enter(lane, delivery)]
+            if free:
+                self._start(free)
+
+    def _complain(self, about: str) -> None:
+        if not self._told:
+            log.error("%s: %s", self._member.group, about)
+        self._told = True
+
+
+def _patience(tried: float, longest: float) -> float:
+    return min(longest, tried * random.uniform(0.125, 0.25))
+
+
+def _words(delivery: Delivery, spent: int) -> list[bytes]:
+    """The entry as which it is to come back: the event, and what has become of it so far."""
+    past: dict[bytes, bytes] = {
+        ENTRY_ID: delivery.origin_id.encode(),
+        ATTEMPTS: b"%d" % max(0, spent),
+        FAILURES: b"%d" % delivery.failures,
+    }
+    if delivery.lane is not None:
+        past[LANE] = delivery.lane[:LONGEST_TEXT].encode("utf-8", "replace")
+    if delivery.error:
+        past[LAST_ERROR] = delivery.error[:LONGEST_TEXT].encode("utf-8", "replace")
+    raw = [(name, value) for name, value in delivery.fields.items() if name not in PAST_FIELDS]
+    return list(_flat((*raw, *past.items())))
+
+
+def _flat(pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
+    for pair in pairs:
+        yield from pair

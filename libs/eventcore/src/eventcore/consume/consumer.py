@@ -1,0 +1,399 @@
+"""A consumer: joins its group, reads, hands deliveries to the processor, and leaves cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from eventcore.commit.store import Store
+from eventcore.errors import EventcoreError, Forbidden
+from eventcore.operate.retention import notice_losses
+from eventcore.telemetry import measurements
+
+from .aside import Aside
+from .attempts import Retries
+from .consumer_name import Naming
+from .deciding import Decider
+from .delivery import Delivery, Reason
+from .group_member import GroupMember, NameTaken, NoGroup, longest_block, shortest_block
+from .in_flight import Holding
+from .losses import Losses
+from .retry_policy import RetryPolicy
+from .router import Router, united
+from .settling import Processor
+from .takeover import Takeover
+from .waiting import cancel, either
+from .watchdog import Watchdog
+
+log = logging.getLogger(__name__)
+
+_survivable = (EventcoreError, NoGroup, NameTaken)
+# One being read, one being decided upon, one being committed: so the server and we work at the same time.
+_batches_in_hand = 3
+# What leaving the group may take beyond the drain budget: a server that is silent must not keep a process from its end.
+LEAVE_SECONDS = 0.75
+# In seconds.
+_between_probes = 1.0
+
+
+class Consumer:
+    """Runs the routers of one group as one consumer.
+
+    Raises `TypeError` where they don't fit together. `run` returns after `stop`, when what was in hand is finished or
+    the drain budget is spent, and the group is left.
+    """
+
+    def __init__(self, store: Store, *routers: Router) -> None:
+        settings = self._settings = store.settings
+        router = self.router = _one(united(routers, retry=RetryPolicy(attempts=settings.retry_attempts)))
+        self._commands, self._committer, self._handled = store.commands, store.committer, store.handled
+        self._reader = store.reader(f"reader of {router.group}")
+        self.member = member = GroupMember(
+            store.commands,
+            self._reader,
+            group=router.group,
+            consumer=settings.pod_name,
+            streams=router.streams,
+            handles=router.types,
+            prefix=settings.key_prefix,
+            clock=store.clock,
+        )
+        self._naming = Naming(member, router.types, timedelta(seconds=settings.dead_after_seconds))
+        self.holding = Holding(
+            router.group,
+            limit=settings.consumer_concurrency if router.is_async else _batches_in_hand * settings.consumer_batch,
+            waiting_limit=settings.consumer_waiting,
+        )
+        self._watchdog = Watchdog(self.holding, router)
+        self._losses = Losses(member, self._surely_ours)
+        self._aside = Aside(
+            member, self.holding, settings, start=self._start, gone=self._give_up, missing=self._losses.missing
+        )
+        self._retries = Retries(
+            member,
+            self.holding,
+            self._start,
+            self._give_up,
+            self._losses.missing,
+            self._aside,
+            batch=settings.consumer_batch,
+        )
+        self._takeover = Takeover(member, self._retries, self.holding, settings)
+        self._decider = Decider(
+            router,
+            consumer=member.consumer,
+            source=store.source,
+            dead_letter_cap=settings.dlq_keep_entries,
+            rollout=timedelta(seconds=settings.rollout_seconds),
+            on_retry=self._retries.add,
+            on_detour=self.holding.changed,
+            concurrency=settings.consumer_concurrency,
+            lanes=self.holding.lanes,
+            detours=self.holding.detours,
+        )
+        self._processor = Processor(
+            self._decider,
+            self._committer,
+            on_done=self.holding.release,
+            on_followers=self._start,
+            on_missing=self._losses.missing,
+        )
+        self._stopping = asyncio.Event()
+        self._work: set[asyncio.Task[None]] = set()
+        self._defect: BaseException | None = None
+        self.joined = self._joined_before = False
+        self._trouble: Exception | None = None
+        self._leave_by = 0.0
+        self._turned_at: dict[str, float] = {}
+        self._probed_at = float("-inf")
+
+    @property
+    def draining(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopping.is_set()
+
+    @property
+    def turned_at(self) -> float:
+        """When the loop that has been silent for the longest has turned, by the monotonic clock."""
+        return min(self._turned_at.values(), default=time.monotonic())
+
+    @property
+    def problem(self) -> str | None:
+        """Why this consumer does not get on with its work, if it doesn't."""
+        if self.draining:
+            return "draining"
+        if not self.joined:
+            trouble = self._trouble or self._naming.problem
+            return f"{self.router.group} is not joined yet{f': {trouble}' if trouble else ''}"
+        return self.holding.held_up or self._aside.problem or self._watchdog.problem
+
+    def stop(self) -> None:
+        """Read no more; finish what is in hand; let `run` return."""
+        self._takeover.resting = True
+        self._stopping.set()
+        self.holding.changed()
+
+    async def run(self) -> None:
+        """Consume until `stop`. Survives whatever happens to Redis; raises only for a defect of its own.
+
+        `TypeError` if a consumer of the group with other handlers runs on the same store.
+        """
+        self._check_alone()
+        self._reader.start()
+        forget = self._measure()
+        reading = self._loop(self._read_loop(), "read")
+        retrying = [
+            self._loop(self._repeat(self._retry), "retry"),
+            self._loop(self._repeat(self._retry_suspect), "suspects"),
+        ]
+        beating = self._loop(self._beat_loop(), "heartbeat")
+        stopping = asyncio.create_task(self._stopping.wait())
+        loops = (reading, *retrying, beating)
+        try:
+            await asyncio.wait([stopping, *loops], return_when=asyncio.FIRST_COMPLETED)
+            self.stop()
+            await self._drain(reading, retrying)
+        finally:
+            await cancel([stopping, *loops, *self._work])
+            await self._reader.close()
+            self._handled.pop(self.router.group, None)
+            forget()
+        await self._leave()
+        for loop in loops:
+            if not loop.cancelled() and (error := loop.exception()) is not None:
+                raise error
+        if self._defect is not None:
+            raise self._defect
+
+    def _check_alone(self) -> None:
+        """Each of two such consumers would acknowledge, unseen, what only the other handles."""
+        own = frozenset(self.router.handlers)
+        other = self._handled.setdefault(self.router.group, own)
+        if other != own:
+            self.stop()
+            only = ", ".join(sorted(other ^ own))
+            raise TypeError(
+                f"of two consumers of {self.router.group} only one handles {only}: one must have all routers"
+            )
+
+    def _measure(self) -> Callable[[], None]:
+        """Let the metrics show this consumer, until the returned function is called."""
+        for stream in self.member.streams:
+            measurements.expect(stream, self.router.group, Reason)
+        key = (self.router.group,)
+        watched = [
+            measurements.waiting.watch(lambda: {key: self.holding.waiting}),
+            measurements.behind.watch(lambda: {key: self.holding.behind}),
+            measurements.behind_age.watch(
+                lambda: {key: max((wait for _, wait in self.holding.lane_waits()), default=0.0)}
+            ),
+            measurements.paused.watch(lambda: {key: int(self.holding.held_up is not None)}),
+        ]
+
+        def forget() -> None:
+            for each in watched:
+                each()
+
+        return forget
+
+    def _loop(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        return asyncio.create_task(coroutine, name=f"{self.router.group}-{name}")
+
+    # Reading
+
+    async def _read_loop(self) -> None:
+        attempt = 0
+        while not self.draining:
+            self._turned("read")
+            try:
+                if not self.joined:
+                    await self._join()
+                    continue
+                count, block = self._wanted()
+                if count:
+                    entries = await self.member.read(count, block)
+                    if batch := self.holding.take(entries):
+                        self._start(batch)
+                else:
+                    await self.holding.change(1)
+                attempt = 0
+            except _survivable as error:
+                # A lost reply may have left entries pending on us: joining again finds them.
+                attempt, self.joined = attempt + 1, False
+                await self._survive(error, attempt)
+
+    def _wanted(self) -> tuple[int, timedelta]:
+        """How many entries to ask for now, and for how long to wait for them.
+
+        While too many wait for another attempt it is few a second: if these succeed, others are at fault themselves.
+        """
+        now = time.monotonic()
+        if self._retries.recovering:
+            return 0, longest_block
+        if not self.holding.paused:
+            return min(self.holding.room, self.holding.portions.read(self._settings.consumer_batch)), longest_block
+        if not self.holding.may_probe or now < self._probed_at + _between_probes:
+            return 0, longest_block
+        self._probed_at = now
+        return min(self.holding.room, max(1, self._settings.consumer_waiting // 8)), shortest_block
+
+    async def _join(self) -> None:
+        """Beat before reading, so that nothing is ever held by a consumer unknown to its peers; resume what is ours."""
+        for stream in await self.member.create():
+            self._losses.forget()
+            if self._joined_before:
+                again = "recreated at id 0: every entry still there is delivered again"
+                log.error("consumer group %s on %s was missing; %s", self.router.group, stream, again)
+        await self.member.require_rights()
+        await notice_losses(self._commands, self.member.streams, self._settings.key_prefix)
+        while not await self._naming.settle():
+            self._turned("read")
+            if self.draining:
+                return
+            await either(asyncio.sleep(5), self._stopping, self._settings.heartbeat_seconds / 4)
+        self._decider.consumer = self.member.consumer
+        await self._takeover.beat_once()
+        await self._committer.load_script()
+        for stream in self.member.streams:
+            last = ""
+            while pending := await self.member.pending(stream, after=last):
+                self._retries.recover(pending)
+                last = pending[-1].entry_id
+        self.joined = self._joined_before = True
+        self._trouble = None
+
+    # Handling
+
+    def _start(self, batch: Sequence[Delivery]) -> asyncio.Task[None]:
+        """Process a batch beside the next read; the task ends when each delivery has come to its end."""
+        task = asyncio.create_task(self._processor.process(batch), name=f"{self.router.group}-process")
+        self._work.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._work.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Its deliveries stay pending, and for good as long as we live: a restart or a peer takes them up.
+            log.critical("a defect in eventcore: stopping", exc_info=error)
+            self._defect = self._defect or error
+            self.stop()
+
+    def _give_up(self, delivery: Delivery) -> None:
+        """It is somebody else's now: forget it, and let its lane go on."""
+        self.holding.release([delivery])
+        if (follower := self._decider.next_in_lane(delivery)) is not None:
+            self._start([follower])
+
+    def _surely_ours(self, since: float) -> bool:
+        return self._takeover.surely_ours(since)
+
+    async def _retry(self) -> None:
+        self._turned("retry")
+        await self._retries.retry_due()
+        await self._retries.retry_recovered()
+        await self._retries.put_aside()
+        await self._losses.look()
+        await self.holding.change(min(1.0, self._retries.next_due))
+
+    async def _retry_suspect(self) -> None:
+        if not await self._retries.retry_suspect():
+            await self.holding.change(1)
+
+    async def _repeat(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Take a step again and again until `stop`, through whatever happens to Redis."""
+        attempt = 0
+        while not self.draining:
+            try:
+                await step()
+                attempt = 0
+            except _survivable as error:
+                attempt += 1
+                if isinstance(error, NoGroup | Forbidden):  # to join again is to ask for all rights
+                    self.joined = False
+                await self._survive(error, attempt)
+
+    async def _beat_loop(self) -> None:
+        """Beat until the very end, and never less often: whatever keeps us silent makes us dead to our peers."""
+        while True:
+            self._turned("heartbeat", resting=self._settings.heartbeat_seconds)
+            self._watchdog.look()
+            try:
+                if self._naming.settled:
+                    await self._takeover.beat_once()
+                    await self._aside.bring_back()
+            except _survivable as error:
+                if isinstance(error, NameTaken):
+                    self._naming.settled = False
+                # What a takeover has claimed may be pending on us, its reply lost: joining again finds it.
+                self.joined, self._trouble = False, error
+                log.debug("no heartbeat: %s", error)
+            await asyncio.sleep(self._settings.heartbeat_seconds)
+
+    def _turned(self, loop: str, *, resting: float = 0) -> None:
+        """Note that a loop has turned, and means to rest for so long."""
+        self._turned_at[loop] = time.monotonic() + resting
+
+    async def _survive(self, error: Exception, attempt: int) -> None:
+        """Wait a little longer each time, up to five seconds, but no longer than until `stop`.
+
+        Without a connection there is nothing to wait for but the connection.
+        """
+        self._trouble = error
+        if attempt == 1:
+            log.warning("%s: %s; going on", self.router.group, error)
+        connected = asyncio.gather(self._reader.wait_connected(), self._commands.wait_connected())
+        await either(connected, self._stopping, 5)
+        await either(asyncio.sleep(5), self._stopping, min(attempt * 0.5, 5) * random.uniform(0.5, 1))
+
+    # Leaving
+
+    async def _drain(self, reading: asyncio.Task[None], retrying: Sequence[asyncio.Task[None]]) -> None:
+        """Let the read under way end, then what is in hand, within the budget. Heartbeats go on meanwhile."""
+        budget = self._settings.drain_seconds
+        deadline = self._leave_by = time.monotonic() + budget
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(longest_block.total_seconds() + 1, max(budget, 0.5))):
+                await self._end_read(reading)
+        await cancel(retrying)
+        while self._work and (left := deadline - time.monotonic()) > 0:
+            await asyncio.wait(self._work, timeout=left)
+
+    async def _end_read(self, reading: asyncio.Task[None]) -> None:
+        while not reading.done():
+            # More than once: the first may have come before the read that it was meant for.
+            with suppress(EventcoreError):
+                await self.member.unblock()
+            await asyncio.wait([reading], timeout=0.2)
+
+    async def _leave(self) -> None:
+        """Leave the group; what is still pending is declared free, for peers to take over at once.
+
+        What did not come to an end here has cost no attempt, unless it may be what brought us to an end.
+        """
+        if not self._naming.settled:
+            return
+        seconds = max(LEAVE_SECONDS, min(5.0, self._leave_by - time.monotonic()))
+        try:
+            async with asyncio.timeout(seconds):
+                left = await self.member.leave(self._retries.unspent if self._defect is None else ())
+        except (*_survivable, TimeoutError) as error:
+            reason = str(error) or f"no answer within {seconds:.1f} s"
+            log.warning("could not leave %s: %s; peers will notice our silence", self.router.group, reason)
+        else:
+            for stream, count in self.holding.by_stream.items():
+                measurements.handed_back.add(stream, self.router.group, count=count)
+            log.info("left %s%s", self.router.group, "" if left else "; peers take over what was not finished")
+
+
+def _one(routers: Sequence[Router]) -> Router:
+    if len(routers) != 1:
+        groups = ", ".join(router.group for router in routers) or "none"
+        raise TypeError(f"a consumer belongs to one group, not to {groups}")
+    return routers[0]

@@ -1,0 +1,83 @@
+"""The name of a consumer: the pod's own, or the next that no other living process has."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+
+from .group_member import GroupMember, Peer
+
+log = logging.getLogger(__name__)
+
+
+class Naming:
+    """Finds a name for a member of a group: two that beat under one name would each do what the other has in hand.
+
+    A restart after a crash gets its old name back, and what is pending on it, as soon as the old process is dead.
+    """
+
+    def __init__(self, member: GroupMember, handles: Mapping[str, Iterable[str]], dead_after: timedelta) -> None:
+        self._member, self._dead_after = member, dead_after
+        self._handles = {stream: frozenset(types) for stream, types in handles.items()}
+        self._pod, self._number = member.consumer, 1
+        self._seen: str | None = None
+        self._seen_at = 0.0
+        self._said: set[tuple[str, frozenset[str], bool]] = set()
+        self.settled = False
+
+    async def settle(self) -> bool:
+        """Take a step towards a name; whether we have one. To be asked again, soon, until then."""
+        name = self._pod if self._number == 1 else f"{self._pod}~{self._number}"
+        before = self._member.consumer
+        answer = await self._member.take_name(name, self._dead_after, stale=self._stale())
+        self.settled = not isinstance(answer, str)
+        if isinstance(answer, str):
+            self._watch(answer)
+            return False
+        if name != before:
+            log.warning("another process consumes as %s in %s: this one is %s", self._pod, self._member.group, name)
+        self._seen = None
+        self._compare(answer)
+        return True
+
+    @property
+    def problem(self) -> str | None:
+        """Why there is no name yet, if a living process may have it."""
+        return None if self._seen is None else f"a process named {self._pod} has beaten lately: is it alive?"
+
+    def _watch(self, beat: str) -> None:
+        """Note the holder's last beat; one that comes after it shows that the holder lives."""
+        if self._seen is None:
+            self._seen, self._seen_at = beat, _now()
+        elif self._seen != beat:
+            self._seen, self._number = None, self._number + 1
+
+    def _stale(self) -> str:
+        """The beat that has stood still until its process is dead, whatever the clock was when it was sent."""
+        is_old = self._seen is not None and _now() - self._seen_at > self._dead_after.total_seconds()
+        return self._seen or "" if is_old else ""
+
+    def _compare(self, peers: Iterable[Peer]) -> None:
+        """Say which events are acknowledged unseen, here or there, because only the other side has a handler."""
+        lacking: defaultdict[tuple[str, frozenset[str], bool], list[str]] = defaultdict(list)
+        for peer in peers:
+            own = self._handles.get(peer.stream, peer.handles)
+            for types, here in ((peer.handles - own, True), (own - peer.handles, False)):
+                if types:
+                    lacking[peer.stream, types, here].append(peer.name)
+        for difference, names in lacking.items():
+            if difference in self._said:
+                continue  # joining again, after trouble
+            self._said.add(difference)
+            stream, types, here = difference
+            named, where, those = ", ".join(sorted(types)), ", ".join(sorted(names)[:3]), self._member
+            without, having = (those.consumer, where) if here else (where, those.consumer)
+            text = "%s of %s has no handler for %s of %s, which %s has: it acknowledges such events unseen"
+            log.warning(text, without, those.group, named, stream, having)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,88 @@
+"""Running an `async` handler to its end, or to the end of its time, whatever it does meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from eventcore.commit.transaction import Transaction, plain
+
+log = logging.getLogger(__name__)
+
+# How long a handler may take to clean up, once it is cancelled.
+CLEANING_SECONDS = 5.0
+_LONGEST_SECONDS = 86_400.0 * 365  # of which every event loop can make a timer
+# Handlers that did not end when they were cancelled: referred to, or they would be collected while they run.
+_left_running: set[asyncio.Task[Any]] = set()
+
+
+class Failure(NamedTuple):
+    """Why there is no decision; an odd class of errors may not even be asked whether it is one."""
+
+    error: BaseException
+
+
+async def decision_of(handler: Callable[[], Any], seconds: float) -> Transaction | Failure:
+    """What a handler decides within so many seconds, or why it doesn't. Raises only our own cancellation.
+
+    The handler runs in a task of its own: so a cancellation of its own making is a failure like any other, and one that
+    does not let itself be cancelled can be left alone.
+    """
+    running = asyncio.create_task(_decision(handler))
+    try:
+        await _end_or_timeout(running, min(seconds, _LONGEST_SECONDS))
+    finally:
+        in_time = running.done()
+        if not in_time:
+            await _end(running)
+    if running.done() and not running.cancelled() and running.exception() is None:
+        return running.result()
+    if not in_time:
+        return Failure(TimeoutError(f"the handler did not finish within {seconds:g} s"))
+    return Failure(_error_of(running))
+
+
+async def _end_or_timeout(running: asyncio.Task[Transaction], seconds: float) -> None:
+    """What `asyncio.wait` does, in half of its time for a single task."""
+    loop = asyncio.get_running_loop()
+    over = loop.create_future()
+
+    def end(_: object = None) -> None:
+        if not over.done():
+            over.set_result(None)
+
+    running.add_done_callback(end)
+    timer = loop.call_later(seconds, end)
+    try:
+        await over
+    finally:
+        timer.cancel()
+
+
+async def _decision(handler: Callable[[], Any]) -> Transaction:
+    return plain(await handler())
+
+
+def _error_of(running: asyncio.Task[Transaction]) -> BaseException:
+    error = None if running.cancelled() else running.exception()
+    return error if error is not None else asyncio.CancelledError("the handler was cancelled, and not by its consumer")
+
+
+async def _end(running: asyncio.Task[Any]) -> None:
+    """Cancel a handler, and wait for its end; one that goes on all the same is left alone."""
+    running.cancel()
+    _left_running.add(running)
+    running.add_done_callback(_ended)
+    await asyncio.wait((running,), timeout=CLEANING_SECONDS)
+    if not running.done():
+        log.error(
+            "a handler goes on %g s after it was cancelled: left running, its attempt has failed", CLEANING_SECONDS
+        )
+
+
+def _ended(running: asyncio.Task[Any]) -> None:
+    _left_running.discard(running)
+    if not running.cancelled():
+        running.exception()  # looked at, so that asyncio does not complain

@@ -1,0 +1,208 @@
+"""What a consumer holds: the deliveries it has been handed and has not yet seen to their end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from eventcore.telemetry.measurements import trimmed_unread
+
+from .delivery import Delivery, Key, Past
+from .detours import Detours
+from .group_member import Entry
+from .lanes import Lanes
+from .portions import HAND_BYTES, WAITING_BYTES, Portions
+
+log = logging.getLogger(__name__)
+
+# Seconds after which a lane that keeps a consumer from reading on is named.
+STANDING_AFTER = 10.0
+
+
+class Holding:
+    """Deliveries by entry, and how much room is left for more.
+
+    Only those in hand take up room: not those that wait for another attempt, nor those that wait behind others of their
+    lanes. Of each of these kinds there are not too many either.
+    """
+
+    def __init__(self, group: str, *, limit: int, waiting_limit: int) -> None:
+        self.group, self._limit, self._waiting_limit = group, limit, waiting_limit
+        self.portions = Portions()
+        self._held: dict[Key, Delivery] = {}
+        self._waiting: set[Key] = set()
+        self.lanes: Lanes[Delivery] = Lanes()
+        self.detours = Detours()
+        self._most_behind = max(limit, waiting_limit)
+        self._changed = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._held)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._held
+
+    @property
+    def by_stream(self) -> Mapping[str, int]:
+        """How many it has of each stream."""
+        return Counter(stream for stream, _ in self._held)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for another attempt."""
+        return len(self._waiting)
+
+    @property
+    def limit(self) -> int:
+        """How many may be in hand: fewer of large ones."""
+        return self.portions.within(HAND_BYTES, self._limit)
+
+    @property
+    def waiting_limit(self) -> int:
+        """How many may wait for another attempt before reading pauses: fewer of large ones."""
+        return self.portions.within(WAITING_BYTES, self._waiting_limit)
+
+    @property
+    def room(self) -> int:
+        """How many more may be taken in hand now."""
+        if self.crowded:
+            return 0
+        return max(0, self.limit - (len(self._held) - len(self._waiting) - self.behind))
+
+    @property
+    def behind(self) -> int:
+        """How many wait behind others of their lane."""
+        return self.lanes.waiting + self.detours.waiting
+
+    @property
+    def crowded(self) -> bool:
+        """Whether as many wait behind others as may be held."""
+        return self.behind >= self.portions.within(WAITING_BYTES, self._most_behind)
+
+    @property
+    def nearly_paused(self) -> bool:
+        """Whether so many wait for another attempt that it is time to do without some of them."""
+        return 2 * len(self._waiting) >= self.waiting_limit
+
+    @property
+    def may_probe(self) -> bool:
+        """Whether something new may be tried although many wait: if it succeeds, they are at fault themselves."""
+        return self.room > 0 and len(self._waiting) < 2 * self.waiting_limit
+
+    @property
+    def paused(self) -> str | None:
+        """Why nothing new should be read just now, if so: the circuit breaker."""
+        if len(self._waiting) >= self.waiting_limit:
+            return f"{len(self._waiting)} deliveries wait for another attempt{self._first_waiting()}"
+        return None
+
+    @property
+    def standing(self) -> str | None:
+        """Which lane keeps this consumer from reading on, if one does: too many wait in lanes, and for long."""
+        if not self.crowded:
+            return None
+        lane, since = max(self.lane_waits(), key=lambda wait: wait[1], default=("", 0.0))
+        if since < STANDING_AFTER:
+            return None
+        ahead = next((each.entry_id for each in self._held.values() if each.lane == lane), "?")
+        return f"lane {lane[:100]} of {self.group} has waited {since:.0f} s behind entry {ahead}"
+
+    def lane_waits(self) -> Iterator[tuple[str, float]]:
+        """For how long the first has waited in each lane in which somebody waits."""
+        now = time.monotonic()
+        queues = (*self.lanes.queues(), *self.detours.outgoing.items())
+        return ((lane, now - queue[0].received_at) for lane, queue in queues)
+
+    def _first_waiting(self) -> str:
+        first = next((self._held[key] for key in self._held if key in self._waiting), None)
+        if first is None:
+            return ""
+        seconds = time.monotonic() - first.failing_since
+        return f", the first ({first.type} {first.entry_id} of {first.stream}) for {seconds:.0f} s: {first.error}"
+
+    @property
+    def held_up(self) -> str | None:
+        """Why deliveries don't come to their end just now, if so: too many wait, or commits are refused."""
+        if reason := self.paused or self.standing:
+            return reason
+        refusals = [delivery.refused for delivery in self._held.values() if delivery.refused]
+        return f"commits are refused ({len(refusals)} wait): {refusals[0]}" if refusals else None
+
+    def in_hand(self) -> list[Delivery]:
+        """Those that somebody should be at work on: not waiting for another attempt, for their turn or for a commit."""
+        behind = {id(each) for _, queue in self.lanes.queues() for each in queue}
+        behind.update(id(each) for queue in self.detours.outgoing.values() for each in queue)
+        return [
+            each
+            for key, each in self._held.items()
+            if key not in self._waiting and not each.refused and id(each) not in behind
+        ]
+
+    def take(self, entries: Iterable[Entry], *, recovered: bool = False) -> list[Delivery]:
+        """Take entries in hand, in order; those that are held already, or gone from the stream, are left out."""
+        taken: list[Delivery] = []
+        size, now = 0, time.monotonic()
+        for each in entries:
+            stream, entry_id, fields = each.stream, each.entry_id, each.fields
+            key = (stream, entry_id)
+            if fields is None:
+                log.error("entry %s of %s was trimmed before it was handled: it is lost", entry_id, stream)
+                trimmed_unread.add(stream, self.group)
+            elif key not in self._held:
+                delivery = self._held[key] = Delivery(stream, entry_id, each.attempt, fields, now, recovered)
+                if len(fields) == 1:  # nearly always
+                    [event] = fields.values()
+                    delivery.size = len(event)
+                else:
+                    _remember(delivery)
+                    delivery.size = sum(map(len, fields.values()))
+                size += delivery.size
+                taken.append(delivery)
+        if taken:
+            self.portions.saw(len(taken), size)
+        return taken
+
+    def wait(self, delivery: Delivery) -> None:
+        """It waits for another attempt: it no longer takes up room in hand."""
+        self._waiting.add(delivery.key)
+        self.changed()
+
+    def resume(self, delivery: Delivery) -> None:
+        """Its next attempt begins."""
+        self._waiting.discard(delivery.key)
+
+    def release(self, deliveries: Iterable[Delivery]) -> None:
+        """They have come to their end, or are somebody else's now."""
+        for delivery in deliveries:
+            key = delivery.key
+            self._waiting.discard(key)
+            self._held.pop(key, None)
+        self.changed()
+
+    def changed(self) -> None:
+        """Wake whoever waits for room or for work."""
+        self._changed.set()
+
+    async def change(self, timeout: float) -> None:
+        """Return when something has changed, after `timeout` seconds at the latest."""
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+
+def _remember(delivery: Delivery) -> None:
+    """What had become of it before it was put aside goes on counting."""
+    past = Past.read(delivery.entry_id, delivery.fields) if delivery.stream.endswith(":retry") else None
+    if past is not None:
+        delivery.past = past
+        delivery.attempt += past.attempts
+        delivery.failures = past.failures

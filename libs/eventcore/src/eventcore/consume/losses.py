@@ -1,0 +1,55 @@
+"""Losses: what became of deliveries that are neither pending on us any more nor committed by us."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from eventcore.telemetry.measurements import trimmed_unread
+
+from .delivery import Delivery, Key
+from .group_member import GroupMember, NoGroup
+
+log = logging.getLogger(__name__)
+
+_DELETED = "was deleted while it was pending"
+_LET_GO = "was acknowledged by somebody else, or its consumer was deleted"
+
+
+class Losses:
+    """Tells deliveries that somebody took from us, by hand, from those that a peer has committed.
+
+    `surely_ours` says whether no peer can have taken anything from us since a time of the monotonic clock. What was
+    ours and is gone from the stream nobody has handled: retention trims nothing that is pending. Nor has anybody
+    handled what still stands there and is pending on nobody.
+    """
+
+    def __init__(self, member: GroupMember, surely_ours: Callable[[float], bool]) -> None:
+        self._member, self._surely_ours = member, surely_ours
+        self._missing: dict[Key, bool] = {}
+
+    def missing(self, delivery: Delivery) -> None:
+        """The server says that this delivery is not pending on us."""
+        if self._surely_ours(delivery.received_at) and not delivery.maybe_aside:
+            # Another server, after a failover, may not know yet of what was pending: it gives that out once more.
+            self._missing[delivery.key] = delivery.received_at > self._member.connected_at
+
+    def forget(self) -> None:
+        """A group was gone: what was pending in it will be given out once more."""
+        self._missing.clear()
+
+    async def look(self) -> None:
+        """Say what is lost of all that was missing. Raises what Redis raises, and forgets nothing then."""
+        if not (missing := sorted(self._missing)):
+            return
+        try:
+            found = await self._member.look_for(missing)
+        except NoGroup:
+            self.forget()
+            raise
+        for key, (there, held) in zip(missing, found, strict=True):
+            same_server = self._missing.pop(key, False)
+            if not there or (not held and same_server):
+                stream, entry_id = key
+                log.error("entry %s of %s %s: it is lost", entry_id, stream, _LET_GO if there else _DELETED)
+                trimmed_unread.add(stream, self._member.group)

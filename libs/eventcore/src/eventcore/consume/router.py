@@ -1,0 +1,178 @@
+"""The router: the table of handlers, one for each event type that a consumer group cares about."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from eventcore.commit.transaction import Transaction
+from eventcore.events.envelope import Metadata
+from eventcore.events.event import Event
+
+from .retry_policy import LONGEST_WAIT, RetryPolicy
+
+E = TypeVar("E", bound=Event)
+Decision = Transaction | None
+HandlerFunction = Callable[..., Decision | Awaitable[Decision]]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """What to call for one event type, and how patiently.
+
+    The function takes the event, or the event and its metadata, and returns a `Transaction` (or `None`: only
+    acknowledge). A plain function decides at once; an `async` one may talk to the world outside, within `timeout`.
+    """
+
+    event: type[Event]
+    function: HandlerFunction
+    retry: RetryPolicy | None
+    """`None` until a consumer takes it: then that of the settings."""
+    retry_for: Mapping[type[Exception], RetryPolicy]
+    timeout: timedelta
+    is_async: bool
+    wants_metadata: bool
+    give_up_after: timedelta | None = None
+    """How long what the event needs may be `Unavailable`, before it becomes a dead letter; `None`: for ever."""
+
+    def __call__(self, event: Event, metadata: Metadata) -> Decision | Awaitable[Decision]:
+        """Call the function with what it asks for."""
+        return self.function(event, metadata) if self.wants_metadata else self.function(event)
+
+    def policy(self, error: BaseException) -> RetryPolicy:
+        """The retry policy for this error: that of its nearest class named in `retry_for`, or the general one."""
+        named = (self.retry_for[kind] for kind in type(error).__mro__ if kind in self.retry_for)
+        return next(named, self.retry or RetryPolicy())
+
+    @property
+    def most_attempts(self) -> int:
+        """The most attempts that any of its policies allows."""
+        return max(policy.attempts for policy in (self.retry or RetryPolicy(), *self.retry_for.values()))
+
+    @property
+    def name(self) -> str:
+        """The function, for people: `order_service.handlers.confirm`."""
+        named = getattr(self.function, "__qualname__", type(self.function).__qualname__)
+        return f"{getattr(self.function, '__module__', '?')}.{named}"
+
+
+@dataclass(slots=True)
+class Router:
+    """The handlers of one consumer group, or a part of them: one consumer runs all routers of its group.
+
+    inventory = Router(group="inventory-group")
+
+    @inventory.on(OrderCreated)
+    def reserve(order: OrderCreated) -> Transaction: ...
+
+    Handlers that name no `retry` have the router's; where that names none either, `RETRY_ATTEMPTS` of the settings.
+    `give_up_after` is how long an event is tried while what it needs is `Unavailable`, which costs no attempt: then it
+    becomes a dead letter. Without it, it is tried for ever.
+    """
+
+    group: str
+    retry: RetryPolicy | None = None
+    timeout: timedelta = timedelta(seconds=30)
+    give_up_after: timedelta | None = None
+    handlers: dict[str, Handler] = field(default_factory=dict)
+    taken: bool = field(default=False, compare=False)
+    """Whether a consumer has taken the handlers: one that came later would never be called."""
+
+    def __post_init__(self) -> None:
+        for name, time in (("timeout", self.timeout), ("give_up_after", self.give_up_after)):
+            _check_time(self.group, name, time)
+
+    def on(
+        self,
+        event: type[E],
+        *,
+        retry: RetryPolicy | None = None,
+        retry_for: Mapping[type[Exception], RetryPolicy] | None = None,
+        timeout: timedelta | None = None,
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register the decorated function as the handler for `event`; the function itself stays as it is."""
+        _check_time(f"{self.group}, {event.type}", "timeout", timeout)
+
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            if self.taken:
+                raise TypeError(f"{self.group} has its consumer already: too late for a handler for {event.type}")
+            if event.type in self.handlers:
+                raise TypeError(f"{self.group} already has a handler for {event.type}")
+            self.handlers[event.type] = Handler(
+                event,
+                function,
+                retry or self.retry,
+                dict(retry_for or {}),
+                timeout or self.timeout,
+                _is_async(function),
+                _wants_metadata(function),
+                self.give_up_after,
+            )
+            return function
+
+        return register
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams that this group reads: those of its events."""
+        return tuple(sorted({handler.event.stream for handler in self.handlers.values()}))
+
+    @property
+    def types(self) -> dict[str, list[str]]:
+        """The event types that there are handlers for, by stream."""
+        return {
+            stream: [kind for kind, handler in self.handlers.items() if handler.event.stream == stream]
+            for stream in self.streams
+        }
+
+    @property
+    def is_async(self) -> bool:
+        """Whether any handler may wait for the world outside."""
+        return any(handler.is_async for handler in self.handlers.values())
+
+
+def united(routers: Iterable[Router], *, retry: RetryPolicy) -> list[Router]:
+    """One router for each group, with the handlers of all its routers; `retry` is theirs where they name none.
+
+    Two consumers of one group would each acknowledge what only the other has a handler for. Raises `TypeError` where
+    two handlers take the same event, or a router has none.
+    """
+    groups: dict[str, Router] = {}
+    for router in routers:
+        if not router.handlers:
+            raise TypeError(f"{router.group} has no handlers (yet): register them before the consumer is made")
+        router.taken = True
+        whole = groups.setdefault(
+            router.group, Router(router.group, router.retry or retry, router.timeout, router.give_up_after)
+        )
+        for kind, handler in router.handlers.items():
+            if kind in whole.handlers:
+                both = f"{whole.handlers[kind].name} and {handler.name}"
+                raise TypeError(f"{router.group} has two handlers for {kind}: {both}")
+            whole.handlers[kind] = replace(handler, retry=handler.retry or retry)
+    return list(groups.values())
+
+
+def _check_time(whose: str, name: str, time: timedelta | None) -> None:
+    if time is not None and not timedelta(0) < time <= LONGEST_WAIT:
+        raise ValueError(f"{whose}: {name} must be more than 0 and at most {LONGEST_WAIT}, not {time}")
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    called = getattr(function, "__call__", None)  # noqa: B004 - an object may be the handler
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
+
+
+def _wants_metadata(function: Callable[..., Any]) -> bool:
+    signature = inspect.signature(function)
+    for arguments in (("event",), ("event", "metadata")):
+        try:
+            signature.bind(*arguments)
+        except TypeError:
+            continue
+        return len(arguments) == 2
+    name = getattr(function, "__qualname__", repr(function))
+    raise TypeError(f"{name} must take the event, or the event and its metadata")

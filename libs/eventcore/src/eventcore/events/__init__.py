@@ -1,0 +1,1 @@
+"""Events: immutable facts, and the JSON in which they stand in streams."""

@@ -1,0 +1,1 @@
+"""Operating: looking at streams, groups and dead letters, and looking after them."""
