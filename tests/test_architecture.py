@@ -30,69 +30,13 @@ class Layer(NamedTuple):
 # `__init__` is the face of eventcore, which its own modules don't look at.
 EVENTCORE_LAYERS = (
     Layer("face", frozenset({"__init__"})),
-    Layer("edges", frozenset({"__main__", "asyncapi", "cli", "schemas", "testing", "web"})),
-    Layer(
-        "runtime",
-        frozenset(
-            {
-                "access",
-                "aside",
-                "consumer",
-                "dead_letters",
-                "deciding",
-                "holding",
-                "inspection",
-                "losses",
-                "naming",
-                "portions",
-                "processing",
-                "reporting",
-                "retention",
-                "retries",
-                "running",
-                "takeover",
-                "waiting",
-                "watchdog",
-            }
-        ),
-        forbidden=frozenset({"aiohttp"}),
-    ),
-    Layer(
-        "redis",
-        frozenset(
-            {
-                "client_errors",
-                "clock",
-                "commit",
-                "compiling",
-                "connection",
-                "durability",
-                "durable_commits",
-                "gathering",
-                "lookout",
-                "pipe",
-                "requirements",
-                "rights",
-                "script",
-                "script_needs",
-                "sending",
-                "sentinels",
-                "store",
-                "streams",
-            }
-        ),
-        forbidden=frozenset({"aiohttp"}),
-    ),
-    Layer(
-        "pure",
-        frozenset({"delivery", "detours", "envelope", "event", "lanes", "opening", "retry", "router", "transaction"}),
-        forbidden=frozenset({"aiohttp", "redis"}),
-    ),
-    Layer(
-        "leaves",
-        frozenset({"errors", "odd_records", "personal_data", "plain_json", "settings", "telemetry"}),
-        forbidden=frozenset({"aiohttp", "redis"}),
-    ),
+    Layer("edges", frozenset({"__main__", "cli", "schemas", "testing", "web"})),
+    Layer("operate", frozenset({"operate"}), forbidden=frozenset({"aiohttp"})),
+    Layer("consume", frozenset({"consume"}), forbidden=frozenset({"aiohttp"})),
+    Layer("commit", frozenset({"commit"}), forbidden=frozenset({"aiohttp"})),
+    Layer("server", frozenset({"server"}), forbidden=frozenset({"aiohttp"})),
+    Layer("events", frozenset({"events"}), forbidden=frozenset({"aiohttp", "redis"})),
+    Layer("leaves", frozenset({"errors", "settings", "telemetry"}), forbidden=frozenset({"aiohttp", "redis"})),
 )
 
 # A service, from top to bottom. Modules with other names stand outside this order.

@@ -14,8 +14,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from eventcore import Settings, timestamp
 from eventcore.cli.acl import rules_of
-from eventcore.consume.group_member import aside_entries_key, aside_key
 from eventcore.operate.access import CONSOLE, OPERATOR
+from eventcore.server.keys import aside_entries_key, aside_key
 from eventcore.testing import Server, until, until_idle
 from eventcore.testing.fixtures import Connect, connect, redis_server, running_servers, server_kind, settings
 from inventory_service.app import create_app as inventory

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from redis.exceptions import RedisError
 
-from eventcore.consume.group_member import retry_stream
+from eventcore.server.keys import retry_stream
 from eventcore.testing import until
 
 from .shop import Basket, Shop, each_orders

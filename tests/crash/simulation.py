@@ -16,8 +16,8 @@ from eventcore import Consumer, Settings, Store
 from eventcore.commit.committer import Committer
 from eventcore.consume import group_member as streams
 from eventcore.consume import takeover
-from eventcore.consume.group_member import beats_key
 from eventcore.server.clock import Clock
+from eventcore.server.keys import beats_key
 from eventcore.server.pipe import Command, Reply
 
 from .gate import Gate

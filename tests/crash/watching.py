@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from eventcore.commit.committer import commit_script
-from eventcore.consume.group_member import aside_key, retry_stream
+from eventcore.server.keys import aside_key, retry_stream
 from eventcore.server.script import Script
 
 from .proxy import Command, Matches

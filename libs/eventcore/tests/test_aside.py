@@ -12,8 +12,8 @@ import pytest
 
 from eventcore import Consumer, Retry, RetryPolicy, Store, Unavailable
 from eventcore.consume import in_flight as holding
-from eventcore.consume.group_member import aside_entries_key, aside_key
 from eventcore.operate.retention import Retention
+from eventcore.server.keys import aside_entries_key, aside_key
 from eventcore.telemetry import measurements
 from eventcore.testing import run_until_idle, running, until, until_idle
 from eventcore.testing.fixtures import Connect

@@ -11,10 +11,10 @@ from functools import partial
 import pytest
 
 from eventcore import Consumer, Store, Unavailable
-from eventcore.consume.group_member import aside_entries_key, aside_key
 from eventcore.operate.inspection import Inspector
 from eventcore.operate.inspection.aside import fields_of
 from eventcore.operate.reporting import shown
+from eventcore.server.keys import aside_entries_key, aside_key
 from eventcore.telemetry import measurements
 from eventcore.testing import Server, running, until
 from eventcore.testing.fixtures import Connect

@@ -17,7 +17,7 @@ from eventcore import Consumer, Event, Hash, Retry, Router, Store, Transaction, 
 from eventcore.consume import handler_task as running
 from eventcore.consume.deciding import Decider
 from eventcore.consume.delivery import Delivery
-from eventcore.consume.group_member import aside_entries_key, aside_key
+from eventcore.server.keys import aside_entries_key, aside_key
 from eventcore.testing import run_until_idle, until, until_idle
 from eventcore.testing import running as consuming
 

@@ -11,10 +11,11 @@ from redis.asyncio import Redis
 
 from eventcore import Consumer, Store, Transaction
 from eventcore.consume.delivery import entry_time
-from eventcore.consume.group_member import foreign_idle, retry_stream
+from eventcore.consume.group_member import foreign_idle
 from eventcore.operate.inspection import GroupState, Inspector, StreamState, inspector
 from eventcore.operate.inspection.ids import age_of, parse_id
 from eventcore.operate.inspection.names import main_streams, scan_pattern
+from eventcore.server.keys import retry_stream
 from eventcore.testing import running, until_idle
 
 from .samples import GROUP, Ordered, publish_orders, router_for

@@ -22,7 +22,7 @@ from eventcore.cli.trace import as_document
 from eventcore.cli.trace_view import timeline
 from eventcore.consume.deciding import Decided, Decider
 from eventcore.consume.delivery import Delivery, Reason, TryAgain
-from eventcore.operate.dead_letters import letter
+from eventcore.consume.letter import letter
 from eventcore.operate.inspection import Inspector
 from eventcore.operate.reporting import Reporter, shown
 from eventcore.operate.retention import Retention

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from eventcore import Consumer, Store, StreamFull, Transaction, publish
-from eventcore.consume.group_member import aside_entries_key, aside_key, retry_stream
 from eventcore.operate.retention import Retention
+from eventcore.server.keys import aside_entries_key, aside_key, retry_stream
 from eventcore.testing import run_until_idle, until
 from eventcore.testing.fixtures import Connect
 

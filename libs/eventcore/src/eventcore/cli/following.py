@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Literal
 
-from eventcore.consume.group_member import aside_key, dead_letter_stream, retry_stream
 from eventcore.operate.dead_letters import Letter
 from eventcore.operate.inspection.aside import entries_aside, entry_aside
 from eventcore.operate.inspection.ids import EntryId, milliseconds, parse_id, text
 from eventcore.operate.inspection.replies import groups
+from eventcore.server.keys import aside_key, dead_letter_stream, retry_stream
 
 from .complaints import Failure
 from .entries import Entry, last_id, pages

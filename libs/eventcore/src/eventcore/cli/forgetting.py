@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
-from eventcore.consume.group_member import aside_key, dead_letter_stream, retry_stream
 from eventcore.events.personal_data import MASK, Person, PersonalData, Records, changes, members, said_by, without
 from eventcore.operate.inspection.aside import entries_aside
 from eventcore.operate.inspection.ids import parse_id, text
 from eventcore.operate.inspection.names import scan_pattern
 from eventcore.operate.inspection.replies import Fields, groups
+from eventcore.server.keys import aside_key, dead_letter_stream, retry_stream
 from eventcore.server.script import Script
 
 from .entries import pages, parsed

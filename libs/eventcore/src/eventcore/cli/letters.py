@@ -9,10 +9,10 @@ from typing import Any
 
 import typer
 
-from eventcore.consume.group_member import dead_letter_stream
 from eventcore.operate.dead_letters import DeadLetters, Letter
 from eventcore.operate.inspection.ids import parse_id, text
 from eventcore.operate.inspection.replies import Fields, groups, newest_entries
+from eventcore.server.keys import dead_letter_stream
 
 from .entries import last_id, page_size
 from .tool import Tool

@@ -7,14 +7,13 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from eventcore.consume.group_member import longest_block
 from eventcore.errors import GuardFailed, OutcomeUnknown, StreamFull, Unavailable
 from eventcore.events.envelope import Origin
 from eventcore.events.event import Event
 from eventcore.server.clock import Clock
 from eventcore.server.connection import Connector
 from eventcore.server.lookout import Lookout
-from eventcore.server.pipe import Pipe
+from eventcore.server.pipe import Pipe, longest_block
 from eventcore.server.requirements import check_server
 from eventcore.server.rights import Refusals
 from eventcore.settings import Settings

@@ -13,7 +13,7 @@ from typing import Any
 
 from eventcore.commit.store import Store
 from eventcore.errors import EventcoreError, Forbidden
-from eventcore.operate.retention import notice_losses
+from eventcore.server.pipe import longest_block
 from eventcore.telemetry import measurements
 
 from .aside import Aside
@@ -21,9 +21,9 @@ from .attempts import Retries
 from .consumer_name import Naming
 from .deciding import Decider
 from .delivery import Delivery, Reason
-from .group_member import GroupMember, NameTaken, NoGroup, longest_block, shortest_block
+from .group_member import GroupMember, NameTaken, NoGroup, shortest_block
 from .in_flight import Holding
-from .losses import Losses
+from .losses import Losses, notice_losses
 from .retry_policy import RetryPolicy
 from .router import Router, united
 from .settling import Processor

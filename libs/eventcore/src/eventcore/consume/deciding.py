@@ -21,7 +21,6 @@ from eventcore.errors import ENDS_PROCESS, Forbidden, GuardFailed
 from eventcore.events.canonical import Opener
 from eventcore.events.envelope import Metadata, Origin, decode
 from eventcore.events.event import Event
-from eventcore.operate.dead_letters import bare_letter, failed_attempt, letter
 from eventcore.server.client_errors import as_unavailable
 from eventcore.telemetry.measurements import dead_letters, process_duration
 from eventcore.telemetry.trouble import summary_of
@@ -31,6 +30,7 @@ from .delivery import CrashLoop, DeadLetter, Delivery, Reason, TryAgain, Verdict
 from .detours import Detours
 from .handler_task import Failure, decision_of
 from .lanes import Lanes
+from .letter import bare_letter, failed_attempt, letter
 from .retry_policy import RetryPolicy
 from .router import Router
 

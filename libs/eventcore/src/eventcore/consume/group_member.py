@@ -13,20 +13,25 @@ from msgspec import Struct
 
 from eventcore.errors import Forbidden, Unavailable
 from eventcore.server.clock import Clock
+from eventcore.server.keys import (
+    LAST_ID,
+    aside_entries_key,
+    aside_key,
+    beats_key,
+    dead_letter_stream,
+    members_key,
+    retry_stream,
+)
 from eventcore.server.pipe import Argument, Command, Pipe, Reply, ServerError, shown
 from eventcore.server.rights import needs_of_aside, needs_of_member, require
 from eventcore.server.script import Call, Script, run, run_all
 
 from .delivery import Delivery, Key
 
-# No read blocks for longer, so that a stop and a dead connection are soon noticed.
-longest_block = timedelta(seconds=2)
 # Not to wait at all (0 would be for ever).
 shortest_block = timedelta(milliseconds=1)
 # How long a consumer that never sent a heartbeat (another library's) must be idle to be taken for dead.
 foreign_idle = timedelta(minutes=5)
-# Nothing can follow this entry id, and Redis refuses to look for it.
-LAST_ID = f"{2**64 - 1}-{2**64 - 1}"
 
 
 @cache
@@ -84,39 +89,9 @@ class Peer(Struct, frozen=True):
     handles: frozenset[str]
 
 
-def retry_stream(stream: str, group: str) -> str:
-    """Where a redriven event goes: only the group that failed it reads there."""
-    return f"{stream}:{group}:retry"
-
-
-def beats_key(stream: str, group: str) -> str:
-    """The sorted set of a group's consumers by their last heartbeat (milliseconds of the server's clock)."""
-    return f"{stream}:{group}:beats"
-
-
-def aside_key(stream: str, group: str) -> str:
-    """The sorted set of what a group has put aside, by its due time (milliseconds of the server's clock)."""
-    return f"{stream}:{group}:aside"
-
-
-def aside_entries_key(stream: str, group: str) -> str:
-    """The hash of the entries that a group has put aside, by the names in the sorted set."""
-    return f"{stream}:{group}:aside:entries"
-
-
-def members_key(stream: str, group: str) -> str:
-    """The hash of a group's consumers by name: the instance that has the name, and the event types that it handles."""
-    return f"{stream}:{group}:members"
-
-
 def handled_types(about: str) -> frozenset[str]:
     """The event types in what stands beside a heartbeat, behind the instance."""
     return frozenset(about.split()[1:])
-
-
-def dead_letter_stream(stream: str) -> str:
-    """`orders_stream` → `orders_dlq`."""
-    return f"{stream.removesuffix('_stream')}_dlq"
 
 
 class GroupMember:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 
+from eventcore.server.pipe import Pipe, shown
+from eventcore.server.script import Call, Script, run_all
 from eventcore.telemetry.measurements import trimmed_unread
 
 from .delivery import Delivery, Key
@@ -14,6 +17,26 @@ log = logging.getLogger(__name__)
 
 _DELETED = "was deleted while it was pending"
 _LET_GO = "was acknowledged by somebody else, or its consumer was deleted"
+
+
+@cache
+def _losses_script() -> Script:
+    return Script.named("losses", allow_oom=True)
+
+
+async def notice_losses(commands: Pipe, streams: Sequence[str], prefix: str) -> None:
+    """Say what groups will never be given, since somebody trimmed it unread. Of all who look, one says so, once.
+
+    A group that reads on at once is past such a gap before anybody looks; then nobody can tell.
+    """
+    calls = [Call(_losses_script(), [prefix + stream]) for stream in streams]
+    for stream, reply in zip(streams, await run_all(commands, calls), strict=True):
+        if isinstance(reply, Exception):
+            raise reply
+        for name, count in reply:
+            group = shown(name)
+            log.error("%d entries of %s were trimmed before %s was given them: they are lost", count, stream, group)
+            trimmed_unread.add(stream, group, count=count)
 
 
 class Losses:

@@ -13,15 +13,8 @@ from dataclasses import dataclass
 
 from eventcore.commit.durability import MARKER, Durability
 from eventcore.commit.transaction import Hash, SortedSet, Text
-from eventcore.consume.group_member import (
-    aside_entries_key,
-    aside_key,
-    beats_key,
-    dead_letter_stream,
-    members_key,
-    retry_stream,
-)
 from eventcore.events.personal_data import PersonalData
+from eventcore.server.keys import aside_entries_key, aside_key, beats_key, dead_letter_stream, members_key, retry_stream
 from eventcore.server.rights import BEATS_COMMANDS, STREAM_COMMANDS
 from eventcore.server.script_needs import commands_by_key
 

@@ -6,18 +6,18 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import timedelta
 from functools import cache
 
 from eventcore.commit.store import Store
 from eventcore.consume.delivery import entry_time
-from eventcore.consume.group_member import aside_entries_key, aside_key, beats_key, dead_letter_stream, members_key
+from eventcore.consume.losses import notice_losses
 from eventcore.errors import EventcoreError, Forbidden
 from eventcore.events.envelope import timestamp
-from eventcore.server.pipe import Pipe, shown
+from eventcore.server.keys import aside_entries_key, aside_key, beats_key, dead_letter_stream, members_key
+from eventcore.server.pipe import shown
 from eventcore.server.script import Call, Script, run, run_all
-from eventcore.telemetry.measurements import trimmed_unread
 
 log = logging.getLogger(__name__)
 
@@ -31,21 +31,6 @@ NOTHING_READ = "0-0"
 @cache
 def _script(name: str) -> Script:
     return Script.named(name, allow_oom=True)
-
-
-async def notice_losses(commands: Pipe, streams: Sequence[str], prefix: str) -> None:
-    """Say what groups will never be given, since somebody trimmed it unread. Of all who look, one says so, once.
-
-    A group that reads on at once is past such a gap before anybody looks; then nobody can tell.
-    """
-    calls = [Call(_script("losses"), [prefix + stream]) for stream in streams]
-    for stream, reply in zip(streams, await run_all(commands, calls), strict=True):
-        if isinstance(reply, Exception):
-            raise reply
-        for name, count in reply:
-            group = shown(name)
-            log.error("%d entries of %s were trimmed before %s was given them: they are lost", count, stream, group)
-            trimmed_unread.add(stream, group, count=count)
 
 
 class Retention:

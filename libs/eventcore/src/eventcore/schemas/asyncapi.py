@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eventcore.consume.group_member import dead_letter_stream
 from eventcore.consume.router import Router
 from eventcore.events.envelope import EventClass
+from eventcore.server.keys import dead_letter_stream
 
 from . import data_schemas, event_schema, metadata_schema
 

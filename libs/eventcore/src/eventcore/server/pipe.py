@@ -33,6 +33,9 @@ from eventcore.errors import (
 
 log = logging.getLogger(__name__)
 
+# No command waits on the server for longer, so that a stop and a dead connection are soon noticed.
+longest_block = timedelta(seconds=2)
+
 Argument = str | bytes | int | float
 Command = tuple[Argument, ...]
 _pack = cast("Callable[[Command], bytes]", hiredis.pack_command)

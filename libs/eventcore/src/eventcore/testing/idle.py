@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from eventcore.commit.store import Store
 from eventcore.consume.consumer import Consumer
-from eventcore.consume.group_member import aside_key
+from eventcore.server.keys import aside_key
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from msgspec import DecodeError, Raw, msgpack
 from redis.asyncio import Redis
 
 from eventcore.consume.delivery import ATTEMPTS, ENTRY_ID, LANE, LAST_ERROR
-from eventcore.consume.group_member import aside_entries_key, aside_key
+from eventcore.server.keys import aside_entries_key, aside_key
 
 from .ids import age_of, text
 from .replies import Row

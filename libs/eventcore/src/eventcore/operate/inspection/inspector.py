@@ -12,15 +12,8 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
-from eventcore.consume.group_member import (
-    aside_entries_key,
-    aside_key,
-    beats_key,
-    dead_letter_stream,
-    handled_types,
-    members_key,
-    retry_stream,
-)
+from eventcore.consume.group_member import handled_types
+from eventcore.server.keys import aside_entries_key, aside_key, beats_key, dead_letter_stream, members_key, retry_stream
 
 from .aside import aside_state
 from .consumers import Seen, consumer_states

@@ -7,7 +7,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from eventcore.consume.group_member import LAST_ID
+from eventcore.server.keys import LAST_ID
 
 from .ids import text
 
