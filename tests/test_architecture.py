@@ -215,7 +215,7 @@ def eventcore_modules_have_a_layer(tree: Tree) -> Iterator[str]:
 
 
 def eventcore_imports_downwards(tree: Tree) -> Iterator[str]:
-    """Edges, runtime, redis, pure, leaves."""
+    """Edges, operate, consume, commit, server, events, leaves."""
     for module in tree.of("eventcore"):
         height = layer_of(module)
         for line, target in tree.links(module):
@@ -226,7 +226,7 @@ def eventcore_imports_downwards(tree: Tree) -> Iterator[str]:
 
 
 def eventcore_layers_keep_out_what_they_must(tree: Tree) -> Iterator[str]:
-    """Pure modules and leaves know neither redis nor aiohttp; aiohttp is for the edges."""
+    """Events and leaves know neither redis nor aiohttp; aiohttp is for the edges."""
     for module in tree.of("eventcore"):
         height = layer_of(module)
         for line, imported in module.imports:
@@ -259,8 +259,8 @@ RULES: Mapping[Rule, tuple[Mapping[str, str], str]] = {
         "orders.py:4: contracts.orders imports aiohttp; contracts know only eventcore",
     ),
     private_names_stay_at_home: (
-        {"services/order/src/order_service/app.py": "from eventcore.event import __doc__, _registry\n"},
-        "app.py:1: order_service.app imports a private name of eventcore: eventcore.event._registry",
+        {"services/order/src/order_service/app.py": "from eventcore.events.event import __doc__, _registry\n"},
+        "app.py:1: order_service.app imports a private name of eventcore: eventcore.events.event._registry",
     ),
     domains_know_no_machinery: (
         {
@@ -283,17 +283,17 @@ RULES: Mapping[Rule, tuple[Mapping[str, str], str]] = {
     ),
     eventcore_imports_downwards: (
         {
-            "libs/eventcore/src/eventcore/consumer/loop.py": "from ..event import Event\nfrom ..retry import delay\n",
-            "libs/eventcore/src/eventcore/retry.py": "from typing import Any\nfrom .consumer.loop import turn\n",
+            "libs/eventcore/src/eventcore/consume/loop.py": "from ..commit.retry import delay\n",
+            "libs/eventcore/src/eventcore/commit/retry.py": "from typing import Any\nfrom ..consume.loop import turn\n",
         },
-        "retry.py:2: eventcore.retry (pure) imports upwards: eventcore.consumer.loop (runtime)",
+        "retry.py:2: eventcore.commit.retry (commit) imports upwards: eventcore.consume.loop (consume)",
     ),
     eventcore_layers_keep_out_what_they_must: (
         {
-            "libs/eventcore/src/eventcore/streams.py": "import redis\n",
-            "libs/eventcore/src/eventcore/retry.py": "from redis.exceptions import RedisError\n",
+            "libs/eventcore/src/eventcore/server/streams.py": "import redis\n",
+            "libs/eventcore/src/eventcore/events/retry.py": "from redis.exceptions import RedisError\n",
         },
-        "retry.py:1: eventcore.retry (pure) imports redis.exceptions.RedisError",
+        "retry.py:1: eventcore.events.retry (events) imports redis.exceptions.RedisError",
     ),
     only_configure_knows_the_sdk: (
         {
@@ -330,8 +330,8 @@ def test_a_violation_of_the_rule_is_found_and_nothing_else(rule: Rule, tmp_path:
     planted, said = RULES[rule]
     sound = {
         "libs/contracts/src/contracts/__init__.py": "from eventcore import Event\n",
-        "libs/eventcore/src/eventcore/__init__.py": "from .event import Event\n",
-        "libs/eventcore/src/eventcore/event.py": "import pydantic\n",
+        "libs/eventcore/src/eventcore/__init__.py": "from .events.event import Event\n",
+        "libs/eventcore/src/eventcore/events/event.py": "import pydantic\n",
         "services/inventory/src/inventory_service/domain.py": "from contracts import OrderCreated\n",
         "services/order/src/order_service/app.py": "import aiohttp\nfrom eventcore import Event\n",
     }
