@@ -1,5 +1,6 @@
 """Event-driven services on Redis Streams whose work commits as a whole: acknowledgement, state and events together."""
 
+from .commit.query import Members, Query, Readable
 from .commit.store import Store
 from .commit.transaction import (
     Append,
@@ -31,6 +32,7 @@ from .errors import (
     StreamFull,
     Unavailable,
     Undecodable,
+    Unreadable,
     UnsupportedVersion,
 )
 from .events.envelope import Envelope, Metadata, Origin, decode, encode, new_id, timestamp
@@ -52,10 +54,13 @@ __all__ = [
     "Guard",
     "GuardFailed",
     "Hash",
+    "Members",
     "Metadata",
     "NotDurable",
     "Origin",
     "OutcomeUnknown",
+    "Query",
+    "Readable",
     "Reject",
     "Retry",
     "RetryPolicy",
@@ -69,6 +74,7 @@ __all__ = [
     "Transaction",
     "Unavailable",
     "Undecodable",
+    "Unreadable",
     "UnsupportedVersion",
     "Value",
     "Version",

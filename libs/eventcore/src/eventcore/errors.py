@@ -8,6 +8,7 @@
     ├── Retry                 raised by a handler: try again, optionally after a given time; counts as an attempt
     ├── GuardFailed           a guard failed and the transaction has no `otherwise`: nothing was written
     ├── Conflict              a write met a value of another type: nothing was written
+    │   └── Unreadable        what is there is not what was asked for: text, an integer, a hash
     └── Unavailable           something outside is out of reach: try later; costs no attempt; HTTP answers 503
         ├── OutcomeUnknown    the connection died with the command on its way: it ran whole, or not at all
         │   └── DurabilityUnknown    it ran, but did not become as durable as was asked, or not in time
@@ -72,6 +73,10 @@ class GuardFailed(EventcoreError):
 
 class Conflict(EventcoreError):
     """A key or field holds something of another type than the transaction writes. Nothing was written."""
+
+
+class Unreadable(Conflict):
+    """What is there is not what was asked for. The message names key and field, never the value."""
 
 
 class Unavailable(EventcoreError):

@@ -207,6 +207,16 @@ def _acknowledged(reply: Reply, acknowledgement: Acknowledgement) -> Answer:
     return reply if isinstance(reply, Exception) else _committed
 
 
+def _guards_failed(replies: Sequence[Reply], transaction: Transaction) -> Answer:
+    guards, reads = guards_in_script_order(transaction.when), transaction.reads
+    values = [None if value is None else value.decode("utf-8", "replace") for value in replies[: len(guards)]]
+    try:
+        read = [place.query.understand(reply) for place, reply in zip(reads, replies[len(guards) :], strict=True)]
+    except EventcoreError as error:
+        return error
+    return GuardsFailed(Found(zip(guards, values, strict=True), zip(reads, read, strict=True)))
+
+
 def _answer(reply: Reply, transaction: Transaction) -> Answer:
     if reply == b"ok":
         return _committed
@@ -218,8 +228,7 @@ def _answer(reply: Reply, transaction: Transaction) -> Answer:
         case b"duplicate":
             return Duplicate()
         case b"guards":
-            values = [None if value is None else value.decode("utf-8", "replace") for value in reply[1:]]
-            return GuardsFailed(Found(zip(guards_in_script_order(transaction.when), values, strict=True)))
+            return _guards_failed(reply[1:], transaction)
         case b"full":
             key, why = reply[1].decode("utf-8", "replace"), reply[2].decode()
             return StreamFull(f"{key} is {why}", key=key)

@@ -16,6 +16,7 @@ from eventcore.errors import Conflict
 from eventcore.events.envelope import Origin, encode, new_id
 
 from .publishing import traced
+from .query import Readable
 from .transaction import (
     AddMember,
     AddToField,
@@ -140,7 +141,10 @@ def compile_transaction(work: Work, keys: Keys, cap: int | None = None) -> bytes
             if planned is None:
                 raise TypeError(f"{write!r} is not a write")
             planned(plan, write)
-        message = _packed(plan.finish(work.fence))
+        items = plan.finish(work.fence)
+        if work.transaction.reads:
+            items += plan.reads(work.transaction.reads)
+        message = _packed(items)
         if len(message) > MOST_BYTES:
             raise ValueError(f"a transaction of {len(message):,} bytes can't be committed: {MOST_BYTES:,} are the most")
     except BaseException:
@@ -345,6 +349,13 @@ class _Plan(Struct):
         limit = () if write.max_length is None else ("MAXLEN", "~", str(min(write.max_length, largest_integer)))
         values = [_text(part) for name, value in write.fields for part in (name, value)]
         self._write("XADD", number, *limit, "*", *values)
+
+    def reads(self, places: Sequence[Readable[Any]]) -> list[object]:
+        """What stands behind the writes, where the script looks for it only if a guard fails."""
+        section: list[object] = [len(places)]
+        for query in [place.query for place in places]:
+            section += (query.command, self.keys.number(query.key), len(query.arguments), *map(_text, query.arguments))
+        return section
 
     def finish(self, fence: Fence | None) -> list[object]:
         """The sections in the order in which the script reads them."""

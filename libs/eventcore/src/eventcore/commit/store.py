@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar, overload
 
-from eventcore.errors import GuardFailed, OutcomeUnknown, StreamFull, Unavailable
+from eventcore.errors import GuardFailed, OutcomeUnknown, StreamFull, Unavailable, Unreadable
 from eventcore.events.envelope import Origin
 from eventcore.events.event import Event
 from eventcore.server.clock import Clock
@@ -23,10 +23,16 @@ from .durability import PATIENCE, Durability, Promise, Unproven
 from .durable_commits import DurableCommitter
 from .per_turn import GatheringCommitter
 from .publishing import send, send_all
+from .query import Readable, T
+from .reader import Reader
 from .transaction import Transaction, plain
 
 # A transaction whose guards fail again after each new decision is chasing a moving target.
 _most_decisions = 8
+
+U = TypeVar("U")
+V = TypeVar("V")
+W = TypeVar("W")
 
 
 class Store:
@@ -34,8 +40,9 @@ class Store:
 
     `source` is the service's name, as it appears in the events that it publishes; `durability` says what `commit` waits
     for (consumers need no more than memory: an event that is lost with its effects is delivered again), `unproven` what
-    to do with a server that can't be trusted with it. `redis` is a plain client for queries; keys are to be made with
-    `key`, which puts the prefix before them. Use it as an async context manager.
+    to do with a server that can't be trusted with it. `redis` is redis-py's client, for what neither `read` nor
+    `commit` can say: it takes keys with their prefix, from `key`, and answers bytes. Use it as an async context
+    manager.
     """
 
     def __init__(
@@ -54,7 +61,7 @@ class Store:
         # Any: redis-py's hints are unions over all protocols and callbacks, which no caller can use.
         self.redis: Any = self._connector.client()
         self.commands = Pipe(self._connector.connect)
-        self.refusals = Refusals(self.commands)
+        self._reader = Reader(self.commands, settings.key_prefix)
         self.clock = Clock()
         self.refusals = Refusals(self.commands)
         self.full_streams: set[str] = set()
@@ -113,6 +120,40 @@ class Store:
         Raises `SettingsError`, or `Unavailable` where it can't answer now.
         """
         await check_server(self.commands, self.settings)
+
+    @overload
+    async def read(self, place: Readable[T], /) -> T: ...
+    @overload
+    async def read(self, place: Readable[T], second: Readable[U], /) -> tuple[T, U]: ...
+    @overload
+    async def read(self, place: Readable[T], second: Readable[U], third: Readable[V], /) -> tuple[T, U, V]: ...
+    @overload
+    async def read(
+        self, place: Readable[T], second: Readable[U], third: Readable[V], fourth: Readable[W], /
+    ) -> tuple[T, U, V, W]: ...
+
+    async def read(self, *places: Readable[Any]) -> Any:
+        """What stands in a place, or in several at one moment: `await store.read(points["VINET"].as_int, stock)`.
+
+        Raises `Unreadable` where that is not what was asked for, `Unavailable`.
+        """
+        values = await self.read_each(places)
+        for value in values:
+            if isinstance(value, Unreadable):
+                raise value
+        return values[0] if len(values) == 1 else tuple(values)
+
+    async def read_each(self, places: Iterable[Readable[T]]) -> list[T | Unreadable]:
+        """What stands in each of these places at one moment, an `Unreadable` where that is not what was asked for.
+
+        Raises `Unavailable`.
+        """
+        return await self._reader.read_each([place.query for place in places])
+
+    async def now(self) -> datetime:
+        """What time it is there, where keys expire by it. Raises `Unavailable`."""
+        seconds, microseconds = await self.commands.execute("TIME")
+        return datetime.fromtimestamp(int(seconds), UTC) + timedelta(microseconds=int(microseconds))
 
     async def commit(
         self, transaction: Transaction, *, origin: Origin | None = None, resend: bool = False

@@ -10,12 +10,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from inspect import iscoroutine
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
+from eventcore.errors import Unreadable
 from eventcore.events.event import Event
 from eventcore.telemetry import Tally
+
+from .query import (
+    Members,
+    Query,
+    Readable,
+    T,
+    each_text,
+    integers,
+    maybe_integer,
+    maybe_score,
+    maybe_text,
+    page_of,
+    ranking,
+    texts,
+    yes,
+)
 
 Operator = Literal["absent", "present", "equals", "at_least"]
 
@@ -139,6 +156,16 @@ class Field(_Value, frozen=True):
         """Write: this much more (or less)."""
         return AddToField(self, amount)
 
+    @property
+    def query(self) -> Query[str | None]:
+        """Read: what it holds."""
+        return Query(self.key, "HGET", (self.name,), maybe_text)
+
+    @property
+    def as_int(self) -> Query[int | None]:
+        """Read: the integer that it holds."""
+        return Query(self.key, "HGET", (self.name,), maybe_integer)
+
     def __str__(self) -> str:
         return f"{self.key}[{self.name}]"
 
@@ -159,6 +186,26 @@ class Hash(_Value, frozen=True):
     def expire(self, ttl: timedelta) -> Expire:
         """Write: vanish `ttl` from now."""
         return Expire(self.key, ttl)
+
+    @property
+    def query(self) -> Query[dict[str, str]]:
+        """Read: all fields; none where there is no such hash."""
+        return Query(self.key, "HGETALL", (), texts)
+
+    @property
+    def as_int(self) -> Query[dict[str, int]]:
+        """Read: all fields, as integers."""
+        return Query(self.key, "HGETALL", (), integers)
+
+    @property
+    def each(self) -> Query[dict[str, str | Unreadable]]:
+        """Read: all fields, an `Unreadable` in the place of a value that is not text."""
+        return Query(self.key, "HGETALL", (), each_text)
+
+    @property
+    def exists(self) -> Query[bool]:
+        """Read: whether there is anything under this key."""
+        return Query(self.key, "EXISTS", (), yes)
 
 
 class Text(_Value, frozen=True):
@@ -182,6 +229,16 @@ class Text(_Value, frozen=True):
         """Write: this value, for so long."""
         return SetText(self, value, ttl)
 
+    @property
+    def query(self) -> Query[str | None]:
+        """Read: what it holds."""
+        return Query(self.key, "GET", (), maybe_text)
+
+    @property
+    def as_int(self) -> Query[int | None]:
+        """Read: the integer that it holds."""
+        return Query(self.key, "GET", (), maybe_integer)
+
     def __str__(self) -> str:
         return self.key
 
@@ -199,6 +256,21 @@ class SortedSet(_Value, frozen=True):
         """Write: be without this member."""
         return RemoveMember(self.key, member)
 
+    def score(self, member: str) -> Query[float | None]:
+        """Read: the score of a member; `None` where it is none."""
+        return Query(self.key, "ZSCORE", (member,), maybe_score)
+
+    def page(
+        self, *, after: str | None = None, before: str | None = None, count: int, reverse: bool = False
+    ) -> Query[Members]:
+        """Read: at most `count` members between these two, in the order of their text: all must have one score."""
+        return page_of(self.key, after=after, before=before, count=count, reverse=reverse)
+
+    def ranked(self, first: int = 0, *, count: int, reverse: bool = False) -> Query[list[tuple[str, float]]]:
+        """Read: members with their scores, in that order (`reverse`: the highest first), from the `first` on."""
+        order = ("REV",) if reverse else ()
+        return Query(self.key, "ZRANGE", (first, first + count - 1, *order, "WITHSCORES"), ranking)
+
 
 def publish(event: Event, *, event_id: str | None = None) -> Publish:
     """Write: append this event to its stream."""
@@ -210,17 +282,20 @@ def delete(key: str) -> Delete:
     return Delete(key)
 
 
-class Found(Mapping["Field | Text", "str | None"]):
-    """What the guarded places held when a guard failed, for deciding again."""
+class Found(Mapping[Any, Any]):
+    """What the guarded places, and those of `reads`, held when a guard failed, for deciding again."""
 
-    def __init__(self, values: Iterable[tuple[Guard, str | None]]) -> None:
+    def __init__(
+        self, values: Iterable[tuple[Guard, str | None]], reads: Iterable[tuple[Readable[Any], Any]] = ()
+    ) -> None:
         self._guards = tuple(values)
-        self._values = {guard.place: value for guard, value in self._guards}
+        self._values: dict[Readable[Any], Any] = {guard.place: value for guard, value in self._guards} | dict(reads)
 
-    def __getitem__(self, place: Field | Text) -> str | None:
-        return self._values[place]
+    def __getitem__(self, place: Readable[T]) -> T:
+        value: T = self._values[place]
+        return value
 
-    def __iter__(self) -> Iterator[Field | Text]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self._values)
 
     def __len__(self) -> int:
@@ -240,7 +315,8 @@ class Transaction(Struct, frozen=True):
 
     Only if every guard of `when` holds are the writes of `then` made. If one fails nothing is written, and
     `otherwise` is asked, with what was found, what to do instead: another transaction, or plain writes. Without it the
-    caller gets `GuardFailed`.
+    caller gets `GuardFailed`. `reads` are places that `otherwise` is to see beside the guarded ones: they are read at
+    the same moment, and only if a guard fails.
 
     `counts` is added to the metrics of the process once the transaction is known to have been committed: never twice,
     but not at all where the answer to the commit was lost.
@@ -250,6 +326,7 @@ class Transaction(Struct, frozen=True):
     then: Sequence[Write] = ()
     otherwise: Otherwise | None = None
     counts: Sequence[Tally] = ()
+    reads: Sequence[Readable[Any]] = ()
 
     def decide_again(self, found: Found) -> Transaction | None:
         """The transaction to try after a guard failed; `None` when nobody said."""
@@ -281,12 +358,15 @@ def plain(decision: object) -> Transaction:
         and type(decision.when) in _READ_AGAIN
         and type(decision.then) in _READ_AGAIN
         and type(decision.counts) in _READ_AGAIN
+        and type(decision.reads) in _READ_AGAIN
     ):
         return decision
     if not isinstance(decision, Transaction):
         raise _wrong("a handler returns a Transaction or None", decision)
     # A generator, for one, would have nothing left to say where a commit is sent again.
-    return Transaction(tuple(decision.when), tuple(decision.then), decision.otherwise, tuple(decision.counts))
+    return Transaction(
+        tuple(decision.when), tuple(decision.then), decision.otherwise, tuple(decision.counts), tuple(decision.reads)
+    )
 
 
 _READ_AGAIN = (tuple, list)

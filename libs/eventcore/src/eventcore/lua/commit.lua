@@ -12,7 +12,8 @@
 -- once, for all of them, and what they add to it is written once, before anything else could see the difference.
 --
 -- Answers with one of these for each: "ok" where a delivery was settled, whose consumer asks for no more
---       | {"ok", entry ids of what was appended …} | {"guards", value or false for each guarded place …}
+--       | {"ok", entry ids of what was appended …}
+--       | {"guards", value or false for each guarded place …, reply of each read for `otherwise` …}
 --       | {"duplicate"} | {"full", key, why} | {"forbidden", command, key} | {"conflict", key, field, value} | an error
 
 local KEYS = KEYS -- a global is looked up anew each time
@@ -210,6 +211,18 @@ local function refused_write(list, at)
   end
 end
 
+-- What `otherwise` is to see beside the guarded places. It stands behind the writes, and is looked for only here.
+local function read_for_otherwise(list, at, answer)
+  for _ = 1, list[at] do at = at + 3 + list[at + 3] end
+  at = at + 1
+  for _ = 1, list[at] or 0 do
+    local command, number, count = list[at + 1], list[at + 2], list[at + 3]
+    write_additions(number)
+    answer[#answer + 1] = redis.pcall(command, KEYS[number], unpack(list, at + 4, at + 3 + count))
+    at = at + 3 + count
+  end
+end
+
 local function commit(message)
   local list = items_of(message)
   -- 1. Guards, the types of everything that is going to be written, and the right to do so.
@@ -307,6 +320,7 @@ local function commit(message)
   if failed then
     local answer = {'guards'}
     for i = 1, places do answer[i + 1] = as_text(found[i]) end
+    read_for_otherwise(list, at, answer)
     return answer
   end
   if full then return {'full', full, why} end
