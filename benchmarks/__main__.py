@@ -28,7 +28,7 @@ from .rounds import interleaved
 from .running import cores
 from .sheets import Sheet, sheets
 
-packages = ("redis", "hiredis", "pydantic", "aiohttp", "uvloop", "faststream")
+PACKAGES = ("redis", "hiredis", "pydantic", "aiohttp", "uvloop", "faststream")
 
 
 def main() -> None:
@@ -92,7 +92,7 @@ def _facts(kind: str) -> dict[str, Any]:
         "machine": platform.machine(),
         "cores": len(cores()) or os.cpu_count(),
         "load": _load(),
-        **{name: _version(name) for name in packages},
+        **{name: _version(name) for name in PACKAGES},
     }
 
 

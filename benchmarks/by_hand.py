@@ -25,7 +25,7 @@ Fields = Mapping[bytes, bytes]
 Read = Callable[[Fields], OrderCreated]
 Handle = Callable[[Any, OrderCreated], None]
 
-_origin = Origin.new("by-hand")
+_ORIGIN = Origin.new("by-hand")
 
 
 def validated(fields: Fields) -> OrderCreated:
@@ -44,7 +44,7 @@ def acknowledge(pipeline: Any, order: OrderCreated) -> None:
 
 def pipe(pipeline: Any, order: OrderCreated) -> None:
     """Publish one."""
-    pipeline.xadd("inventory_stream", {"event": encode(works.reserved(order), _origin)})
+    pipeline.xadd("inventory_stream", {"event": encode(works.reserved(order), _ORIGIN)})
 
 
 def reserve(pipeline: Any, order: OrderCreated) -> None:
@@ -64,9 +64,9 @@ async def publish_awaiting(url: str, count: int) -> Timed:
 
         async def one() -> None:
             for order in remaining:
-                await redis.xadd("orders_stream", {"event": encode(order, _origin)})
+                await redis.xadd("orders_stream", {"event": encode(order, _ORIGIN)})
 
-        await asyncio.gather(*(one() for _ in range(works.awaiters)))
+        await asyncio.gather(*(one() for _ in range(works.AWAITERS)))
         await redis.aclose()
 
     return work
@@ -78,10 +78,10 @@ async def publish_batched(url: str, count: int) -> Timed:
 
     async def work() -> None:
         redis = Redis.from_url(url, protocol=2)
-        for first in range(0, count, works.batch):
+        for first in range(0, count, works.BATCH):
             pipeline = redis.pipeline(transaction=False)
-            for order in orders[first : first + works.batch]:
-                pipeline.xadd("orders_stream", {"event": encode(order, _origin)})
+            for order in orders[first : first + works.BATCH]:
+                pipeline.xadd("orders_stream", {"event": encode(order, _ORIGIN)})
             await pipeline.execute()
         await redis.aclose()
 
@@ -94,13 +94,13 @@ def batched(read: Read, handle: Handle) -> Work:
     async def prepare(url: str, count: int) -> Timed:
         async def work() -> None:
             redis, done = Redis.from_url(url, protocol=2), 0
-            await redis.xgroup_create("orders_stream", works.group, id="0", mkstream=True)
+            await redis.xgroup_create("orders_stream", works.GROUP, id="0", mkstream=True)
             while done < count:
                 for _, entries in await _read(redis):
                     pipeline = redis.pipeline(transaction=False)
                     for _, fields in entries:
                         handle(pipeline, read(fields))
-                    pipeline.xack("orders_stream", works.group, *(entry_id for entry_id, _ in entries))
+                    pipeline.xack("orders_stream", works.GROUP, *(entry_id for entry_id, _ in entries))
                     await pipeline.execute()
                     done += len(entries)
             await redis.aclose()
@@ -118,7 +118,7 @@ async def guarded(url: str, count: int) -> Timed:
 
     async def work() -> None:
         redis, done = Redis.from_url(url, protocol=2), 0
-        await redis.xgroup_create("orders_stream", works.group, id="0", mkstream=True)
+        await redis.xgroup_create("orders_stream", works.GROUP, id="0", mkstream=True)
         while done < count:
             for _, entries in await _read(redis):
                 orders = [validated(fields) for _, fields in entries]
@@ -126,7 +126,7 @@ async def guarded(url: str, count: int) -> Timed:
                 for order, holds in zip(orders, await _guards_hold(redis, orders), strict=True):
                     if holds:
                         reserve(pipeline, order)
-                pipeline.xack("orders_stream", works.group, *(entry_id for entry_id, _ in entries))
+                pipeline.xack("orders_stream", works.GROUP, *(entry_id for entry_id, _ in entries))
                 await pipeline.execute()
                 done += len(entries)
         await redis.aclose()
@@ -155,7 +155,7 @@ async def acknowledge_at_once(redis: Redis, order: OrderCreated) -> None:
 
 async def pipe_at_once(redis: Redis, order: OrderCreated) -> None:
     """Publish one, and wait for it."""
-    await redis.xadd("inventory_stream", {"event": encode(works.reserved(order), _origin)})
+    await redis.xadd("inventory_stream", {"event": encode(works.reserved(order), _ORIGIN)})
 
 
 async def reserve_at_once(redis: Redis, order: OrderCreated) -> None:
@@ -171,12 +171,12 @@ def one_by_one(handle: Callable[[Redis, OrderCreated], Awaitable[None]]) -> Work
     async def prepare(url: str, count: int) -> Timed:
         async def work() -> None:
             redis, done = Redis.from_url(url, protocol=2), 0
-            await redis.xgroup_create("orders_stream", works.group, id="0", mkstream=True)
+            await redis.xgroup_create("orders_stream", works.GROUP, id="0", mkstream=True)
             while done < count:
                 for _, entries in await _read(redis):
                     for entry_id, fields in entries:
                         await handle(redis, validated(fields))
-                        await redis.xack("orders_stream", works.group, entry_id)
+                        await redis.xack("orders_stream", works.GROUP, entry_id)
                     done += len(entries)
             await redis.aclose()
 
@@ -186,26 +186,26 @@ def one_by_one(handle: Callable[[Redis, OrderCreated], Awaitable[None]]) -> Work
 
 
 async def _read(redis: Redis) -> Any:
-    return await redis.xreadgroup(works.group, "c", {"orders_stream": ">"}, count=works.batch, block=1000)
+    return await redis.xreadgroup(works.GROUP, "c", {"orders_stream": ">"}, count=works.BATCH, block=1000)
 
 
-contestants: Contestants = {
+CONTESTANTS: Contestants = {
     "redis-py by hand": {
-        works.publish_batched: publish_batched,
-        works.acknowledge: batched(validated, acknowledge),
-        works.pipe: batched(validated, pipe),
-        works.reserve: batched(validated, reserve),
+        works.PUBLISH_BATCHED: publish_batched,
+        works.ACKNOWLEDGE: batched(validated, acknowledge),
+        works.PIPE: batched(validated, pipe),
+        works.RESERVE: batched(validated, reserve),
     },
     "redis-py by hand, our codec": {
-        works.acknowledge: batched(by_our_codec, acknowledge),
-        works.pipe: batched(by_our_codec, pipe),
-        works.reserve: batched(by_our_codec, reserve),
+        works.ACKNOWLEDGE: batched(by_our_codec, acknowledge),
+        works.PIPE: batched(by_our_codec, pipe),
+        works.RESERVE: batched(by_our_codec, reserve),
     },
-    "redis-py by hand, guards read": {works.reserve: guarded},
+    "redis-py by hand, guards read": {works.RESERVE: guarded},
     "redis-py, one by one": {
-        works.publish_awaiting: publish_awaiting,
-        works.acknowledge: one_by_one(acknowledge_at_once),
-        works.pipe: one_by_one(pipe_at_once),
-        works.reserve: one_by_one(reserve_at_once),
+        works.PUBLISH_AWAITING: publish_awaiting,
+        works.ACKNOWLEDGE: one_by_one(acknowledge_at_once),
+        works.PIPE: one_by_one(pipe_at_once),
+        works.RESERVE: one_by_one(reserve_at_once),
     },
 }

@@ -18,7 +18,7 @@ import uvloop
 
 from eventcore.web.run import relieve_collector
 
-from .contestants import modules
+from .contestants import MODULES
 from .shapes import Timed
 
 
@@ -41,7 +41,7 @@ async def measure(
 def main(who: str, work: str, url: str, count: int) -> None:
     """Measure a contestant."""
     logging.disable(logging.CRITICAL)
-    prepare = import_module(modules[who]).contestants[who][work]
+    prepare = import_module(MODULES[who]).CONTESTANTS[who][work]
     print(json.dumps(uvloop.run(measure(prepare(url, count), ours=who.startswith("eventcore")))))
 
 

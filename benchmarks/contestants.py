@@ -11,10 +11,10 @@ from pathlib import Path
 
 from . import works
 
-node_folder = Path(__file__).parent / "node"
+NODE_FOLDER = Path(__file__).parent / "node"
 
 # Where the contestants written in Python are (`child` imports only the one that it needs).
-modules = {
+MODULES = {
     "eventcore": "benchmarks.ours",
     "eventcore, at-least-once": "benchmarks.unguarded",
     "redis-py by hand": "benchmarks.by_hand",
@@ -40,7 +40,7 @@ def node() -> str | None:
     """Why the programs for Node can't take part, if they can't."""
     if not shutil.which("node"):
         return "there is no node here"
-    if not (node_folder / "node_modules").is_dir():
+    if not (NODE_FOLDER / "node_modules").is_dir():
         return "its packages are not installed (`make bench PEERS=1` does)"
     return None
 
@@ -54,7 +54,7 @@ class Contestant:
     """
 
     name: str
-    works: tuple[str, ...] = works.works
+    works: tuple[str, ...] = works.WORKS
     share: float = 1
     of_its_own: bool = False
     missing: Callable[[], str | None] = always
@@ -65,31 +65,31 @@ class Contestant:
         if self.folder is not None:
             python = [str(self.folder / ".venv/bin/python"), "-m", "benchmarks.child", "eventcore"]
             return ["sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", str(self.folder), *python, work, url, str(count)]
-        if self.name in modules:
+        if self.name in MODULES:
             return [sys.executable, "-m", "benchmarks.child", self.name, work, url, str(count)]
-        return ["node", str(node_folder / "streams.mjs"), self.name, work, url, str(count)]
+        return ["node", str(NODE_FOLDER / "streams.mjs"), self.name, work, url, str(count)]
 
 
-contestants = (
+CONTESTANTS = (
     Contestant("eventcore"),
-    Contestant("eventcore, at-least-once", works=(works.pipe,)),
-    Contestant("redis-py by hand", works=(works.publish_batched, *works.consuming)),
-    Contestant("redis-py by hand, our codec", works=works.consuming),
-    Contestant("redis-py by hand, guards read", works=(works.reserve,)),
-    Contestant("redis-py, one by one", works=(works.publish_awaiting, *works.consuming), share=0.2),
+    Contestant("eventcore, at-least-once", works=(works.PIPE,)),
+    Contestant("redis-py by hand", works=(works.PUBLISH_BATCHED, *works.CONSUMING)),
+    Contestant("redis-py by hand, our codec", works=works.CONSUMING),
+    Contestant("redis-py by hand, guards read", works=(works.RESERVE,)),
+    Contestant("redis-py, one by one", works=(works.PUBLISH_AWAITING, *works.CONSUMING), share=0.2),
     Contestant(
         "FastStream",
-        works=(works.publish_awaiting, *works.consuming),
+        works=(works.PUBLISH_AWAITING, *works.CONSUMING),
         share=0.1,
         of_its_own=True,
         missing=faststream,
     ),
-    Contestant("FastStream, batch", works=works.consuming, share=0.2, of_its_own=True, missing=faststream),
-    Contestant("ioredis as in the article", works=(works.publish_awaiting, *works.consuming), share=0.3, missing=node),
-    Contestant("ioredis, batched", works=(works.publish_batched, *works.consuming), missing=node),
+    Contestant("FastStream, batch", works=works.CONSUMING, share=0.2, of_its_own=True, missing=faststream),
+    Contestant("ioredis as in the article", works=(works.PUBLISH_AWAITING, *works.CONSUMING), share=0.3, missing=node),
+    Contestant("ioredis, batched", works=(works.PUBLISH_BATCHED, *works.CONSUMING), missing=node),
     Contestant(
         "BullMQ",
-        works=(works.publish_awaiting, works.acknowledge, works.pipe),
+        works=(works.PUBLISH_AWAITING, works.ACKNOWLEDGE, works.PIPE),
         share=0.2,
         of_its_own=True,
         missing=node,
@@ -97,9 +97,9 @@ contestants = (
 )
 
 
-other_build = "eventcore, other build"
+OTHER_BUILD = "eventcore, other build"
 
 
 def beside(folder: Path | None) -> tuple[Contestant, ...]:
     """Eventcore as checked out in another folder, where one is named, as a contestant."""
-    return () if folder is None else (Contestant(other_build, folder=folder.resolve()),)
+    return () if folder is None else (Contestant(OTHER_BUILD, folder=folder.resolve()),)

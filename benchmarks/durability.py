@@ -9,17 +9,17 @@ from contextlib import contextmanager
 import uvloop
 from redis import Redis
 
-from eventcore.testing.server import Kind, Server
+from eventcore.testing.server import Server, ServerKind
 
 from . import load, programs
 from .figures import Run
 from .running import WrongCount
 
-ways = ("memory", "disk", "replica")
+WAYS = ("memory", "disk", "replica")
 
 
 @contextmanager
-def servers(kind: Kind) -> Iterator[str]:
+def servers(kind: ServerKind) -> Iterator[str]:
     """A server with an append-only file and one replica."""
     with (
         Server(kind=kind, append_only=True) as primary,

@@ -16,8 +16,8 @@ from .figures import Run
 from .running import WrongCount, empty, fill, timed
 
 # A peer that holds what is pending, and is known to be alive for as long as anybody measures.
-at_once = "entries in one read (CONSUMER_BATCH)"
-_peer, _in_a_year = "peer", 366 * 86_400_000
+AT_ONCE = "entries in one read (CONSUMER_BATCH)"
+_PEER, _IN_A_YEAR = "peer", 366 * 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +40,25 @@ def circumstances(*, full: bool) -> Iterator[Circumstance]:
     for size in (0, 10_000, 100_000) if full else (0, 10_000):
         yield Circumstance("pending for a peer", size)
     for size in (256, 1024, 64, 16):
-        yield Circumstance(at_once, size)
+        yield Circumstance(AT_ONCE, size)
 
 
 def measure(url: str, where: Circumstance, count: int) -> Run:
     """Client and server CPU for each event (line, delivery). Raises `WrongCount`."""
     redis = Redis.from_url(url, protocol=2)
     empty(redis)
-    lines, groups, work = 3, 1, works.acknowledge
+    lines, groups, work = 3, 1, works.ACKNOWLEDGE
     if where.name == "lines in an order":
-        lines, work, count = where.size, works.reserve, max(200, count // (3 * where.size))
+        lines, work, count = where.size, works.RESERVE, max(200, count // (3 * where.size))
     if where.name == "groups":
         groups, count = where.size, count // where.size
     pending = where.size if where.name == "pending for a peer" else 0
-    if where.name in _prepare:
-        _prepare[where.name](redis, where.size)
+    if where.name in _PREPARE:
+        _PREPARE[where.name](redis, where.size)
     fill(redis, count, lines)
     command = variants.command(url, count, work, groups=groups)
     environment = {"STREAM_KEEP_ENTRIES": "2000000", "STREAM_CAP": "3000000"}
-    if where.name == at_once:
+    if where.name == AT_ONCE:
         environment["CONSUMER_BATCH"] = str(where.size)
     run = timed(redis, [command], environment=environment)
     _verify(redis, where, groups, pending)
@@ -74,21 +74,21 @@ def cost(run: Run) -> float:
 def _long_ago(redis: Any, size: int) -> None:
     """Entries that the group has finished with."""
     fill(redis, size)
-    redis.xgroup_create("orders_stream", works.group, id="0")
-    redis.execute_command("XGROUP", "SETID", "orders_stream", works.group, "$", "ENTRIESREAD", size)
+    redis.xgroup_create("orders_stream", works.GROUP, id="0")
+    redis.execute_command("XGROUP", "SETID", "orders_stream", works.GROUP, "$", "ENTRIESREAD", size)
 
 
 def _held(redis: Any, size: int) -> None:
     """Entries that a living peer has been given and not finished with."""
-    redis.xgroup_create("orders_stream", works.group, id="0", mkstream=True)
+    redis.xgroup_create("orders_stream", works.GROUP, id="0", mkstream=True)
     seconds, _ = redis.time()
-    redis.zadd(f"orders_stream:{works.group}:beats", {_peer: seconds * 1000 + _in_a_year})
+    redis.zadd(f"orders_stream:{works.GROUP}:beats", {_PEER: seconds * 1000 + _IN_A_YEAR})
     fill(redis, size)
     for _ in range(0, size, 1_000):
-        redis.xreadgroup(works.group, _peer, {"orders_stream": ">"}, count=1_000)
+        redis.xreadgroup(works.GROUP, _PEER, {"orders_stream": ">"}, count=1_000)
 
 
-_prepare: dict[str, Callable[[Any, int], None]] = {"entries in the stream": _long_ago, "pending for a peer": _held}
+_PREPARE: dict[str, Callable[[Any, int], None]] = {"entries in the stream": _long_ago, "pending for a peer": _held}
 
 
 def _verify(redis: Any, where: Circumstance, groups: int, pending: int) -> None:

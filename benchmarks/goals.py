@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from . import figures, posting, saga, telemetry, works
 from .figures import Of, Runs
-from .plan import at_rest, computing, flat, in_telemetry, saga_at_rate, saga_for_long, two_processes
+from .plan import AT_REST, COMPUTING, FLAT, IN_TELEMETRY, SAGA_AT_RATE, SAGA_FOR_LONG, TWO_PROCESSES
 from .running import cores
 
-_ours, _by_hand = "eventcore", "redis-py by hand"
+_OURS, _BY_HAND = "eventcore", "redis-py by hand"
 # What the guarantees cost: no more than a quarter of the rate.
-_unguarded = "eventcore, at-least-once"
+_UNGUARDED = "eventcore, at-least-once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,24 +76,24 @@ def goals() -> Iterator[Goal]:
 
 def _publishing() -> Iterator[Goal]:
     for limit, peer in ((6, "FastStream"), (4, "redis-py, one by one"), (1, "ioredis as in the article")):
-        yield _beside("1", "publish with 64 awaiters", works.publish_awaiting, peer, limit)
-    yield _beside("1", "publish in batches", works.publish_batched, _by_hand, 0.9)
+        yield _beside("1", "publish with 64 awaiters", works.PUBLISH_AWAITING, peer, limit)
+    yield _beside("1", "publish in batches", works.PUBLISH_BATCHED, _BY_HAND, 0.9)
 
 
 def _consuming() -> Iterator[Goal]:
-    for limit, peer in ((12, "FastStream"), (2, "FastStream, batch"), (0.8, f"{_by_hand}, our codec")):
-        yield _beside("2", "consume and acknowledge", works.acknowledge, peer, limit)
-    for limit, peer in ((0.9, _by_hand), (12, "FastStream"), (6, "ioredis as in the article")):
-        yield _beside("3", "exactly-once reservation", works.reserve, peer, limit)
-    for which, peer in (("its single commands", f"{_by_hand}, guards read"), ("those that only write", _by_hand)):
-        server = _times(works.reserve, _ours, peer, figures.server)
+    for limit, peer in ((12, "FastStream"), (2, "FastStream, batch"), (0.8, f"{_BY_HAND}, our codec")):
+        yield _beside("2", "consume and acknowledge", works.ACKNOWLEDGE, peer, limit)
+    for limit, peer in ((0.9, _BY_HAND), (12, "FastStream"), (6, "ioredis as in the article")):
+        yield _beside("3", "exactly-once reservation", works.RESERVE, peer, limit)
+    for which, peer in (("its single commands", f"{_BY_HAND}, guards read"), ("those that only write", _BY_HAND)):
+        server = _times(works.RESERVE, _OURS, peer, figures.server)
         yield Goal("3", f"Redis's CPU for it beside {which}", 1, server, at_least=False, unit="times")
-    for limit, peer in ((12, "FastStream"), (0.7, _by_hand), (0.75, _unguarded)):
-        yield _beside("3", "plain pipe", works.pipe, peer, limit)
+    for limit, peer in ((12, "FastStream"), (0.7, _BY_HAND), (0.75, _UNGUARDED)):
+        yield _beside("3", "plain pipe", works.PIPE, peer, limit)
 
 
 def _scaling() -> Iterator[Goal]:
-    for name, work in (("computing 0.2 ms", computing), ("an empty handler", two_processes)):
+    for name, work in (("computing 0.2 ms", COMPUTING), ("an empty handler", TWO_PROCESSES)):
         two = _times(work, "2 processes", "1 process")
         yield Goal("4", f"two processes beside one, {name}", 1.7, two, unit="times", unless=_full(work, "2 processes"))
     for where, of_what in (
@@ -108,18 +108,18 @@ def _scaling() -> Iterator[Goal]:
 
 
 def _serving() -> Iterator[Goal]:
-    for limit, peer in ((0.6, posting.bare), (3, posting.nest)):
-        yield _beside("5", "POST /orders", posting.work, peer, limit)
-    yield Goal("5", "its p99 at half load", 10, _figure(posting.work, _ours, "p99"), at_least=False, unit="ms")
+    for limit, peer in ((0.6, posting.BARE), (3, posting.NEST)):
+        yield _beside("5", "POST /orders", posting.WORK, peer, limit)
+    yield Goal("5", "its p99 at half load", 10, _figure(posting.WORK, _OURS, "p99"), at_least=False, unit="ms")
     yield Goal("6", "whole saga on this machine, sustained", 2000, _sustained, unit="orders/s")
     for limit, percent in ((15, "p50"), (60, "p99")):
-        latency = _figure(saga_at_rate, saga.ours, f"confirmed {percent}")
+        latency = _figure(SAGA_AT_RATE, saga.OURS, f"confirmed {percent}")
         yield Goal("6", f"POST to confirmed at 500 orders/s, {percent}", limit, latency, at_least=False, unit="ms")
 
 
 def _telemetry() -> Iterator[Goal]:
-    for work in in_telemetry.values():
-        for limit, way in ((5, telemetry.unsampled), (40, telemetry.exported)):
+    for work in IN_TELEMETRY.values():
+        for limit, way in ((5, telemetry.UNSAMPLED), (40, telemetry.EXPORTED)):
             lost = _lost(work, way)
             name = f"{work}, {way}: rate lost"
             yield Goal("7", name, limit, lost, at_least=False, unit="%")
@@ -132,9 +132,9 @@ def _resting() -> Iterator[Goal]:
         ("ready after its start", "ready", 1.5, "s"),
     ):
         yield Goal("8", name, limit, _worst(key), at_least=False, unit=unit)
-    most = _figure(saga.work, saga.ours, "megabytes")
+    most = _figure(saga.WORK, saga.OURS, "megabytes")
     yield Goal("8", "a replica under full load, memory", 110, most, at_least=False, unit="MB")
-    grown = _figure(saga_for_long, saga.ours, "memory grown")
+    grown = _figure(SAGA_FOR_LONG, saga.OURS, "memory grown")
     name = "memory after long load beside that after a sixth of it"
     yield Goal("8", name, 1.05, grown, at_least=False, unit="times")
 
@@ -155,7 +155,7 @@ def _of(runs: Runs, work: str, who: str) -> list[figures.Run]:
 
 
 def _sustained(runs: Runs) -> float | None:
-    return figures.median(_of(runs, saga.work, saga.ours), figures.rate)
+    return figures.median(_of(runs, saga.WORK, saga.OURS), figures.rate)
 
 
 def _times(work: str, who: str, base: str, of: Of = figures.rate) -> Callable[[Runs], float | None]:
@@ -167,9 +167,9 @@ def _beside(number: str, name: str, work: str, peer: str, limit: float) -> Goal:
         number,
         f"{name} beside {peer}",
         limit,
-        _times(work, _ours, peer),
+        _times(work, _OURS, peer),
         unit="times",
-        by_cpu=_times(work, peer, _ours, figures.client),
+        by_cpu=_times(work, peer, _OURS, figures.client),
     )
 
 
@@ -181,7 +181,7 @@ def _lost(work: str, way: str) -> Callable[[Runs], float | None]:
     """Per cent of the rate that telemetry costs, by CPU: one core has nothing else to give."""
 
     def lost(runs: Runs) -> float | None:
-        more = figures.ratio(_of(runs, work, way), _of(runs, work, telemetry.off), figures.client)
+        more = figures.ratio(_of(runs, work, way), _of(runs, work, telemetry.OFF), figures.client)
         return None if more is None else (1 - 1 / more) * 100
 
     return lost
@@ -189,7 +189,7 @@ def _lost(work: str, way: str) -> Callable[[Runs], float | None]:
 
 def _flat(where: str) -> Callable[[Runs], float | None]:
     def most(runs: Runs) -> float | None:
-        sizes = list(runs.get(flat + where, {}).values())
+        sizes = list(runs.get(FLAT + where, {}).values())
         return figures.ratio(sizes[-1], sizes[0], figures.both) if sizes else None
 
     return most
@@ -197,7 +197,7 @@ def _flat(where: str) -> Callable[[Runs], float | None]:
 
 def _worst(name: str) -> Callable[[Runs], float | None]:
     def worst(runs: Runs) -> float | None:
-        found = [figures.median(measured, figures.named(name)) for measured in runs.get(at_rest, {}).values()]
+        found = [figures.median(measured, figures.named(name)) for measured in runs.get(AT_REST, {}).values()]
         return max((value for value in found if value is not None), default=None)
 
     return worst

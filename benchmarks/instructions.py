@@ -29,11 +29,11 @@ from eventcore.testing import server
 from eventcore.testing.server import Server
 
 from . import posting, programs, running, works
-from .contestants import contestants
+from .contestants import CONTESTANTS
 from .running import WrongCount
 
 # A program is counted with few events and with many: the difference leaves out how it begins and ends.
-few, many = 1_000, 4_000
+FEW, MANY = 1_000, 4_000
 RESTING_SECONDS = 10
 
 
@@ -90,18 +90,18 @@ class Subject:
 
     def instructions(self) -> float:
         """For one event."""
-        return (self.count(many) - self.count(few)) / (many - few)
+        return (self.count(MANY) - self.count(FEW)) / (MANY - FEW)
 
 
 def subjects() -> Iterator[Subject]:
     """All, those that are compared with each other together, ours first."""
-    for work in works.consuming:
+    for work in works.CONSUMING:
         for who in ("eventcore", "redis-py by hand, our codec"):
             yield Subject(work, who, partial(_of_client, who, work))
-    for each in posting.contestants[:2]:
-        yield Subject(posting.work, each.name, partial(_of_service, each))
+    for each in posting.CONTESTANTS[:2]:
+        yield Subject(posting.WORK, each.name, partial(_of_service, each))
     for who in ("eventcore", "redis-py by hand, guards read", "redis-py by hand"):
-        yield Subject(f"Redis: {works.reserve}", who, partial(_of_server, who, works.reserve))
+        yield Subject(f"Redis: {works.RESERVE}", who, partial(_of_server, who, works.RESERVE))
 
 
 def _of_client(who: str, work: str, count: int) -> int:
@@ -138,7 +138,7 @@ def _counted(who: posting.Contestant, work: Callable[[int], None]) -> int:
         environment = {name: value for name, value in program.environment.items() if name != "HOST"}
         program = replace(program, command=counted.around(program.command), environment=environment)
         with programs.running([program]) as [pid]:
-            uvloop.run(posting.drive(program.port, few))
+            uvloop.run(posting.drive(program.port, FEW))
             counted.start(pid)
             work(program.port)
             counted.stop(pid)
@@ -166,7 +166,7 @@ def _run(
     around: Callable[[Sequence[str]], list[str]] = list,
 ) -> None:
     """Let a contestant do its work, and see that it did; `ready` is called with its process id just before."""
-    [contestant] = [each for each in contestants if each.name == who]
+    [contestant] = [each for each in CONTESTANTS if each.name == who]
     with Redis.from_url(url, protocol=2) as redis:
         running.prepare(redis, contestant, work, count)
         command = around(contestant.command(work, url, count))

@@ -14,16 +14,16 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .works import products
+from .works import PRODUCTS
 
-_length = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 # How often more requests are allowed where they come at a rate.
-_tick = 0.001
+_TICK = 0.001
 
 
 def order_body(number: int) -> bytes:
     """What a customer sends for one order of three lines."""
-    items = [{"productId": products[(number + step * 7) % len(products)], "quantity": 1} for step in range(3)]
+    items = [{"productId": PRODUCTS[(number + step * 7) % len(PRODUCTS)], "quantity": 1} for step in range(3)]
     return json.dumps({"items": items, "customerId": "VINET"}).encode()
 
 
@@ -94,7 +94,7 @@ class Client:
         self._due = lambda number: start + number / rate
         while not self._finished.done():
             self.allow(int((time.perf_counter() - start) * rate) + 1)
-            await asyncio.wait([self._finished], timeout=_tick)
+            await asyncio.wait([self._finished], timeout=_TICK)
         self._finished.result()
         return time.perf_counter() - start
 
@@ -143,7 +143,7 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         data = self._received + data
         head = data.find(b"\r\n\r\n")
-        length = _length.search(data, 0, head) if head >= 0 else None
+        length = _LENGTH.search(data, 0, head) if head >= 0 else None
         if head >= 0 and length is None:
             self._client.fail("an answer doesn't say how long it is")
         elif length is None or len(data) < head + 4 + int(length[1]):

@@ -29,7 +29,7 @@ async def publish_awaiting(url: str, count: int) -> Timed:
                 for event in remaining:
                     await bus.publish(event)
 
-            await asyncio.gather(*(one() for _ in range(works.awaiters)))
+            await asyncio.gather(*(one() for _ in range(works.AWAITERS)))
 
     return work
 
@@ -40,8 +40,8 @@ async def publish_batched(url: str, count: int) -> Timed:
 
     async def work() -> None:
         async with store(url) as bus:
-            for first in range(0, count, works.batch):
-                await bus.publish_all(events[first : first + works.batch])
+            for first in range(0, count, works.BATCH):
+                await bus.publish_all(events[first : first + works.BATCH])
 
     return work
 
@@ -86,12 +86,12 @@ async def _finished(bus: Store, before: Mapping[bytes, int]) -> bool:
     return all(row["lag"] == 0 and row["pending"] == before.get(row["name"], 0) for row in rows)
 
 
-contestants = {
+CONTESTANTS = {
     "eventcore": {
-        works.publish_awaiting: publish_awaiting,
-        works.publish_batched: publish_batched,
-        works.acknowledge: consuming(works.acknowledging),
-        works.pipe: consuming(works.piping),
-        works.reserve: consuming(works.reserving),
+        works.PUBLISH_AWAITING: publish_awaiting,
+        works.PUBLISH_BATCHED: publish_batched,
+        works.ACKNOWLEDGE: consuming(works.acknowledging),
+        works.PIPE: consuming(works.piping),
+        works.RESERVE: consuming(works.reserving),
     }
 }

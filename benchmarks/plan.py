@@ -8,20 +8,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, partial
 
-from eventcore.testing.server import Kind, Server
+from eventcore.testing.server import Server, ServerKind
 
 from . import durability, flatness, posting, processes, programs, resting, running, saga, telemetry, works
-from .contestants import beside, contestants
+from .contestants import CONTESTANTS, beside
 from .figures import Run
 from .running import on_core
 
-at_rest = "service at rest"
-saga_at_rate = "whole saga, 500 orders/s"
-saga_for_long, lasting_rate = "whole saga, for long", 300
-two_processes, computing = "processes: consume, acknowledge", "processes: consume, compute 0.2 ms, acknowledge"
-in_telemetry = {work: f"telemetry: {work}" for work in (works.acknowledge, works.reserve)}
-durable = "durability: POST /orders"
-flat = "flatness: "
+AT_REST = "service at rest"
+SAGA_AT_RATE = "whole saga, 500 orders/s"
+SAGA_FOR_LONG, LASTING_RATE = "whole saga, for long", 300
+TWO_PROCESSES, COMPUTING = "processes: consume, acknowledge", "processes: consume, compute 0.2 ms, acknowledge"
+IN_TELEMETRY = {work: f"telemetry: {work}" for work in (works.ACKNOWLEDGE, works.RESERVE)}
+DURABLE = "durability: POST /orders"
+FLAT = "flatness: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Cell:
 class Servers:
     """The servers that are needed, each started when it is first asked for; ended with the stack."""
 
-    def __init__(self, kind: Kind, stack: ExitStack) -> None:
+    def __init__(self, kind: ServerKind, stack: ExitStack) -> None:
         self._kind, self._stack = kind, stack
 
     @cached_property
@@ -71,13 +71,13 @@ def plan(options: argparse.Namespace) -> list[Cell]:
 
 
 def _wanted(cell: Cell, who: str) -> bool:
-    others = {each.name for each in (*contestants, *posting.contestants)} - {"eventcore"}
+    others = {each.name for each in (*CONTESTANTS, *posting.CONTESTANTS)} - {"eventcore"}
     return cell.who not in others or who in cell.who
 
 
 def _streams(options: argparse.Namespace) -> Iterator[Cell]:
-    for work in works.works:
-        for each in (*contestants, *beside(options.beside)):
+    for work in works.WORKS:
+        for each in (*CONTESTANTS, *beside(options.beside)):
             if work in each.works:
                 count = int(options.events * each.share)
                 measure = partial(running.run, contestant=each, work=work, count=count)
@@ -85,24 +85,24 @@ def _streams(options: argparse.Namespace) -> Iterator[Cell]:
 
 
 def _http(options: argparse.Namespace) -> Iterator[Cell]:
-    for each in (*posting.contestants, *posting.beside(options.beside)):
+    for each in (*posting.CONTESTANTS, *posting.beside(options.beside)):
         measure = partial(posting.measure, contestant=each, count=options.events // 4)
-        yield Cell(posting.work, each.name, measure, missing=each.missing())
+        yield Cell(posting.WORK, each.name, measure, missing=each.missing())
 
 
 def _saga(options: argparse.Namespace) -> Iterator[Cell]:
-    for who, count in ((saga.ours, options.sustained), (saga.by_hand, options.events // 2)):
-        yield Cell(saga.work, who, partial(saga.measure, who=who, count=count), "anywhere")
+    for who, count in ((saga.OURS, options.sustained), (saga.BY_HAND, options.events // 2)):
+        yield Cell(saga.WORK, who, partial(saga.measure, who=who, count=count), "anywhere")
     count = 500 * (30 if options.full else 8)
-    yield Cell(saga_at_rate, saga.ours, partial(saga.measure, who=saga.ours, count=count, rate=500), "anywhere")
+    yield Cell(SAGA_AT_RATE, saga.OURS, partial(saga.measure, who=saga.OURS, count=count, rate=500), "anywhere")
     if options.minutes:
-        measure = partial(saga.measure, who=saga.ours, count=options.minutes * 60 * lasting_rate, rate=lasting_rate)
-        yield Cell(saga_for_long, saga.ours, measure, "anywhere", once=True)
+        measure = partial(saga.measure, who=saga.OURS, count=options.minutes * 60 * LASTING_RATE, rate=LASTING_RATE)
+        yield Cell(SAGA_FOR_LONG, saga.OURS, measure, "anywhere", once=True)
 
 
 def _scaling(events: int) -> Iterator[Cell]:
     # As many as take both about a second: what a process needs to join, and to find that nothing is left, is no work.
-    for work, count, computes in ((two_processes, events * 5, False), (computing, events // 4, True)):
+    for work, count, computes in ((TWO_PROCESSES, events * 5, False), (COMPUTING, events // 4, True)):
         for number, who in ((1, "1 process"), (2, "2 processes")):
             measure = partial(processes.measure, how_many=number, count=count, computing=computes)
             yield Cell(work, who, measure, "anywhere")
@@ -111,20 +111,20 @@ def _scaling(events: int) -> Iterator[Cell]:
 def _flatness(options: argparse.Namespace) -> Iterator[Cell]:
     for where in flatness.circumstances(full=options.full):
         measure = partial(flatness.measure, where=where, count=options.events)
-        yield Cell(flat + where.name, f"{where.size:,}", measure, once=not options.full)
+        yield Cell(FLAT + where.name, f"{where.size:,}", measure, once=not options.full)
 
 
 def _telemetry(count: int) -> Iterator[Cell]:
-    for work, name in in_telemetry.items():
-        for way in telemetry.ways:
+    for work, name in IN_TELEMETRY.items():
+        for way in telemetry.WAYS:
             # Long enough for a few per cent of it to be more than what a program needs to begin and to end.
             yield Cell(name, way, partial(telemetry.measure, way=way, work=work, count=count * 3))
 
 
 def _services(options: argparse.Namespace) -> Iterator[Cell]:
-    for way in durability.ways:
+    for way in durability.WAYS:
         measure = partial(durability.measure, way=way, count=options.events // 5)
-        yield Cell(durable, way, measure, "durable", once=not options.full)
-    for module in programs.services:
+        yield Cell(DURABLE, way, measure, "durable", once=not options.full)
+    for module in programs.SERVICES:
         measure = partial(resting.measure, module=module, seconds=20 if options.full else 4)
-        yield Cell(at_rest, module, measure, "anywhere", once=not options.full)
+        yield Cell(AT_REST, module, measure, "anywhere", once=not options.full)

@@ -11,14 +11,14 @@ import uvloop
 from redis import Redis
 
 from . import load, programs
-from .contestants import always, node, node_folder, other_build
+from .contestants import NODE_FOLDER, OTHER_BUILD, always, node
 from .figures import Run
 from .programs import Program
 from .running import WrongCount, on_core, server_cpu
 
-work = "POST /orders"
-bare = "bare aiohttp, no Redis"
-nest = "Nest as in the article"
+WORK = "POST /orders"
+BARE = "bare aiohttp, no Redis"
+NEST = "Nest as in the article"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +43,16 @@ def _python(module: str, *arguments: str) -> Callable[[str], Program]:
 def _node(name: str) -> Callable[[str], Program]:
     def make(url: str) -> Program:
         port = programs.free_port()
-        return Program(["node", str(node_folder / name), str(port), url], port=port)
+        return Program(["node", str(NODE_FOLDER / name), str(port), url], port=port)
 
     return make
 
 
-contestants = (
+CONTESTANTS = (
     Contestant("eventcore", lambda url: programs.service("order_service", url)),
-    Contestant(bare, _python("bare", "{port}"), keeps=False),
+    Contestant(BARE, _python("bare", "{port}"), keeps=False),
     Contestant("aiohttp and redis-py by hand", _python("saga_by_hand", "order", "{url}", "{port}")),
-    Contestant(nest, _node("nest.mjs"), missing=node),
+    Contestant(NEST, _node("nest.mjs"), missing=node),
     Contestant("fastify, pipelined", _node("fastify.mjs"), missing=node),
 )
 
@@ -62,7 +62,7 @@ def beside(folder: Path | None) -> tuple[Contestant, ...]:
     if folder is None:
         return ()
     python = str(folder.resolve() / ".venv/bin/python")
-    return (Contestant(other_build, lambda url: programs.service("order_service", url, python=python)),)
+    return (Contestant(OTHER_BUILD, lambda url: programs.service("order_service", url, python=python)),)
 
 
 def measure(url: str, contestant: Contestant, count: int) -> Run:
@@ -82,7 +82,7 @@ def measure(url: str, contestant: Contestant, count: int) -> Run:
         peak = programs.memory(pid, "VmHWM")
     kept, posted = redis.xlen("orders_stream"), count // 10 + count + count // 2
     if contestant.keeps and kept != posted:
-        raise WrongCount(f"{work}, {contestant.name}: {kept:,} of {posted:,} orders are in the stream")
+        raise WrongCount(f"{WORK}, {contestant.name}: {kept:,} of {posted:,} orders are in the stream")
     return {
         "count": count,
         "wall": wall,

@@ -9,7 +9,7 @@ from .figures import Run
 from .running import WrongCount, fill, timed
 
 # Seconds of computing that a handler with a rule of its own may take; an empty one measures Redis.
-busy = 0.0002
+BUSY = 0.0002
 
 
 def measure(url: str, how_many: int, count: int, *, computing: bool) -> Run:
@@ -17,7 +17,7 @@ def measure(url: str, how_many: int, count: int, *, computing: bool) -> Run:
     redis = Redis.from_url(url, protocol=2)
     redis.flushall()
     fill(redis, count)
-    command = variants.command(url, count, works.acknowledge, busy=busy if computing else 0)
+    command = variants.command(url, count, works.ACKNOWLEDGE, busy=BUSY if computing else 0)
     run = timed(redis, [command] * how_many, core=None)
     [row] = redis.xinfo_groups("orders_stream")
     if row["entries-read"] != count or row["pending"]:

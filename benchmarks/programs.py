@@ -17,8 +17,8 @@ from pathlib import Path
 
 from .running import WrongCount, on_core
 
-patience = 60.0
-services = ("order_service", "inventory_service", "notification_service")
+PATIENCE = 60.0
+SERVICES = ("order_service", "inventory_service", "notification_service")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
 
 def _ready(program: Program, process: subprocess.Popen[bytes]) -> bool:
     """Wait until it is; false when it ends or takes too long."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + PATIENCE
     while program.port:
         if process.poll() is not None or time.monotonic() > deadline:
             return False

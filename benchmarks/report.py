@@ -15,27 +15,27 @@ from .chart import chart
 from .figures import Runs
 from .sheets import Sheet, sheets
 
-document = Path(__file__).parents[1] / "docs" / "performance.md"
-picture = "performance.svg"
-begin, end = "<!-- figures: written by `python -m benchmarks.report` -->", "<!-- end of figures -->"
+DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
+PICTURE = "performance.svg"
+BEGIN, END = "<!-- figures: written by `python -m benchmarks.report` -->", "<!-- end of figures -->"
 
 
 def main(source: str = "build/bench.json") -> None:
     """Take the figures from one file."""
     measured = json.loads(Path(source).read_text())
-    document.write_text(replaced(document.read_text(), measured["runs"], measured["facts"]))
-    (document.parent / picture).write_text(chart(measured["runs"], measured["facts"]))
+    DOCUMENT.write_text(replaced(DOCUMENT.read_text(), measured["runs"], measured["facts"]))
+    (DOCUMENT.parent / PICTURE).write_text(chart(measured["runs"], measured["facts"]))
 
 
 def replaced(text: str, runs: Runs, facts: Mapping[str, Any]) -> str:
     """The document with these figures in place of the old ones. Raises `ValueError` where a mark is missing."""
-    start, stop = text.index(begin) + len(begin), text.index(end)
+    start, stop = text.index(BEGIN) + len(BEGIN), text.index(END)
     return "\n\n".join([text[:start], "\n".join(_lines(runs, facts)), text[stop:]])
 
 
 def _lines(runs: Runs, facts: Mapping[str, Any]) -> Iterator[str]:
     yield "Measured with " + " · ".join(f"{name} {value}" for name, value in facts.items())
-    yield f"\n![What eventcore does in a second, beside its peers]({picture})"
+    yield f"\n![What eventcore does in a second, beside its peers]({PICTURE})"
     for sheet in sheets(runs):
         yield from _markdown(sheet)
 

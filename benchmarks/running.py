@@ -18,7 +18,7 @@ from .contestants import Contestant
 
 Figures = dict[str, float]
 # Seconds after which a contestant is taken to hang.
-patience = 900.0
+PATIENCE = 900.0
 
 
 class WrongCount(Exception):
@@ -56,14 +56,14 @@ def run(url: str, contestant: Contestant, work: str, count: int) -> Figures:
 def prepare(redis: Any, contestant: Contestant, work: str, count: int) -> None:
     """Leave on the server only what the work starts from."""
     empty(redis)
-    if work in works.consuming and not contestant.of_its_own:
+    if work in works.CONSUMING and not contestant.of_its_own:
         fill(redis, count)
 
 
 def empty(redis: Any) -> None:
     """Leave nothing on the server but stock."""
     redis.flushall()
-    redis.hset("stock", mapping={f"{product}:available": works.plenty for product in works.products})
+    redis.hset("stock", mapping={f"{product}:available": works.PLENTY for product in works.PRODUCTS})
 
 
 def fill(redis: Any, count: int, lines: int = 3, *, sampled: bool = False) -> None:
@@ -72,9 +72,9 @@ def fill(redis: Any, count: int, lines: int = 3, *, sampled: bool = False) -> No
     if sampled:
         payloads = (payload.replace(b'-00"', b'-01"') for payload in payloads)
     payloads = list(payloads)
-    for first in range(0, count, works.batch):
+    for first in range(0, count, works.BATCH):
         pipeline = redis.pipeline(transaction=False)
-        for payload in payloads[first : first + works.batch]:
+        for payload in payloads[first : first + works.BATCH]:
             pipeline.xadd("orders_stream", {"event": payload})
         pipeline.execute()
 
@@ -90,7 +90,7 @@ def timed(
     """What the programs took together, once all were ready; by default on a core of their own, not the server's."""
     with nullcontext() if core is None else on_core(core):
         processes = [_started(command, environment) for command in commands]
-    watchdog = threading.Timer(patience, _end, [processes])
+    watchdog = threading.Timer(PATIENCE, _end, [processes])
     watchdog.start()
     try:
         for process in processes:
@@ -152,20 +152,20 @@ def verify(redis: Any, contestant: Contestant, work: str, count: int) -> None:
 def _found(redis: Any, work: str) -> dict[str, int]:
     """Everything here but what is pending has to be as many as there were events."""
     found = {"published": redis.xlen("orders_stream")}
-    if work in works.consuming:
+    if work in works.CONSUMING:
         found["pending"] = sum(row["pending"] for row in redis.xinfo_groups("orders_stream"))
         found["read"] = sum(row["entries-read"] or 0 for row in redis.xinfo_groups("orders_stream"))
-    if work in (works.pipe, works.reserve):
+    if work in (works.PIPE, works.RESERVE):
         found["outcomes"] = redis.xlen("inventory_stream")
-    if work == works.reserve:
+    if work == works.RESERVE:
         left = sum(map(int, redis.hvals("stock")))
-        found["taken / 3"] = (works.plenty * len(works.products) - left) // 3
+        found["taken / 3"] = (works.PLENTY * len(works.PRODUCTS) - left) // 3
         found["reservations"] = sum(1 for _ in redis.scan_iter("reservation:*", count=10_000))
     return found
 
 
 def _found_in_queues(redis: Any, work: str) -> dict[str, int]:
-    if work == works.publish_awaiting:
+    if work == works.PUBLISH_AWAITING:
         return {"published": redis.llen("bull:orders:wait")}
     found = {"completed": redis.zcard("bull:orders:completed"), "pending": redis.llen("bull:orders:active")}
-    return found | ({"outcomes": redis.llen("bull:inventory:wait")} if work == works.pipe else {})
+    return found | ({"outcomes": redis.llen("bull:inventory:wait")} if work == works.PIPE else {})

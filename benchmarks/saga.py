@@ -17,22 +17,22 @@ from . import load, programs
 from .figures import Run
 from .programs import Program
 from .running import WrongCount
-from .works import plenty, products
+from .works import PLENTY, PRODUCTS
 
-work = "whole saga"
-ours, by_hand = "eventcore", "aiohttp and redis-py by hand"
+WORK = "whole saga"
+OURS, BY_HAND = "eventcore", "aiohttp and redis-py by hand"
 # Orders that may be under way at once: enough for full batches, few enough for a stable lag.
-window = 1_000
+WINDOW = 1_000
 # Of so many orders, one is watched until it is confirmed.
-watched = 10
-patience = 120.0
-_last_groups = ("order-group", "notification-group")
+WATCHED = 10
+PATIENCE = 120.0
+_LAST_GROUPS = ("order-group", "notification-group")
 
 
 def shop(who: str, url: str) -> list[Program]:
     """A contestant's three programs; the first takes the orders."""
-    if who == ours:
-        return [programs.service(module, url) for module in programs.services]
+    if who == OURS:
+        return [programs.service(module, url) for module in programs.SERVICES]
     port = programs.free_port()
     command = [sys.executable, "-m", "benchmarks.saga_by_hand"]
     return [
@@ -67,7 +67,7 @@ def growth(memory: Sequence[Sequence[float]]) -> float:
 async def _stock(url: str) -> None:
     redis = Redis.from_url(url, protocol=2)
     await redis.flushall()
-    await redis.hset("stock", mapping={f"{product}:available": plenty for product in products})
+    await redis.hset("stock", mapping={f"{product}:available": PLENTY for product in PRODUCTS})
     await redis.aclose()
 
 
@@ -101,13 +101,13 @@ async def _drive(url: str, port: int, count: int, rate: float | None) -> Run:
     while (finished := await _finished(redis)) < count:
         lags.append(client.answered - finished)
         if rate is None:
-            client.allow(finished + window)
+            client.allow(finished + WINDOW)
         else:
             await watch.look(redis)
         if posting.done():
             posting.result()
-        if time.perf_counter() - start > patience + count / 100:
-            raise WrongCount(f"{work}: {finished:,} of {count:,} orders came to their end in time")
+        if time.perf_counter() - start > PATIENCE + count / 100:
+            raise WrongCount(f"{WORK}: {finished:,} of {count:,} orders came to their end in time")
         await asyncio.sleep(0.002)
     wall = time.perf_counter() - start
     await posting
@@ -133,7 +133,7 @@ class _Watch:
         self._open: dict[str, float] = {}
 
     def accepted(self, number: int, body: bytes) -> None:
-        if self.rate is not None and number % watched == 0:
+        if self.rate is not None and number % WATCHED == 0:
             self._open[from_json(body)["id"]] = self.started + number / self.rate
 
     async def look(self, redis: Any) -> None:
@@ -149,8 +149,8 @@ class _Watch:
 
 async def _joined(redis: Any) -> None:
     """All consumers have joined."""
-    deadline = time.monotonic() + patience
-    while await _groups(redis, "orders_stream") < 1 or await _groups(redis, "inventory_stream") < len(_last_groups):
+    deadline = time.monotonic() + PATIENCE
+    while await _groups(redis, "orders_stream") < 1 or await _groups(redis, "inventory_stream") < len(_LAST_GROUPS):
         if time.monotonic() > deadline:
             raise WrongCount("the consumers did not join")
         await asyncio.sleep(0.05)
@@ -172,9 +172,9 @@ async def _server_cpu(redis: Any) -> float:
 
 
 async def _verify(redis: Any, count: int) -> None:
-    left = sum(map(int, await redis.hmget("stock", [f"{product}:available" for product in products])))
-    taken = plenty * len(products) - left
+    left = sum(map(int, await redis.hmget("stock", [f"{product}:available" for product in PRODUCTS])))
+    taken = PLENTY * len(PRODUCTS) - left
     states = [key async for key in redis.scan_iter("order:*", count=10_000)]
     pending = sum(row["pending"] for row in await redis.xinfo_groups("orders_stream"))
     if len(states) != count or pending or taken != 3 * count:
-        raise WrongCount(f"{work}: {len(states):,} of {count:,} orders, {pending:,} pending, {taken:,} taken")
+        raise WrongCount(f"{WORK}: {len(states):,} of {count:,} orders, {pending:,} pending, {taken:,} taken")

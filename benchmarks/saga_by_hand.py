@@ -23,7 +23,7 @@ from order_service.api import PlaceOrder
 from . import works
 from .by_hand import reserve
 
-_origin = Origin.new("by-hand")
+_ORIGIN = Origin.new("by-hand")
 Handle = Callable[[Any, dict[str, Any]], None]
 
 
@@ -36,7 +36,7 @@ async def serve(url: str, port: int) -> None:
         order = OrderCreated(order_id=new_id(), items=tuple(body.items), customer_id=body.customer_id)
         pipeline = redis.pipeline(transaction=True)
         pipeline.hset(f"order:{order.order_id}", mapping={"status": "processing", "order": order.model_dump_json()})
-        pipeline.xadd(OrderCreated.stream, {"event": encode(order, _origin)})
+        pipeline.xadd(OrderCreated.stream, {"event": encode(order, _ORIGIN)})
         await pipeline.execute()
         return web.json_response({"id": order.order_id, "status": "processing"}, status=202)
 
@@ -73,7 +73,7 @@ async def consume(redis: Redis, stream: str, group: str, handle: Handle) -> None
     """Read, handle and acknowledge in batches, for ever."""
     await redis.xgroup_create(stream, group, id="0", mkstream=True)
     while True:
-        answer: Any = await redis.xreadgroup(group, "c", {stream: ">"}, count=works.batch, block=1000)
+        answer: Any = await redis.xreadgroup(group, "c", {stream: ">"}, count=works.BATCH, block=1000)
         for _, entries in answer:
             pipeline = redis.pipeline(transaction=False)
             for _, fields in entries:

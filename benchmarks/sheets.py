@@ -8,7 +8,7 @@ from typing import NamedTuple
 from . import figures
 from .figures import Of, Run, Runs
 from .goals import verdicts
-from .plan import at_rest, flat
+from .plan import AT_REST, FLAT
 
 
 class Sheet(NamedTuple):
@@ -22,11 +22,11 @@ class Sheet(NamedTuple):
 
 def sheets(runs: Runs) -> list[Sheet]:
     """All that have something to show; the goals come last."""
-    special = {work for work in runs if work == at_rest or work.startswith(flat)}
+    special = {work for work in runs if work == AT_REST or work.startswith(FLAT)}
     made = [
         _throughput({work: runs[work] for work in runs if work not in special}),
-        _flatness({work: runs[work] for work in runs if work.startswith(flat)}),
-        _resting({work: runs[work] for work in runs if work == at_rest}),
+        _flatness({work: runs[work] for work in runs if work.startswith(FLAT)}),
+        _resting({work: runs[work] for work in runs if work == AT_REST}),
         goals(runs),
     ]
     return [sheet for sheet in made if sheet.rows]
@@ -79,7 +79,7 @@ def _flatness(runs: Runs) -> Sheet:
         first = next(iter(by_size.values()))
         for number, (size, measured) in enumerate(by_size.items()):
             compared = _text(figures.ratio(measured, first, figures.both), 2) if number else ""
-            rows.append(("" if number else work.removeprefix(flat), size, *_costs(measured), compared))
+            rows.append(("" if number else work.removeprefix(FLAT), size, *_costs(measured), compared))
     title = "What one event costs (one line of an order, one delivery to a group), in µs of CPU"
     return Sheet(title, ("circumstance", "size", "CPU", "Redis", "both / first"), rows)
 

@@ -12,20 +12,20 @@ from .figures import Run
 from .programs import Program
 from .running import WrongCount
 
-off, unsampled, exported = "off", "not sampled", "sampled and exported"
-ways = (off, unsampled, exported)
+OFF, UNSAMPLED, EXPORTED = "off", "not sampled", "sampled and exported"
+WAYS = (OFF, UNSAMPLED, EXPORTED)
 
 
 def measure(url: str, way: str, work: str, count: int) -> Run:
     """Consume events whose trace is sampled or not. Raises `WrongCount`, also where spans are missing."""
     redis = Redis.from_url(url, protocol=2)
     running.empty(redis)
-    running.fill(redis, count, sampled=way == exported)
+    running.fill(redis, count, sampled=way == EXPORTED)
     port = programs.free_port()
     receiver = Program([sys.executable, "-m", "benchmarks.sink", str(port)], port=port)
     with programs.running([receiver], core=0):
         environment = {
-            "OTEL_SDK_DISABLED": str(way == off).lower(),
+            "OTEL_SDK_DISABLED": str(way == OFF).lower(),
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
             "OTEL_METRICS_EXPORTER": "none",
             # Nothing may be dropped, or dropping would look cheap.
@@ -34,7 +34,7 @@ def measure(url: str, way: str, work: str, count: int) -> Run:
         run = running.timed(redis, [variants.command(url, count, work)], environment=environment)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/spans") as answer:
             spans = int(answer.read())
-    if spans < (count if way == exported else 0) or (way != exported and spans):
+    if spans < (count if way == EXPORTED else 0) or (way != EXPORTED and spans):
         raise WrongCount(f"telemetry {way}: {spans:,} spans for {count:,} events")
     redis.close()
     return {**run, "count": count, "spans": spans}

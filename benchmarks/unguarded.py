@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eventcore import Store, encode
-from eventcore.commit.committer import Acknowledgement, Answer, Committed, Committer, Work
+from eventcore.commit.committer import Acknowledgement, CommitAnswer, Committed, Committer, Work
 from eventcore.commit.transaction import Publish
 from eventcore.server.pipe import Command
 
@@ -19,7 +19,9 @@ from .shapes import Contestants
 class Unguarded(Committer):
     """Appends what was published and acknowledges, whoever may have done so before."""
 
-    async def commit_all(self, work: Sequence[Work], acknowledgements: Sequence[Acknowledgement] = ()) -> list[Answer]:
+    async def commit_all(
+        self, work: Sequence[Work], acknowledgements: Sequence[Acknowledgement] = ()
+    ) -> list[CommitAnswer]:
         """One command for each event, one acknowledgement a stream for all."""
         commands: list[Command] = []
         settled: dict[tuple[str, str], list[str]] = {}
@@ -46,6 +48,6 @@ def store(url: str) -> Store:
     return bus
 
 
-contestants: Contestants = {
-    "eventcore, at-least-once": {works.pipe: ours.consuming_all(lambda: [works.piping()], store=store)},
+CONTESTANTS: Contestants = {
+    "eventcore, at-least-once": {works.PIPE: ours.consuming_all(lambda: [works.piping()], store=store)},
 }

@@ -24,7 +24,7 @@ from . import works
 from .child import measure
 from .ours import consuming_all
 
-_makers = {works.acknowledge: works.acknowledging, works.pipe: works.piping, works.reserve: works.reserving}
+_MAKERS = {works.ACKNOWLEDGE: works.acknowledging, works.PIPE: works.piping, works.RESERVE: works.reserving}
 
 
 def command(url: str, count: int, work: str, *, groups: int = 1, busy: float = 0) -> list[str]:
@@ -40,12 +40,12 @@ def _routers(work: str, groups: int, busy: float) -> Sequence[Router]:
     if busy:
         return [_busy(busy)]
     if groups > 1:
-        return [works.acknowledging(f"{works.group}-{number}") for number in range(groups)]
-    return [_makers[work]()]
+        return [works.acknowledging(f"{works.GROUP}-{number}") for number in range(groups)]
+    return [_MAKERS[work]()]
 
 
 def _busy(seconds: float) -> Router:
-    router = Router(group=works.group)
+    router = Router(group=works.GROUP)
 
     @router.on(OrderCreated)
     def compute(order: OrderCreated) -> None:

@@ -19,8 +19,8 @@ from eventcore import Origin, encode
 from . import works
 from .shapes import Contestants, Timed, Work
 
-_origin = Origin.new("faststream")
-_silent: Any = None
+_ORIGIN = Origin.new("faststream")
+_SILENT: Any = None
 Handler = Callable[..., Awaitable[None]]
 Make = Callable[[RedisBroker], Handler]
 
@@ -40,9 +40,9 @@ async def publish_awaiting(url: str, count: int) -> Timed:
     async def work() -> None:
         async def one() -> None:
             for order in remaining:
-                await broker.publish(encode(order, _origin), stream="orders_stream")
+                await broker.publish(encode(order, _ORIGIN), stream="orders_stream")
 
-        await asyncio.gather(*(one() for _ in range(works.awaiters)))
+        await asyncio.gather(*(one() for _ in range(works.AWAITERS)))
         await broker.stop()
 
     return work
@@ -53,9 +53,9 @@ async def _fill(url: str, count: int) -> None:
     broker, redis = await _connected(url), Redis.from_url(url, protocol=2)
     await redis.delete("orders_stream")
     payloads = works.payloads(count)
-    for first in range(0, count, works.batch):
+    for first in range(0, count, works.BATCH):
         pipeline = redis.pipeline(transaction=False)
-        for payload in payloads[first : first + works.batch]:
+        for payload in payloads[first : first + works.BATCH]:
             await broker.publish(payload, stream="orders_stream", pipeline=pipeline)
         await pipeline.execute()
     await broker.stop()
@@ -67,9 +67,9 @@ def consuming(make: Make, *, batch: bool) -> Work:
 
     async def prepare(url: str, count: int) -> Timed:
         await _fill(url, count)
-        broker, redis = RedisBroker(url, logger=_silent), Redis.from_url(url, protocol=2)
+        broker, redis = RedisBroker(url, logger=_SILENT), Redis.from_url(url, protocol=2)
         stream: Any = StreamSub(
-            "orders_stream", group=works.group, consumer="c", last_id="0", batch=batch, max_records=works.batch
+            "orders_stream", group=works.GROUP, consumer="c", last_id="0", batch=batch, max_records=works.BATCH
         )
         broker.subscriber(stream=stream)(make(broker))
 
@@ -86,7 +86,7 @@ def consuming(make: Make, *, batch: bool) -> Work:
 
 
 async def _connected(url: str) -> RedisBroker:
-    broker = RedisBroker(url, logger=_silent)
+    broker = RedisBroker(url, logger=_SILENT)
     await broker.connect()
     return broker
 
@@ -118,7 +118,7 @@ def pipe(broker: RedisBroker) -> Handler:
     """Publish one."""
 
     async def handle(message: Message) -> None:
-        await broker.publish(encode(works.reserved(message.data), _origin), stream="inventory_stream")
+        await broker.publish(encode(works.reserved(message.data), _ORIGIN), stream="inventory_stream")
 
     return handle
 
@@ -166,7 +166,7 @@ async def _reserve(broker: RedisBroker, pipeline: Any, order: OrderCreated) -> N
 
 
 async def _publish(broker: RedisBroker, pipeline: Any, order: OrderCreated) -> None:
-    await broker.publish(encode(works.reserved(order), _origin), stream="inventory_stream", pipeline=pipeline)
+    await broker.publish(encode(works.reserved(order), _ORIGIN), stream="inventory_stream", pipeline=pipeline)
 
 
 def _client(broker: RedisBroker) -> Any:
@@ -174,16 +174,16 @@ def _client(broker: RedisBroker) -> Any:
     return broker.config.connection.client
 
 
-contestants: Contestants = {
+CONTESTANTS: Contestants = {
     "FastStream": {
-        works.publish_awaiting: publish_awaiting,
-        works.acknowledge: consuming(acknowledge, batch=False),
-        works.pipe: consuming(pipe, batch=False),
-        works.reserve: consuming(reserve, batch=False),
+        works.PUBLISH_AWAITING: publish_awaiting,
+        works.ACKNOWLEDGE: consuming(acknowledge, batch=False),
+        works.PIPE: consuming(pipe, batch=False),
+        works.RESERVE: consuming(reserve, batch=False),
     },
     "FastStream, batch": {
-        works.acknowledge: consuming(acknowledge_batch, batch=True),
-        works.pipe: consuming(pipe_batch, batch=True),
-        works.reserve: consuming(reserve_batch, batch=True),
+        works.ACKNOWLEDGE: consuming(acknowledge_batch, batch=True),
+        works.PIPE: consuming(pipe_batch, batch=True),
+        works.RESERVE: consuming(reserve_batch, batch=True),
     },
 }

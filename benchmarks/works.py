@@ -5,22 +5,22 @@ from __future__ import annotations
 from contracts import InventoryReserved, Line, OrderCreated
 from eventcore import Hash, Origin, Router, Transaction, encode, publish
 
-publish_awaiting = "publish, 64 awaiters"
-publish_batched = "publish, batched"
-acknowledge = "consume, acknowledge"
-pipe = "consume, publish one, acknowledge"
-reserve = "consume, reserve, publish, acknowledge"
-publishing = (publish_awaiting, publish_batched)
-consuming = (acknowledge, pipe, reserve)
-works = (*publishing, *consuming)
+PUBLISH_AWAITING = "publish, 64 awaiters"
+PUBLISH_BATCHED = "publish, batched"
+ACKNOWLEDGE = "consume, acknowledge"
+PIPE = "consume, publish one, acknowledge"
+RESERVE = "consume, reserve, publish, acknowledge"
+PUBLISHING = (PUBLISH_AWAITING, PUBLISH_BATCHED)
+CONSUMING = (ACKNOWLEDGE, PIPE, RESERVE)
+WORKS = (*PUBLISHING, *CONSUMING)
 
-group = "bench"
-awaiters = 64
-batch = 500
+GROUP = "bench"
+AWAITERS = 64
+BATCH = 500
 stock = Hash("stock")
-products = tuple(str(number) for number in range(100))
+PRODUCTS = tuple(str(number) for number in range(100))
 # More than any run takes, so that no guard fails and every contestant does the same writes.
-plenty = 1_000_000_000
+PLENTY = 1_000_000_000
 
 
 def orders(count: int) -> list[OrderCreated]:
@@ -30,7 +30,7 @@ def orders(count: int) -> list[OrderCreated]:
 
 def order(number: int, lines: int = 3) -> OrderCreated:
     """One order of so many lines."""
-    items = (Line(product_id=products[(number + step * 7) % len(products)], quantity=1) for step in range(lines))
+    items = (Line(product_id=PRODUCTS[(number + step * 7) % len(PRODUCTS)], quantity=1) for step in range(lines))
     return OrderCreated(order_id=f"order-{number}", customer_id="VINET", items=tuple(items))
 
 
@@ -45,7 +45,7 @@ def reserved(order: OrderCreated) -> InventoryReserved:
     return InventoryReserved(order_id=order.order_id, items=order.items)
 
 
-def acknowledging(group: str = group) -> Router:
+def acknowledging(group: str = GROUP) -> Router:
     """Consume and acknowledge: decoded and validated, nothing written."""
     router = Router(group=group)
 
@@ -58,7 +58,7 @@ def acknowledging(group: str = group) -> Router:
 
 def piping() -> Router:
     """Consume, publish one, acknowledge."""
-    router = Router(group=group)
+    router = Router(group=GROUP)
 
     @router.on(OrderCreated)
     def pipe(order: OrderCreated) -> Transaction:
@@ -69,7 +69,7 @@ def piping() -> Router:
 
 def reserving() -> Router:
     """Consume, take three products under guards, note the reservation, publish the outcome, acknowledge."""
-    router = Router(group=group)
+    router = Router(group=GROUP)
 
     @router.on(OrderCreated)
     def reserve(order: OrderCreated) -> Transaction:

@@ -43,12 +43,12 @@ def main() -> int:
     interrupts = Interrupts()
     # Importing takes a while, and Ctrl-C may come at any moment: only now, and only what is needed.
     from .files import BadFile
-    from .options import UsageError, read, usage
+    from .options import USAGE, UsageError, read
     from .ports import PortTaken, choose_ports
     from .sources import workload
 
     if sys.argv[1:] in (["-h"], ["--help"]):
-        print(usage)
+        print(USAGE)
         return GOOD
     try:
         options = read(sys.argv[1:], os.environ)

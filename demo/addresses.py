@@ -11,14 +11,14 @@ from rich.console import Console
 from .system import System
 
 # Tried in this order on each service; shown where something answers.
-_pages = ("/docs", "/openapi.json", "/metrics", "/readyz")
+_PAGES = ("/docs", "/openapi.json", "/metrics", "/readyz")
 
 
 async def show_addresses(console: Console, system: System, session: aiohttp.ClientSession) -> None:
     """Print addresses and commands."""
     console.print("\n[bold]Addresses[/]")
     for service in system.services:
-        pages = [page for page in _pages if await _answers(session, f"{service.url}{page}")]
+        pages = [page for page in _PAGES if await _answers(session, f"{service.url}{page}")]
         console.print(f"  {service.name:<22}[cyan]{service.url}[/]  [dim]{'  '.join(pages)}[/]", soft_wrap=True)
     console.print(f"  {'redis':<22}[cyan]{system.server.url}[/]", soft_wrap=True)
     console.print(

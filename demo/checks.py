@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from .evidence import Evidence
 from .orders import Item, wanted
 from .serial import Outcome, Shortage, serve
-from .streams import Recorded, inventory_stream, orders_stream
+from .streams import INVENTORY_STREAM, ORDERS_STREAM, Recorded
 
-_type_of = {"confirmed": "inventory.reserved", "rejected": "inventory.rejected"}
-_kind_of = {"confirmed": "order_confirmed", "rejected": "order_rejected"}
+_TYPE_OF = {"confirmed": "inventory.reserved", "rejected": "inventory.rejected"}
+_KIND_OF = {"confirmed": "order_confirmed", "rejected": "order_rejected"}
 
 
 class Check(NamedTuple):
@@ -30,7 +30,7 @@ class Check(NamedTuple):
 
 def check_all(evidence: Evidence) -> list[Check]:
     """All checks, in the order of an order's life."""
-    return [check(evidence) for check in _checks]
+    return [check(evidence) for check in _CHECKS]
 
 
 def accepted(evidence: Evidence) -> Check:
@@ -49,7 +49,7 @@ def published(evidence: Evidence) -> Check:
     """Every accepted order is on the stream once, as it was posted; in file order if it was posted so."""
     return Check(
         "each is on the stream once, as posted",
-        f"{len(evidence.events[orders_stream]):,} events"
+        f"{len(evidence.events[ORDERS_STREAM]):,} events"
         + (", in file order" if evidence.workload.connections == 1 else ""),
         tuple(_published(evidence)),
     )
@@ -62,9 +62,9 @@ def _published(evidence: Evidence) -> Iterator[str]:
             yield f"{evidence.name(each.order_id)} is on the stream as {_listed(event.type for event in events)}"
         elif _items(events[0].data) != each.order.items:
             yield f"{evidence.name(each.order_id)} has other items on the stream: {events[0].data['items']}"
-    yield from _strangers(evidence, evidence.created, orders_stream)
+    yield from _strangers(evidence, evidence.created, ORDERS_STREAM)
     if evidence.workload.connections == 1:
-        order = [event.order_id for event in evidence.events[orders_stream]]
+        order = [event.order_id for event in evidence.events[ORDERS_STREAM]]
         if order != [each.order_id for each in evidence.posted]:
             yield "the stream does not have the order of the file, though one was posted after another"
 
@@ -85,14 +85,14 @@ def _final_states(evidence: Evidence) -> Iterator[str]:
             continue
         state = evidence.state_of[each.order_id]
         events = evidence.outcomes.get(each.order_id, [])
-        if state.status not in _type_of:
+        if state.status not in _TYPE_OF:
             yield f"{name} is {state.status}"
-        elif [event.type for event in events] != [_type_of[state.status]]:
+        elif [event.type for event in events] != [_TYPE_OF[state.status]]:
             yield f"{name} is {state.status}, and the stream says {_listed(event.type for event in events)}"
         elif state.reason != events[0].data.get("reason"):
             yield f"{name} has the reason {state.reason}, and the stream says {events[0].data.get('reason')}"
     yield from _strangers(evidence, {state.order_id: None for state in evidence.states}, "the order service's list")
-    yield from _strangers(evidence, evidence.outcomes, inventory_stream)
+    yield from _strangers(evidence, evidence.outcomes, INVENTORY_STREAM)
 
 
 def stock_conserved(evidence: Evidence) -> Check:
@@ -133,7 +133,7 @@ def as_served_serially(evidence: Evidence) -> Check:
     Several processes take the stream's orders side by side: they must agree with the order in which they committed.
     """
     several = evidence.replicas > 1
-    stream = inventory_stream if several else orders_stream
+    stream = INVENTORY_STREAM if several else ORDERS_STREAM
     order = [event.order_id for event in evidence.events[stream]]
     line = [(order_id, evidence.by_id[order_id].order.items) for order_id in order if order_id in evidence.by_id]
     expected = serve(evidence.workload.stock, line)
@@ -156,7 +156,7 @@ def one_notification(evidence: Evidence) -> Check:
     for each in evidence.posted:
         about = evidence.notifications.get(each.order_id, [])
         outcome = [event.metadata["eventId"] for event in evidence.outcomes.get(each.order_id, [])]
-        kind = _kind_of.get(_status(evidence, each.order_id))
+        kind = _KIND_OF.get(_status(evidence, each.order_id))
         if [(one.kind, one.status, one.event_id) for one in about] != [(kind, "sent", id) for id in outcome]:
             told = _listed(f"{one.kind} ({one.status}, event {one.event_id})" for one in about)
             problems.append(f"{evidence.name(each.order_id)} has {len(about)} notifications: {told}")
@@ -191,7 +191,7 @@ def nothing_left(evidence: Evidence) -> Check:
     return Check("nothing is left over", f"lag {lag}, pending {pending}, dead letters {len(letters)}", tuple(problems))
 
 
-_checks: tuple[Callable[[Evidence], Check], ...] = (
+_CHECKS: tuple[Callable[[Evidence], Check], ...] = (
     accepted,
     published,
     final_states,
@@ -220,9 +220,9 @@ def _items(data: Any) -> tuple[Item, ...]:
 
 
 def _outcome(event: Recorded) -> Outcome | None:
-    if event.type == _type_of["confirmed"]:
+    if event.type == _TYPE_OF["confirmed"]:
         return Outcome("confirmed")
-    if event.type != _type_of["rejected"]:
+    if event.type != _TYPE_OF["rejected"]:
         return None
     shortages = (Shortage(each["productId"], each["requested"], each["available"]) for each in event.data["shortages"])
     return Outcome("rejected", event.data["reason"], tuple(shortages))

@@ -10,7 +10,7 @@ from functools import cached_property
 from .orders import Workload
 from .replay import Posted, Refused, Replay
 from .shop import Level, Notification, OrderState, Shop
-from .streams import Recorded, Snapshot, Streams, inventory_stream, orders_stream
+from .streams import INVENTORY_STREAM, ORDERS_STREAM, Recorded, Snapshot, Streams
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Evidence:
     @cached_property
     def created(self) -> dict[str, list[Recorded]]:
         """What is on `orders_stream`, by order id."""
-        return _by_order(self.events[orders_stream])
+        return _by_order(self.events[ORDERS_STREAM])
 
     @cached_property
     def outcomes(self) -> dict[str, list[Recorded]]:
         """What is on `inventory_stream`, by order id."""
-        return _by_order(self.events[inventory_stream])
+        return _by_order(self.events[INVENTORY_STREAM])
 
     def name(self, order_id: str) -> str:
         """An order for people: `order 10248 (0199…)`."""
@@ -75,7 +75,7 @@ async def gather(
         refused=run.refused,
         states=[state async for state in shop.order_states()],
         stock=await shop.stock(),
-        events={stream: await streams.events(stream) for stream in (orders_stream, inventory_stream)},
+        events={stream: await streams.events(stream) for stream in (ORDERS_STREAM, INVENTORY_STREAM)},
         notifications=notifications,
         snapshot=await streams.snapshot(),
         dead_letters=await streams.dead_letters(),

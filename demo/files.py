@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .orders import Item, most_items, most_quantity
+from .orders import MOST_ITEMS, MOST_QUANTITY, Item
 
-most_available = 1_000_000_000
-longest_id = 64
+MOST_AVAILABLE = 1_000_000_000
+LONGEST_ID = 64
 
 
 class BadFile(Exception):
@@ -55,7 +55,7 @@ def read_stock(path: Path) -> dict[str, int]:
         product = line.text("productID")
         if product in stock:
             raise line.wrong("productID", f"product {product} is listed twice")
-        stock[product] = line.whole("unitsInStock", 0, most_available)
+        stock[product] = line.whole("unitsInStock", 0, MOST_AVAILABLE)
     return stock
 
 
@@ -64,9 +64,9 @@ def read_order_lines(path: Path) -> dict[str, tuple[Item, ...]]:
     orders: dict[str, list[Item]] = {}
     for line in _lines(path, ("orderID", "productID", "quantity")):
         items = orders.setdefault(line.text("orderID"), [])
-        if len(items) == most_items:
-            raise line.wrong("orderID", f"order {line.text('orderID')} has more than {most_items} lines")
-        items.append(Item(line.text("productID"), line.whole("quantity", 1, most_quantity)))
+        if len(items) == MOST_ITEMS:
+            raise line.wrong("orderID", f"order {line.text('orderID')} has more than {MOST_ITEMS} lines")
+        items.append(Item(line.text("productID"), line.whole("quantity", 1, MOST_QUANTITY)))
     return {name: tuple(items) for name, items in orders.items()}
 
 
@@ -94,8 +94,8 @@ def _problem(value: str) -> str:
     """What forbids it as an id, as the API has it, or as any other value."""
     if not value:
         return "is empty"
-    if len(value) > longest_id:
-        return f"is longer than {longest_id} characters"
+    if len(value) > LONGEST_ID:
+        return f"is longer than {LONGEST_ID} characters"
     return "" if value.isprintable() else f"{value!r} holds characters that nobody can see"
 
 

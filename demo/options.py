@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from .orders import default_count, most_orders
+from .orders import DEFAULT_COUNT, MOST_ORDERS
 
-usage = f"""\
+USAGE = f"""\
 python -m demo        run the whole system, replay orders through it, check and print what happened
 python -m demo up     run the whole system and stay up until Ctrl-C
 
 Settings are environment variables (`make demo COUNT=500`):
-  COUNT                         how many orders to replay, at most ({default_count:,} generated ones by default)
+  COUNT                         how many orders to replay, at most ({DEFAULT_COUNT:,} generated ones by default)
   PRODUCTS and ORDERS           CSV files: productID,unitsInStock and orderID,productID,quantity, in file order
   BASKETS                       a file with the product codes of one basket a line, plain or gzip
   INVENTORY_REPLICAS            processes of the inventory service (1)
@@ -22,7 +22,7 @@ Settings are environment variables (`make demo COUNT=500`):
                                 ports; `up` takes 8001, 8002 and 8003 by default, the demo free ones
 `up` replays orders first if COUNT, BASKETS or PRODUCTS and ORDERS are set."""
 
-services = ("order", "inventory", "notification")
+SERVICES = ("order", "inventory", "notification")
 
 
 class UsageError(Exception):
@@ -58,7 +58,7 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         raise UsageError(f"{given} is set and {missing} is not: they go together")
     if orders and baskets:
         raise UsageError("BASKETS is set as well as PRODUCTS and ORDERS: choose one")
-    ports = {service: _number(environment, f"{service.upper()}_LISTEN", 65_535) for service in services}
+    ports = {service: _number(environment, f"{service.upper()}_LISTEN", 65_535) for service in SERVICES}
     chosen = {service: port for service, port in ports.items() if port is not None}
     if len(set(chosen.values())) < len(chosen):
         raise UsageError("two services can't listen on one port: ORDER_LISTEN, INVENTORY_LISTEN, NOTIFICATION_LISTEN")
@@ -67,7 +67,7 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         products=products,
         orders=orders,
         baskets=baskets,
-        count=_number(environment, "COUNT", most_orders),
+        count=_number(environment, "COUNT", MOST_ORDERS),
         inventory_replicas=_number(environment, "INVENTORY_REPLICAS", 16) or 1,
         ports=chosen,
     )

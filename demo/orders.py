@@ -12,19 +12,19 @@ from typing import NamedTuple
 
 # The limits of the API (`POST /orders`, `PUT /stock`), and ours: every event of a run must still be in its stream when
 # the run is judged, and services keep 200,000 entries that they have finished with.
-most_items = 100
-most_quantity = 10_000
-most_orders = 200_000
+MOST_ITEMS = 100
+MOST_QUANTITY = 10_000
+MOST_ORDERS = 200_000
 
-default_count = 5_000
-_seed = 2026
-_products = 500
+DEFAULT_COUNT = 5_000
+_SEED = 2026
+_PRODUCTS = 500
 
 # Each further product is wanted a little less than the one before, as in real shops (Zipf's law with a flat start).
-_flatness, _steepness = 3, 0.9
+_FLATNESS, _STEEPNESS = 3, 0.9
 # What share of all lines asks for a scarce product, for orders of one line; orders of n lines meet n times as many.
-_scarcity = 0.3
-_scarce_part = 0.5  # of what is wanted of a scarce product is there
+_SCARCITY = 0.3
+_SCARCE_PART = 0.5  # of what is wanted of a scarce product is there
 
 
 class Item(NamedTuple):
@@ -77,9 +77,9 @@ def wanted(orders: Iterable[Order]) -> Counter[str]:
 
 def generated(count: int) -> tuple[Order, ...]:
     """The same orders every time: one to five lines each, popular products popular."""
-    chance = random.Random(_seed)
-    products = [f"P{number:04}" for number in range(1, _products + 1)]
-    weights = list(itertools.accumulate((rank + _flatness) ** -_steepness for rank in range(_products)))
+    chance = random.Random(_SEED)
+    products = [f"P{number:04}" for number in range(1, _PRODUCTS + 1)]
+    weights = list(itertools.accumulate((rank + _FLATNESS) ** -_STEEPNESS for rank in range(_PRODUCTS)))
     orders = []
     for number in range(1, count + 1):
         lines = chance.choices((1, 2, 3, 4, 5), weights=(30, 28, 20, 13, 9))[0]
@@ -96,15 +96,15 @@ def stock_for(orders: Sequence[Order], catalogue: Iterable[str] = ()) -> dict[st
     So many are scarce that about one order in ten is rejected, whatever the number of lines. Products of `catalogue`
     that nobody wants are stocked too.
     """
-    chance = random.Random(_seed)
+    chance = random.Random(_SEED)
     units = wanted(orders)
     lines = Counter(item.product_id for order in orders for item in order.items)
-    room = _scarcity * len(orders)  # lines
+    room = _SCARCITY * len(orders)  # lines
     stock: dict[str, int] = {}
     for product in chance.sample(sorted(units), len(units)):
         if lines[product] <= room:
             room -= lines[product]
-            stock[product] = int(units[product] * _scarce_part)
+            stock[product] = int(units[product] * _SCARCE_PART)
         else:
             stock[product] = math.ceil(units[product] * chance.uniform(1.05, 2))
     for product in catalogue:
@@ -115,5 +115,5 @@ def stock_for(orders: Sequence[Order], catalogue: Iterable[str] = ()) -> dict[st
 def generated_workload(count: int, connections: int) -> Workload:
     """Generated orders with stock to suit."""
     orders = generated(count)
-    catalogue = [f"P{number:04}" for number in range(1, _products + 1)]
+    catalogue = [f"P{number:04}" for number in range(1, _PRODUCTS + 1)]
     return Workload(f"{count:,} generated orders", stock_for(orders, catalogue), orders, connections)

@@ -7,15 +7,15 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
-from .options import Options, services
+from .options import SERVICES, Options
 
-host = "127.0.0.1"
+HOST = "127.0.0.1"
 
 # Below the range that outgoing connections get their ports from, and beside the one that embedded servers choose from:
 # a service takes seconds to listen on a port that was free when it was chosen.
-_range = range(10_000, 20_000)
-_defaults_of_up = {"order": 8001, "inventory": 8002, "notification": 8003}
-_listening = "0A"  # in /proc/net/tcp
+_RANGE = range(10_000, 20_000)
+_DEFAULTS_OF_UP = {"order": 8001, "inventory": 8002, "notification": 8003}
+_LISTENING = "0A"  # in /proc/net/tcp
 
 
 class PortTaken(Exception):
@@ -27,14 +27,14 @@ def choose_ports(options: Options) -> dict[str, int]:
 
     Raises `PortTaken`.
     """
-    ports = {**(_defaults_of_up if options.command == "up" else {}), **options.ports}
+    ports = {**(_DEFAULTS_OF_UP if options.command == "up" else {}), **options.ports}
     for service, port in ports.items():
         if not is_free(port):
             raise PortTaken(
                 f"port {port} of the {service} service is taken by {holder(port)}: stop that, "
                 f"or choose another port: make {options.command} {service.upper()}_LISTEN={free_port()}"
             )
-    for service in services:
+    for service in SERVICES:
         ports.setdefault(service, free_port(ports.values()))
     return ports
 
@@ -44,7 +44,7 @@ def is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
+            probe.bind((HOST, port))
             probe.listen()
         except OSError:
             return False
@@ -55,7 +55,7 @@ def free_port(but: Iterable[int] = ()) -> int:
     """A port that nobody listens on now, and none of these."""
     taken = set(but)
     while True:
-        port = secrets.choice(_range)
+        port = secrets.choice(_RANGE)
         if port not in taken and is_free(port):
             return port
 
@@ -80,7 +80,7 @@ def _inodes(port: int) -> set[str]:
             rows = [line.split() for line in Path(table).read_text().splitlines()[1:]]
         except OSError:
             continue
-        found |= {row[9] for row in rows if row[3] == _listening and int(row[1].rpartition(":")[2], 16) == port}
+        found |= {row[9] for row in rows if row[3] == _LISTENING and int(row[1].rpartition(":")[2], 16) == port}
     return found
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 # The shell forks a guard, then becomes the program. The guard reads a pipe that only we hold open: its end means that
 # we are gone, even by SIGKILL; a line, that the program is, and that its process id may be reused.
-_guarded = 'exec 3<&0; { read -r line <&3 || kill -KILL $$; } & exec "$@" 3<&- </dev/null'
+_GUARDED = 'exec 3<&0; { read -r line <&3 || kill -KILL $$; } & exec "$@" 3<&- </dev/null'
 
 
 class Child:
@@ -24,7 +24,7 @@ class Child:
         # A session of its own: Ctrl-C is for us alone, and we end our children in order.
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _guarded, "guard", sys.executable, "-m", module],
+                ["/bin/sh", "-c", _GUARDED, "guard", sys.executable, "-m", module],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

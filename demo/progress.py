@@ -10,10 +10,10 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 from .replay import Look, Replay
-from .streams import Snapshot, inventory_stream, orders_stream
+from .streams import INVENTORY_STREAM, ORDERS_STREAM, Snapshot
 
 # An order's way, as bars and latencies name it.
-steps = ("answered 202", "stock decided", "order final", "customer notified")
+STEPS = ("answered 202", "stock decided", "order final", "customer notified")
 
 
 class _Rate(ProgressColumn):
@@ -39,14 +39,14 @@ def _bars(console: Console) -> Progress:
 def replaying(console: Console, orders: int) -> Iterator[Look]:
     """Bars for an order's way through the services."""
     with _bars(console) as bars:
-        tasks = [bars.add_task(name, total=orders) for name in steps]
+        tasks = [bars.add_task(name, total=orders) for name in STEPS]
 
         def look(run: Replay, snapshot: Snapshot) -> None:
             numbers = (
                 len(run.posted) + len(run.refused),
-                snapshot.done(orders_stream, "inventory-group"),
-                snapshot.done(inventory_stream, "order-group"),
-                snapshot.done(inventory_stream, "notification-group"),
+                snapshot.done(ORDERS_STREAM, "inventory-group"),
+                snapshot.done(INVENTORY_STREAM, "order-group"),
+                snapshot.done(INVENTORY_STREAM, "notification-group"),
             )
             for task, number in zip(tasks, numbers, strict=True):
                 bars.update(task, completed=number)

@@ -15,10 +15,10 @@ from .shop import Reply, Shop
 from .streams import Snapshot, Streams
 from .tasks import end
 
-_glance = 0.1
-_most_attempts = 20  # at one order, while the order service says 503 or is out of reach
-_longest_pause = 5.0
-stuck_after = 30.0
+_GLANCE = 0.1
+_MOST_ATTEMPTS = 20  # at one order, while the order service says 503 or is out of reach
+_LONGEST_PAUSE = 5.0
+STUCK_AFTER = 30.0
 
 
 class Posted(NamedTuple):
@@ -90,14 +90,14 @@ async def _post(shop: Shop, order: Order, key: str, run: Replay) -> Reply:
     """Post until there is an answer other than "try later"; the key makes repeating harmless."""
     body = order.body()
     reply = Reply(0, {"title": "no answer"}, "", 0)
-    for attempt in range(_most_attempts):
+    for attempt in range(_MOST_ATTEMPTS):
         run.resent += attempt > 0
-        pause = min(0.1 * 2**attempt, _longest_pause)
+        pause = min(0.1 * 2**attempt, _LONGEST_PAUSE)
         try:
             reply = await shop.post(body, key)
             if reply.status != 503:
                 return reply
-            pause = min(reply.retry_after, _longest_pause)
+            pause = min(reply.retry_after, _LONGEST_PAUSE)
         except aiohttp.ClientError as error:
             reply = Reply(0, {"title": f"no answer: {error}"}, "", 0)
         await asyncio.sleep(pause)
@@ -107,7 +107,7 @@ async def _post(shop: Shop, order: Order, key: str, run: Replay) -> Reply:
 async def _watch(streams: Streams, run: Replay, look: Look) -> None:
     while True:
         look(run, await streams.snapshot())
-        await asyncio.sleep(_glance)
+        await asyncio.sleep(_GLANCE)
 
 
 async def _settle(streams: Streams, run: Replay) -> None:
@@ -115,7 +115,7 @@ async def _settle(streams: Streams, run: Replay) -> None:
     while not (snapshot := await streams.snapshot()).idle:
         if snapshot.busy != last:
             last, moved_at = snapshot.busy, time.monotonic()
-        elif time.monotonic() - moved_at > stuck_after:
-            raise Stuck(f"nothing has moved for {stuck_after:g} s: {snapshot.busy}")
-        await asyncio.sleep(_glance / 5)
+        elif time.monotonic() - moved_at > STUCK_AFTER:
+            raise Stuck(f"nothing has moved for {STUCK_AFTER:g} s: {snapshot.busy}")
+        await asyncio.sleep(_GLANCE / 5)
     run.settled_at = time.time()

@@ -17,9 +17,9 @@ from .orders import wanted
 from .replay import Posted
 from .story import Step
 
-_shown_products = 8
-_shown_problems = 5
-_colours = {"confirmed": "green", "rejected": "yellow", "cancelled": "yellow", "processing": "red"}
+_SHOWN_PRODUCTS = 8
+_SHOWN_PROBLEMS = 5
+_COLOURS = {"confirmed": "green", "rejected": "yellow", "cancelled": "yellow", "processing": "red"}
 
 
 def show_orders(console: Console, evidence: Evidence) -> None:
@@ -28,7 +28,7 @@ def show_orders(console: Console, evidence: Evidence) -> None:
     counts = Counter(state.status for state in evidence.states)
     reasons = Counter(state.reason for state in evidence.states if state.reason)
     table = _table()
-    for status, colour in _colours.items():
+    for status, colour in _COLOURS.items():
         if counts[status] or status in ("confirmed", "rejected"):
             share = counts[status] / max(1, len(evidence.states))
             why = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items()) if status == "rejected" else ""
@@ -48,7 +48,7 @@ def show_stock(console: Console, evidence: Evidence) -> None:
         for shortage in event.data.get("shortages", ())
     )
     table = _table("product", "ordered", "before", "available", "reserved", "orders turned away")
-    for product, units in asked.most_common(_shown_products):
+    for product, units in asked.most_common(_SHOWN_PRODUCTS):
         level = after.get(product)
         cells = (f"{level.available:,}", f"{level.reserved:,}") if level else ("-", "-")
         short = turned_away[product]
@@ -136,10 +136,10 @@ def show_checks(console: Console, checks: Iterable[Check]) -> None:
     table.columns[1].no_wrap = True
     _print(console, table)
     for check in checks:
-        for problem in check.problems[:_shown_problems]:
+        for problem in check.problems[:_SHOWN_PROBLEMS]:
             console.print(f"  [red]✗ {escape(check.claim)}:[/] {escape(problem)}", soft_wrap=True)
-        if len(check.problems) > _shown_problems:
-            console.print(f"    [red]… and {len(check.problems) - _shown_problems:,} more[/]")
+        if len(check.problems) > _SHOWN_PROBLEMS:
+            console.print(f"    [red]… and {len(check.problems) - _SHOWN_PROBLEMS:,} more[/]")
 
 
 def _heading(console: Console, text: str, note: str = "") -> None:

@@ -37,8 +37,8 @@ class Verdict(Enum):
     INTERRUPTED = 2
 
 
-_failures = (SystemFailure, Stuck, UnexpectedAnswer, aiohttp.ClientError, RedisError, TimeoutError)
-_patience = aiohttp.ClientTimeout(total=30)
+_FAILURES = (SystemFailure, Stuck, UnexpectedAnswer, aiohttp.ClientError, RedisError, TimeoutError)
+_PATIENCE = aiohttp.ClientTimeout(total=30)
 
 
 async def run(
@@ -63,7 +63,7 @@ async def run(
     verdict = Verdict.OFF
     try:
         verdict = await _until(interrupted, _live(system, options, work, console))
-    except _failures as error:
+    except _FAILURES as error:
         _cross(console, error)
     finally:
         on_interrupt(system.kill)  # who asks again does not want to wait
@@ -88,7 +88,7 @@ async def _until(interrupted: asyncio.Event, work: Coroutine[None, None, Verdict
 async def _live(system: System, options: Options, work: Workload | None, console: Console) -> Verdict:
     with console.status("starting the embedded server"):
         system.start_server()
-    async with aclosing(Streams(system.server.url)) as streams, aiohttp.ClientSession(timeout=_patience) as session:
+    async with aclosing(Streams(system.server.url)) as streams, aiohttp.ClientSession(timeout=_PATIENCE) as session:
         await _bring_up(system, streams, console)
         shop = Shop(session, system.url("order"), system.url("inventory"), system.url("notification"))
         good = work is None or await system.guard(_replay(shop, streams, work, options, console))

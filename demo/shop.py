@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
-_page = 1000
-_most_levels = 10_000  # in one `PUT /stock`
+_PAGE = 1000
+_MOST_LEVELS = 10_000  # in one `PUT /stock`
 
 
 class UnexpectedAnswer(Exception):
@@ -67,7 +67,7 @@ class Shop:
     async def put_stock(self, levels: Mapping[str, int]) -> int:
         """Set what is available of each product; how many requests it took."""
         entries = [{"productId": product, "available": units} for product, units in levels.items()]
-        chunks = [entries[at : at + _most_levels] for at in range(0, len(entries), _most_levels)]
+        chunks = [entries[at : at + _MOST_LEVELS] for at in range(0, len(entries), _MOST_LEVELS)]
         for chunk in chunks:
             async with self.session.put(f"{self.inventory_url}/stock", json={"levels": chunk}) as response:
                 await _expect(response, 200)
@@ -125,7 +125,7 @@ class Shop:
             return await _expect(response, 200)
 
     async def _pages(self, url: str, name: str) -> AsyncIterator[dict[str, Any]]:
-        query = {"limit": str(_page)}
+        query = {"limit": str(_PAGE)}
         while True:
             content = await self._get(url, **query)
             for each in content[name]:

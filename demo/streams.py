@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
-orders_stream, inventory_stream = "orders_stream", "inventory_stream"
-consumed_by = {orders_stream: ("inventory-group",), inventory_stream: ("order-group", "notification-group")}
-dead_letter_streams = ("orders_dlq", "inventory_dlq")
-_batch = 1000
+ORDERS_STREAM, INVENTORY_STREAM = "orders_stream", "inventory_stream"
+CONSUMED_BY = {ORDERS_STREAM: ("inventory-group",), INVENTORY_STREAM: ("order-group", "notification-group")}
+DEAD_LETTER_STREAMS = ("orders_dlq", "inventory_dlq")
+_BATCH = 1000
 
 
 class Group(NamedTuple):
@@ -107,21 +107,21 @@ class Streams:
 
     async def snapshot(self) -> Snapshot:
         """How far everything is."""
-        places = [(stream, name) for stream, names in consumed_by.items() for name in names]
+        places = [(stream, name) for stream, names in CONSUMED_BY.items() for name in names]
         async with self._redis.pipeline(transaction=True) as pipe:  # what is aside comes back: at one moment
-            for stream in consumed_by:
+            for stream in CONSUMED_BY:
                 pipe.xinfo_groups(stream)
                 pipe.xlen(stream)
             for stream, name in places:
                 pipe.zcard(f"{stream}:{name}:aside")
                 pipe.xinfo_groups(f"{stream}:{name}:retry")
             replies = await pipe.execute(raise_on_error=False)
-        main, beside = replies[: 2 * len(consumed_by)], replies[2 * len(consumed_by) :]
+        main, beside = replies[: 2 * len(CONSUMED_BY)], replies[2 * len(CONSUMED_BY) :]
         both = zip(beside[::2], beside[1::2], strict=True)
         aside = {place: count + _unfinished(back) for place, (count, back) in zip(places, both, strict=True)}
         lengths: dict[str, int] = {}
         groups: list[Group] = []
-        for stream, rows, length in zip(consumed_by, main[::2], main[1::2], strict=True):
+        for stream, rows, length in zip(CONSUMED_BY, main[::2], main[1::2], strict=True):
             lengths[stream] = length
             if not isinstance(rows, Exception):  # no such stream yet
                 groups += [
@@ -136,14 +136,14 @@ class Streams:
                     for row in rows
                 ]
         there = {(group.stream, group.name) for group in groups}
-        missing = [name for stream, names in consumed_by.items() for name in names if (stream, name) not in there]
+        missing = [name for stream, names in CONSUMED_BY.items() for name in names if (stream, name) not in there]
         return Snapshot(lengths, tuple(groups), tuple(missing))
 
     async def events(self, stream: str) -> list[Recorded]:
         """All events of a stream, in its order."""
         found: list[Recorded] = []
         start = "-"
-        while entries := await self._redis.xrange(stream, start, "+", count=_batch):
+        while entries := await self._redis.xrange(stream, start, "+", count=_BATCH):
             for entry_id, fields in entries:
                 event = json.loads(fields["event"])
                 found.append(Recorded(stream, entry_id, event["type"], event["data"], event["metadata"]))
@@ -156,7 +156,7 @@ class Streams:
             stream: [
                 f"{stream}: {letter.get('group')} gave up {letter.get('type')} ({letter.get('reason')}): "
                 f"{letter.get('error')}"
-                for _, letter in await self._redis.xrange(stream, count=_batch)
+                for _, letter in await self._redis.xrange(stream, count=_BATCH)
             ]
-            for stream in dead_letter_streams
+            for stream in DEAD_LETTER_STREAMS
         }

@@ -16,23 +16,23 @@ from typing import Never, TypeVar
 import aiohttp
 from redis.exceptions import RedisError
 
-from eventcore.testing.server import Server, ServerError
+from eventcore.testing.server import Server, ServerNotRunning
 
-from .options import Options, services
-from .ports import free_port, host
+from .options import SERVICES, Options
+from .ports import HOST, free_port
 from .processes import Child, how
 from .tasks import end
 
 T = TypeVar("T")
 
-ready_within = 60.0
-stop_within = 25.0  # services finish what they have in hand; their own budget is 20 s
-_glance = 0.05
+READY_WITHIN = 60.0
+STOP_WITHIN = 25.0  # services finish what they have in hand; their own budget is 20 s
+_GLANCE = 0.05
 
 # What would lead a service to another Redis, other keys or another address than ours.
-_ours_to_say = {"KEY_PREFIX", "HOST", "PORT", "POD_NAME"}
+_OURS_TO_SAY = {"KEY_PREFIX", "HOST", "PORT", "POD_NAME"}
 # A replay makes thousands of orders up: nobody is to get mail about them.
-_channels = {"SMTP_URL", "WEBHOOK_URL", "WEBHOOK_SECRET"}
+_CHANNELS = {"SMTP_URL", "WEBHOOK_URL", "WEBHOOK_SECRET"}
 
 
 class SystemFailure(Exception):
@@ -56,7 +56,7 @@ class Service:
     @property
     def url(self) -> str:
         """Where it serves HTTP."""
-        return f"http://{host}:{self.port}"
+        return f"http://{HOST}:{self.port}"
 
 
 class System:
@@ -80,7 +80,7 @@ class System:
                 # DEBUG is for whoever tries what DEBUG SLEEP does to the system.
                 options={"appendfsync": "everysec", "enable-debug-command": "local"},
             )
-        except ServerError as error:
+        except ServerNotRunning as error:
             self.directory.rmdir()
             raise SystemFailure(str(error)) from error
 
@@ -92,12 +92,12 @@ class System:
         """Raises `SystemFailure`."""
         try:
             self.server.start()
-        except ServerError as error:
+        except ServerNotRunning as error:
             raise SystemFailure(f"the embedded server does not start: {error}") from error
 
     async def start_services(self) -> None:
         """Start all of them and wait until each says that it is ready. Raises `SystemFailure`."""
-        for kind in services:
+        for kind in SERVICES:
             self.services.append(self._launch(kind, f"{kind} service", self._ports[kind]))
         for number in range(2, self._options.inventory_replicas + 1):
             taken = [service.port for service in self.services]
@@ -131,13 +131,13 @@ class System:
                 say("the embedded server has died; it is started again on its data")
                 try:
                     await asyncio.to_thread(self.server.restart)
-                except ServerError as error:
+                except ServerNotRunning as error:
                     raise SystemFailure(f"the embedded server does not start again: {error}") from error
             for place, service in enumerate(self.services):
                 if service.child.status is not None:
                     say(f"{service.child.obituary()}\n    it is started again")
                     self.services[place] = self._launch(service.kind, service.name, service.port)
-            await asyncio.sleep(_glance)
+            await asyncio.sleep(_GLANCE)
 
     def kill(self) -> None:
         """End everything at once."""
@@ -151,9 +151,9 @@ class System:
         for service in self.services:
             service.child.terminate()
         children = [service.child for service in self.services]
-        deadline = time.monotonic() + stop_within
+        deadline = time.monotonic() + STOP_WITHIN
         while any(child.lives for child in children) and time.monotonic() < deadline:  # noqa: ASYNC110 - nobody tells us
-            await asyncio.sleep(_glance)
+            await asyncio.sleep(_GLANCE)
         problems = [f"the {child.name} {how(child.status)}" for child in children if child.status != 0]
         for child in children:
             child.kill()
@@ -176,14 +176,14 @@ class System:
             if not self.server.running:
                 log = "\n".join(f"    {line}" for line in self.server.log.splitlines()[-15:])
                 return f"the embedded server has died; the end of its log:\n{log}"
-            await asyncio.sleep(_glance)
+            await asyncio.sleep(_GLANCE)
 
 
 def environment_for(
     options: Options, redis_url: str, port: int, name: str, inherited: Mapping[str, str]
 ) -> dict[str, str]:
     """What a service is told: all that we were told, except where it would lead it away from this system."""
-    dropped = _ours_to_say | (_channels if options.replays else set())
+    dropped = _OURS_TO_SAY | (_CHANNELS if options.replays else set())
     kept = {
         key: value
         for key, value in inherited.items()
@@ -193,7 +193,7 @@ def environment_for(
         "LOG_FORMAT": "console",
         **kept,
         "REDIS_URL": redis_url,
-        "HOST": host,
+        "HOST": HOST,
         "PORT": str(port),
         "POD_NAME": name.replace(" ", "-"),
         "PYTHONUNBUFFERED": "1",
@@ -203,14 +203,14 @@ def environment_for(
 async def _ready(session: aiohttp.ClientSession, service: Service) -> None:
     began = time.monotonic()
     answer = "it does not answer"
-    while time.monotonic() - began < ready_within:
+    while time.monotonic() - began < READY_WITHIN:
         with suppress(aiohttp.ClientError, TimeoutError):
             async with session.get(f"{service.url}/readyz") as response:
                 if response.status == 200:
                     service.ready_after = time.monotonic() - began
                     return
                 answer = f"{response.status} {(await response.text()).strip()}"
-        await asyncio.sleep(_glance)
+        await asyncio.sleep(_GLANCE)
     raise SystemFailure(
-        f"the {service.name} is not ready after {ready_within:g} s: {answer}\n{service.child.obituary()}"
+        f"the {service.name} is not ready after {READY_WITHIN:g} s: {answer}\n{service.child.obituary()}"
     )

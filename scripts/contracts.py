@@ -17,8 +17,8 @@ import yaml
 
 import contracts
 from eventcore import Event, Settings
-from eventcore.schemas import check, write
-from eventcore.schemas.asyncapi import Document, Participant, document
+from eventcore.schemas import check, write_schemas
+from eventcore.schemas.asyncapi import Document, Participant, asyncapi_document
 from eventcore.web.service import SERVICE
 
 from .chart_reference import SERVICES
@@ -55,10 +55,12 @@ def documents() -> dict[str, Document]:
     services = participants()
     examples = {event.type: _examples(event) for event in EVENTS}
     each = {
-        service.name: document(service.name, [service], description=service.description, examples=examples)
+        service.name: asyncapi_document(service.name, [service], description=service.description, examples=examples)
         for service in services
     }
-    whole = document(SYSTEM, services, description="All events of the shop, on all of its streams.", examples=examples)
+    whole = asyncapi_document(
+        SYSTEM, services, description="All events of the shop, on all of its streams.", examples=examples
+    )
     return {**each, SYSTEM: whole}
 
 
@@ -70,11 +72,11 @@ def _examples(event: type[Event]) -> Any:
 def generated() -> dict[Path, str]:
     """What the files ought to hold; `SCHEMAS` look after themselves."""
     made = documents()
-    texts = {DOCUMENTS / f"{name}.yaml": _heading + _yaml(content) for name, content in made.items()}
+    texts = {DOCUMENTS / f"{name}.yaml": _HEADING + _yaml(content) for name, content in made.items()}
     return {**texts, PAGE: page(made[SYSTEM], SCHEMAS)}
 
 
-_heading = "# Made by `make contracts` from the services and their events.\n"
+_HEADING = "# Made by `make contracts` from the services and their events.\n"
 
 
 class _Dumper(yaml.SafeDumper):
@@ -97,7 +99,7 @@ def main(arguments: list[str]) -> int:
             if not path.exists() or path.read_text("utf-8") != text
         ]
     else:
-        problems = write(EVENTS, SCHEMAS)
+        problems = write_schemas(EVENTS, SCHEMAS)
         for path, text in generated().items():
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, "utf-8")

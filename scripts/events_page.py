@@ -11,7 +11,7 @@ from eventcore.events.event import Version
 
 Schema = Mapping[str, Any]
 
-_head = """\
+_HEAD = """\
 # Events
 
 Made by `make contracts`; the same for programs: [asyncapi/{system}.yaml](asyncapi/{system}.yaml) for all of it, and one
@@ -23,7 +23,7 @@ names the field; so do objects in which a name stands twice, and events beyond 5
 
 """
 # What JSON Schema calls the limits of a value, in words.
-_limits = {
+_LIMITS = {
     "minimum": "at least",
     "maximum": "at most",
     "minLength": "characters: at least",
@@ -38,7 +38,7 @@ _limits = {
 def page(document: Schema, schemas: Path) -> str:
     """The page; `schemas` is where the schemas on file are."""
     components = document["components"]
-    text = [_head.format(system=document["info"]["title"])]
+    text = [_HEAD.format(system=document["info"]["title"])]
     text += ["## Every event\n\n| field | | what |\n|---|---|---|\n"]
     text += ["| `type` | required | text: the event's type, as below |\n"]
     text += ["| `data` | required | object: what happened, as below |\n"]
@@ -109,7 +109,7 @@ def _rows(schema: Schema, prefix: str) -> Iterator[str]:
 
 
 def _limited(rule: Schema) -> Iterator[str]:
-    for name, words in _limits.items():
+    for name, words in _LIMITS.items():
         if name in rule:
             yield f"{words} `{str(rule[name]).replace('|', chr(92) + '|')}`"
 

@@ -115,7 +115,7 @@ def killed(mutant: Mutant) -> str:
 
 
 # What has killed mutants of a file is likely to kill the next: it is asked first.
-_killers: dict[Path, list[tuple[str, Callable[[], None]]]] = {}
+_KILLERS: dict[Path, list[tuple[str, Callable[[], None]]]] = {}
 
 
 def failing(chart: Path, changed: Path) -> str:
@@ -125,7 +125,7 @@ def failing(chart: Path, changed: Path) -> str:
 
     manifests.CHART = rendering.CHART = chart
     rendering._rendered.cache_clear()
-    known = _killers.setdefault(changed, [])
+    known = _KILLERS.setdefault(changed, [])
     every = (call for module in DIRECT for call in _calls(module))
     for name, test in itertools.chain(tuple(known), every):
         try:

@@ -19,7 +19,7 @@ from inventory_service.app import create_app as inventory
 from inventory_service.handlers import inventory_router
 from inventory_service.settings import InventorySettings
 from libs.contracts.tests import hostile
-from libs.contracts.tests.calling import Caller, patience
+from libs.contracts.tests.calling import PATIENCE, Caller
 from notification_service.app import create_app as notification
 from notification_service.settings import NotificationSettings
 from order_service.app import create_app as order
@@ -75,7 +75,7 @@ async def services(settings: Settings) -> AsyncIterator[list[Caller]]:
 
 async def settled(store: Store, services: list[Caller]) -> None:
     """Wait until everything has been read, and has come to its end."""
-    await until_idle(store, *(consumer for each in services for consumer in each.consumers), timeout=patience)
+    await until_idle(store, *(consumer for each in services for consumer in each.consumers), timeout=PATIENCE)
 
 
 def worst(type_: str) -> dict[str, bytes]:
@@ -94,7 +94,7 @@ def worst(type_: str) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.timeout(4 * patience)
+@pytest.mark.timeout(4 * PATIENCE)
 async def test_services_read_on_over_whatever_stands_in_their_streams(connect: Connect, services: list[Caller]) -> None:
     store = await connect()
     sample = [(STREAMS[type_.partition(".")[0]], raw) for type_, _, raw in Random(0).sample(SPOILED, 150)]

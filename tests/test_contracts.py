@@ -11,7 +11,7 @@ import yaml
 from redis.asyncio import Redis
 
 from eventcore.testing import Server, until
-from libs.contracts.tests.calling import patience
+from libs.contracts.tests.calling import PATIENCE
 from libs.contracts.tests.programs import Shop, running_shop
 from scripts import contracts as script
 
@@ -47,18 +47,18 @@ def documented(document: dict[str, Any], action: str) -> dict[str, set[str]]:
     return dict(found)
 
 
-@pytest.mark.timeout(4 * patience)
+@pytest.mark.timeout(4 * PATIENCE)
 async def test_what_services_publish_is_what_the_document_says() -> None:
     with Server() as server:
         async with running_shop(server.url) as shop:
             await shop.ask("inventory", "PUT", "/stock/11", json={"available": 3})
             [first, _] = [await order(shop), await order(shop)]
-            await until(lambda: settled(shop, first), timeout=patience)
+            await until(lambda: settled(shop, first), timeout=PATIENCE)
             await shop.ask("order", "POST", f"/orders/{first}/cancel")
             client: Any = Redis.from_url(server.url)  # its own hints are unions that no caller can use
             async with client as redis:
                 expected = documented(DOCUMENTS["shop"], "send")
-                await until(lambda: published(redis, of=expected), timeout=patience)
+                await until(lambda: published(redis, of=expected), timeout=PATIENCE)
                 assert await found(redis) == expected
 
 

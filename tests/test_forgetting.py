@@ -20,7 +20,7 @@ from eventcore.testing import Server, until, until_idle
 from eventcore.testing.fixtures import Connect, connect, redis_server, running_servers, server_kind, settings
 from inventory_service.app import create_app as inventory
 from inventory_service.settings import InventorySettings
-from libs.contracts.tests.calling import Caller, patience
+from libs.contracts.tests.calling import PATIENCE, Caller
 from libs.eventcore.tests.tool import Result, run
 from notification_service.app import create_app as notification
 from notification_service.settings import NotificationSettings
@@ -29,7 +29,7 @@ from order_service.settings import OrderSettings
 
 __all__ = ["connect", "redis_server", "running_servers", "server_kind", "settings"]
 
-pytestmark = pytest.mark.timeout(4 * patience)
+pytestmark = pytest.mark.timeout(4 * PATIENCE)
 
 HER_ID, HER_ADDRESS = "ANNA-17", "anna@example.com"
 SHE = {"customerId": HER_ID, "email": HER_ADDRESS}
@@ -82,7 +82,7 @@ async def shop(settings: Settings, connect: Connect) -> AsyncIterator[Shop]:
         consumers = [consumer for each in (orders, stock, told) for consumer in each.consumers]
 
         async def settled() -> None:
-            await until_idle(store, *consumers, timeout=patience)
+            await until_idle(store, *consumers, timeout=PATIENCE)
 
         await stock("PUT", "/stock/tea", json={"available": 100})
         yield Shop(store.redis, orders, stock, told, settled)
@@ -175,7 +175,7 @@ async def test_a_dead_letter_names_nobody_and_can_be_redriven(shop: Shop, redis_
         "metadata": {"eventId": "e-1", "timestamp": timestamp()},
     }
     await shop.redis.xadd("inventory_stream", {"event": json.dumps(broken)})
-    await until(lambda: has(shop, "inventory_dlq", 2), what="both groups to give up", timeout=patience)
+    await until(lambda: has(shop, "inventory_dlq", 2), what="both groups to give up", timeout=PATIENCE)
     quoting = {"event": json.dumps(broken), "group": "order-group", "error": f"no mailbox {HER_ADDRESS}"}
     await shop.redis.xadd("inventory_dlq", quoting)
     await forget(redis_server, "--customer", HER_ID)

@@ -24,17 +24,17 @@ from eventcore.cli.acl import rules_of
 from eventcore.operate.access import OPERATOR
 from eventcore.operate.dead_letters import DeadLetters
 from eventcore.settings import Settings, load
-from eventcore.testing import Kind, Server, until
+from eventcore.testing import Server, ServerKind, until
 from eventcore.testing.fixtures import StartServer, server_kind, start_server
 from inventory_service.settings import InventorySettings
-from libs.contracts.tests.calling import patience
+from libs.contracts.tests.calling import PATIENCE
 from notification_service.settings import NotificationSettings
 from order_service.settings import OrderSettings
 from tests.e2e.redis_users import PASSWORD, PROGRAMS, denied, login, write_acl_file
 
 __all__ = ["server_kind", "start_server"]
 
-pytestmark = pytest.mark.timeout(4 * patience)
+pytestmark = pytest.mark.timeout(4 * PATIENCE)
 
 APPS: dict[str, tuple[Any, type[Settings]]] = {
     "order": (order_service.app.create_app, OrderSettings),
@@ -68,7 +68,7 @@ class Shop:
         async def ready() -> bool:
             return bool((await self.clients[name].get("/readyz")).status == 200)
 
-        await until(ready, timeout=patience, what=f"{name} is ready")
+        await until(ready, timeout=PATIENCE, what=f"{name} is ready")
 
     async def ask(self, name: str, method: str, path: str, **request: Any) -> Any:
         async with self.clients[name].request(method, path, **request) as response:
@@ -89,7 +89,7 @@ class Shop:
             told = await self.ask("notification", "GET", f"/notifications?orderId={order_id}")
             return bool(order["status"] == status and set(kinds) <= {each["kind"] for each in told["notifications"]})
 
-        await until(there, timeout=patience, what=f"{order_id} is {status}")
+        await until(there, timeout=PATIENCE, what=f"{order_id} is {status}")
 
     async def refused(self) -> list[str]:
         """What any service was refused."""
@@ -98,11 +98,13 @@ class Shop:
 
 
 @pytest.fixture
-def server(start_server: StartServer, server_kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+def server(
+    start_server: StartServer, server_kind: ServerKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Server:
     if server_kind == "valkey":  # the other may be too old for it
         monkeypatch.setenv("ORDER_DURABILITY", "disk")
-    monkeypatch.setattr("eventcore.operate.retention.every", timedelta(seconds=0.2))
-    monkeypatch.setattr("eventcore.operate.reporting.every", timedelta(seconds=0.2))
+    monkeypatch.setattr("eventcore.operate.retention.TRIM_EVERY", timedelta(seconds=0.2))
+    monkeypatch.setattr("eventcore.operate.reporting.REPORT_EVERY", timedelta(seconds=0.2))
     write_acl_file(tmp_path / "users.acl", default_password="admin")
     options = {"aclfile": str(tmp_path / "users.acl"), "appendfsync": "always"}
     return start_server(password="admin", append_only=True, options=options)
@@ -144,7 +146,7 @@ async def test_all_goes_its_way_with_every_service_as_its_own_user(
 
     shop.status = 404
     refused = await shop.order(3)
-    await until(lambda: has_letter(shop), timeout=patience, what="the notification is a dead letter")
+    await until(lambda: has_letter(shop), timeout=PATIENCE, what="the notification is a dead letter")
     retries = "inventory_stream:notification-group:retry"
     assert (await shop.admin.xinfo_stream(retries))["entries-added"] > 0, "it was aside, and came back"
     shop.status = 204
@@ -155,7 +157,7 @@ async def test_all_goes_its_way_with_every_service_as_its_own_user(
 
     for path in ("/orders", "/stock", "/stock/11", f"/reservations/{first}"):
         await shop.ask("order" if path == "/orders" else "inventory", "GET", path)
-    await until(lambda: reported(shop), timeout=patience, what="a service reports the streams")
+    await until(lambda: reported(shop), timeout=PATIENCE, what="a service reports the streams")
     assert await shop.refused() == []
     assert [record.getMessage() for record in caplog.records if "permission" in record.getMessage()] == []
 

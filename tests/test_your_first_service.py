@@ -21,7 +21,7 @@ from contracts import InventoryReleased, InventoryReserved, Line
 from eventcore import Origin, encode
 from eventcore.cli.acl import rules_of
 from eventcore.testing import Server, until
-from libs.contracts.tests.calling import patience
+from libs.contracts.tests.calling import PATIENCE
 from libs.contracts.tests.programs import free_ports, started
 
 DOCUMENT = Path(__file__).parents[1] / "docs/your-first-service.md"
@@ -44,7 +44,7 @@ def test_the_whole_service_has_less_than_60_lines() -> None:
     assert len(PROGRAM.splitlines()) < 70
 
 
-@pytest.mark.timeout(4 * patience)
+@pytest.mark.timeout(4 * PATIENCE)
 async def test_it_consumes_answers_measures_traces_and_ends_in_order(loyalty: Path) -> None:
     [port] = free_ports(1)
     with Server() as server:
@@ -64,7 +64,7 @@ async def test_it_consumes_answers_measures_traces_and_ends_in_order(loyalty: Pa
                     text = await answer("/points/VINET")
                     return text is not None and json.loads(text) == {"customerId": "VINET", "points": number}
 
-                await until(lambda: answer("/readyz"), timeout=2 * patience)
+                await until(lambda: answer("/readyz"), timeout=2 * PATIENCE)
                 assert await answer("/livez")
                 assert await points_are(0)
 
@@ -72,10 +72,10 @@ async def test_it_consumes_answers_measures_traces_and_ends_in_order(loyalty: Pa
                 anonymous = InventoryReserved(order_id="2", items=ITEMS)
                 for event in (bought, anonymous):
                     await redis.xadd(event.stream, {"event": encode(event, ORIGIN)})
-                await until(lambda: points_are(13), timeout=patience)
+                await until(lambda: points_are(13), timeout=PATIENCE)
                 cancelled = InventoryReleased(order_id="1", items=ITEMS, customer_id="VINET")
                 await redis.xadd(cancelled.stream, {"event": encode(cancelled, ORIGIN)})
-                await until(lambda: points_are(0), timeout=patience)
+                await until(lambda: points_are(0), timeout=PATIENCE)
 
                 metrics = await answer("/metrics") or ""
                 assert re.search(r'messaging_process_duration_seconds_count\{.*"loyalty-group".*\} \d', metrics)
@@ -83,7 +83,7 @@ async def test_it_consumes_answers_measures_traces_and_ends_in_order(loyalty: Pa
                 assert "Say how many points a customer has." in (await answer("/docs") or "")
 
                 process.send_signal(signal.SIGTERM)
-                output, errors = await asyncio.to_thread(process.communicate, timeout=2 * patience)
+                output, errors = await asyncio.to_thread(process.communicate, timeout=2 * PATIENCE)
                 assert (process.returncode, errors) == (0, b"")
                 assert f'"trace_id": "0x{TRACE}"'.encode() in output
             [group] = await redis.xinfo_groups("inventory_stream")

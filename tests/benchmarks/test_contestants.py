@@ -12,14 +12,14 @@ import pytest
 from redis import Redis
 
 from benchmarks import posting, running, saga, works
-from benchmarks.contestants import Contestant, contestants, modules
+from benchmarks.contestants import CONTESTANTS, MODULES, Contestant
 from benchmarks.plan import Cell, plan
 from benchmarks.running import WrongCount
 from eventcore.testing.server import Server
 
 COUNT = 30
-PYTHON = [each for each in contestants if each.name in modules]
-NODE = [each for each in contestants if each.name not in modules]
+PYTHON = [each for each in CONTESTANTS if each.name in MODULES]
+NODE = [each for each in CONTESTANTS if each.name not in MODULES]
 
 
 @pytest.fixture(scope="module")
@@ -42,16 +42,16 @@ OTHER_WORKS = [
     )
     if (cell.work, cell.who)
     in (
-        (posting.work, "eventcore"),
-        (saga.work, saga.ours),
-        (f"telemetry: {works.acknowledge}", "sampled and exported"),
+        (posting.WORK, "eventcore"),
+        (saga.WORK, saga.OURS),
+        (f"telemetry: {works.ACKNOWLEDGE}", "sampled and exported"),
         ("flatness: groups", "8"),
     )
 ]
 
 
 def ours() -> Contestant:
-    return next(each for each in contestants if each.name == "eventcore")
+    return next(each for each in CONTESTANTS if each.name == "eventcore")
 
 
 @pytest.mark.parametrize("contestant", PYTHON, ids=lambda each: each.name)
@@ -60,7 +60,7 @@ async def test_a_contestant_in_python_does_its_works(contestant: Contestant, ser
         pytest.skip(reason)
     for work in contestant.works:
         await asyncio.to_thread(running.prepare, redis, contestant, work, COUNT)
-        timed = await import_module(modules[contestant.name]).contestants[contestant.name][work](server.url, COUNT)
+        timed = await import_module(MODULES[contestant.name]).CONTESTANTS[contestant.name][work](server.url, COUNT)
         await timed()
         await asyncio.to_thread(running.verify, redis, contestant, work, COUNT)
 
@@ -75,16 +75,16 @@ def test_a_contestant_on_node_does_its_works(contestant: Contestant, server: Ser
 
 
 def test_a_run_tells_the_time_and_cpu_of_contestant_and_server(server: Server) -> None:
-    run = running.run(server.url, ours(), works.reserve, COUNT)
+    run = running.run(server.url, ours(), works.RESERVE, COUNT)
     assert run["count"] == COUNT
     assert all(run[name] > 0 for name in ("wall", "cpu", "server"))
 
 
-@pytest.mark.parametrize("work", works.works)
+@pytest.mark.parametrize("work", works.WORKS)
 def test_work_that_was_not_done_is_found_out(work: str, redis: Any) -> None:
     running.prepare(redis, ours(), work, COUNT)
-    if work in works.consuming:
-        redis.xgroup_create("orders_stream", works.group, id="0")
+    if work in works.CONSUMING:
+        redis.xgroup_create("orders_stream", works.GROUP, id="0")
     with pytest.raises(WrongCount, match="after 30 events"):
         running.verify(redis, ours(), work, COUNT)
 

@@ -28,13 +28,13 @@ def subject(work: str) -> Subject:
 
 
 @needs_valgrind
-@pytest.mark.parametrize("work", [works.acknowledge, posting.work])
+@pytest.mark.parametrize("work", [works.ACKNOWLEDGE, posting.WORK])
 def test_a_program_is_counted_while_it_works(work: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(instructions, "few", 50)
+    monkeypatch.setattr(instructions, "FEW", 50)
     assert subject(work).count(100) > 100 * 10_000
 
 
 @needs_valgrind
 def test_the_same_work_takes_the_same_again() -> None:
-    once, again = (subject(f"Redis: {works.reserve}").count(400) for _ in range(2))
+    once, again = (subject(f"Redis: {works.RESERVE}").count(400) for _ in range(2))
     assert once == pytest.approx(again, rel=0.05)

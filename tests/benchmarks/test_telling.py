@@ -10,10 +10,10 @@ import pytest
 
 from benchmarks import figures, posting, report, saga, works
 from benchmarks.chart import chart
-from benchmarks.contestants import beside, other_build
+from benchmarks.contestants import OTHER_BUILD, beside
 from benchmarks.figures import Run, Runs
 from benchmarks.goals import verdicts
-from benchmarks.plan import plan, saga_for_long, two_processes
+from benchmarks.plan import SAGA_FOR_LONG, TWO_PROCESSES, plan
 from benchmarks.running import cores
 from benchmarks.sheets import sheets
 
@@ -24,7 +24,7 @@ def runs(ours: float, theirs: float) -> Runs:
     def run(rate: float) -> list[figures.Run]:
         return [{"count": 1000, "wall": 1000 / rate, "cpu": 500 / rate, "server": 0.001}] * 3
 
-    return {works.acknowledge: {"eventcore": run(ours), "FastStream": run(theirs), "<&>": run(1.0)}}
+    return {works.ACKNOWLEDGE: {"eventcore": run(ours), "FastStream": run(theirs), "<&>": run(1.0)}}
 
 
 def verdict(measured: Runs, name: str) -> str:
@@ -54,14 +54,14 @@ def processes(rate: float, cores: float) -> list[Run]:
 @pytest.mark.parametrize(("used", "word"), [(1.0, "met"), (0.5, "not met")])
 def test_more_processes_than_there_are_cores_are_no_reason(used: float, word: str) -> None:
     two = processes(1700.0 if word == "met" else 1699.0, used * len(cores()))
-    measured = {two_processes: {"1 process": processes(1000.0, 1.0), "2 processes": two}}
+    measured = {TWO_PROCESSES: {"1 process": processes(1000.0, 1.0), "2 processes": two}}
     assert verdict(measured, "two processes beside one, an empty handler") == word
 
 
 def test_where_no_core_is_free_the_verdict_says_so() -> None:
     there = len(cores())
     two = processes(1500.0, 0.95 * there)
-    measured = {two_processes: {"1 process": processes(1000.0, 1.0), "2 processes": two}}
+    measured = {TWO_PROCESSES: {"1 process": processes(1000.0, 1.0), "2 processes": two}}
     said = verdict(measured, "two processes beside one, an empty handler")
     assert said == f"not met: {0.95 * there:.2f} of {there} cores in use"
 
@@ -84,7 +84,7 @@ def test_the_chart_is_a_picture_whatever_contestants_are_called() -> None:
 
 
 def test_a_report_replaces_what_the_last_one_wrote_and_nothing_else() -> None:
-    text = f"before\n{report.begin}\nold figures\n{report.end}\nafter\n"
+    text = f"before\n{report.BEGIN}\nold figures\n{report.END}\nafter\n"
     once = report.replaced(text, runs(2000.0, 1000.0), FACTS)
     assert "old figures" not in once
     assert once.startswith("before\n")
@@ -93,7 +93,7 @@ def test_a_report_replaces_what_the_last_one_wrote_and_nothing_else() -> None:
 
 
 def test_the_document_has_a_place_for_the_figures() -> None:
-    assert report.replaced(report.document.read_text(), runs(2000.0, 1000.0), FACTS)
+    assert report.replaced(report.DOCUMENT.read_text(), runs(2000.0, 1000.0), FACTS)
 
 
 def asked(*, only: str = "", who: str = "", minutes: int = 0, beside: Path | None = None) -> argparse.Namespace:
@@ -103,8 +103,8 @@ def asked(*, only: str = "", who: str = "", minutes: int = 0, beside: Path | Non
 
 
 def test_memory_is_watched_for_long_where_somebody_says_how_long() -> None:
-    assert saga_for_long not in {cell.work for cell in plan(asked())}
-    assert saga_for_long in {cell.work for cell in plan(asked(minutes=60))}
+    assert SAGA_FOR_LONG not in {cell.work for cell in plan(asked())}
+    assert SAGA_FOR_LONG in {cell.work for cell in plan(asked(minutes=60))}
 
 
 def test_the_program_that_has_grown_most_is_told_of() -> None:
@@ -114,16 +114,16 @@ def test_the_program_that_has_grown_most_is_told_of() -> None:
 
 def test_only_the_works_that_were_asked_for_are_planned() -> None:
     planned = {(cell.work, cell.who) for cell in plan(asked(only="consume, ack; at rest", who="hand"))}
-    assert (works.acknowledge, "redis-py by hand") in planned
-    assert (works.acknowledge, "eventcore") in planned
+    assert (works.ACKNOWLEDGE, "redis-py by hand") in planned
+    assert (works.ACKNOWLEDGE, "eventcore") in planned
     assert ("service at rest", "order_service") in planned
     assert not {who for _, who in planned} & {"FastStream", "BullMQ"}
-    assert works.pipe not in {work for work, _ in planned}
+    assert works.PIPE not in {work for work, _ in planned}
 
 
 def test_another_build_takes_part_in_what_both_can_do(tmp_path: Path) -> None:
-    assert other_build not in {cell.who for cell in plan(asked())}
-    cells = [cell for cell in plan(asked(beside=tmp_path)) if cell.who == other_build]
-    assert {cell.work for cell in cells} == {*works.works, posting.work}
+    assert OTHER_BUILD not in {cell.who for cell in plan(asked())}
+    cells = [cell for cell in plan(asked(beside=tmp_path)) if cell.who == OTHER_BUILD]
+    assert {cell.work for cell in cells} == {*works.WORKS, posting.WORK}
     [contestant] = beside(tmp_path)
-    assert f"{tmp_path}/.venv/bin/python" in contestant.command(works.pipe, "redis://localhost", 5)
+    assert f"{tmp_path}/.venv/bin/python" in contestant.command(works.PIPE, "redis://localhost", 5)

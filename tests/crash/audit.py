@@ -12,12 +12,12 @@ from redis.exceptions import RedisError
 from eventcore.server.keys import retry_stream
 from eventcore.testing import until
 
-from .shop import Basket, Shop, each_orders
-from .watching import streams
+from .shop import EACH_ORDERS, Basket, Shop
+from .watching import STREAMS
 
-_settle_within = 20.0
-_ends = {"confirmed": "inventory.reserved", "rejected": "inventory.rejected"}
-_told = {"confirmed": "order_confirmed", "rejected": "order_rejected"}
+_SETTLE_WITHIN = 20.0
+_ENDS = {"confirmed": "inventory.reserved", "rejected": "inventory.rejected"}
+_TOLD = {"confirmed": "order_confirmed", "rejected": "order_rejected"}
 
 
 async def settle(shop: Shop, *baskets: Basket, letters: int = 0) -> None:
@@ -25,7 +25,7 @@ async def settle(shop: Shop, *baskets: Basket, letters: int = 0) -> None:
 
     `letters` is how many dead letters there are to be.
     """
-    deadline = time.monotonic() + _settle_within
+    deadline = time.monotonic() + _SETTLE_WITHIN
     wrong = ["nothing was looked at"]
 
     async def nothing_is_wrong() -> bool:
@@ -51,7 +51,7 @@ async def settle(shop: Shop, *baskets: Basket, letters: int = 0) -> None:
 async def unfinished(shop: Shop) -> list[str]:
     """Groups that have something to do, and members that are no more."""
     wrong: list[str] = []
-    for group, main in streams.items():
+    for group, main in STREAMS.items():
         alive = {pod.name for pod in shop.pods.of_group(group)}
         for stream in (main, retry_stream(main, group)):
             rows = [row for row in await shop.redis.xinfo_groups(stream) if row["name"].decode() == group]
@@ -97,19 +97,19 @@ async def _of_order(
 ) -> str:
     """Note what is wrong with one order; its status."""
     status = (await shop.hash(f"order:{order}")).get("status", "missing")
-    if status not in _ends:
+    if status not in _ENDS:
         wrong.append(f"{order} is {status}")
         return status
     if created["order.created", order] != 1:
         wrong.append(f"{order} was created {created['order.created', order]} times")
     told = {kind: times for (kind, about), times in outcomes.items() if about == order}
-    if told != {_ends[status]: 1}:
+    if told != {_ENDS[status]: 1}:
         wrong.append(f"{order} is {status}, its outcome events are {told}")
     reservation = (await shop.hash(f"reservation:{order}")).get("status")
     if reservation != {"confirmed": "reserved"}.get(status, status):
         wrong.append(f"{order} is {status}, its reservation {reservation}")
     kinds = [json.loads(record)["kind"] for record in (await shop.hash(f"notifications:{order}")).values()]
-    if kinds != [_told[status]]:
+    if kinds != [_TOLD[status]]:
         wrong.append(f"{order} is {status}, the records of its notifications say {kinds}")
     if len(set(shop.receiver.received[order])) != 1:
         wrong.append(f"{order}: webhooks with the ids {shop.receiver.received[order]}")
@@ -122,10 +122,10 @@ def _stock(basket: Basket, statuses: Iterable[str], stock: dict[str, str]) -> li
     listed = list(statuses)
     confirmed = listed.count("confirmed")
     wrong = []
-    if confirmed != min(len(listed), basket.stock // each_orders):
+    if confirmed != min(len(listed), basket.stock // EACH_ORDERS):
         wrong.append(
             f"{confirmed} of {len(listed)} orders of {basket.product} are confirmed, there were {basket.stock}"
         )
-    if (available, reserved) != (basket.stock - each_orders * confirmed, each_orders * confirmed):
+    if (available, reserved) != (basket.stock - EACH_ORDERS * confirmed, EACH_ORDERS * confirmed):
         wrong.append(f"{basket.product}: {available} available and {reserved} reserved of {basket.stock}")
     return wrong

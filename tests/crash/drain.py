@@ -7,7 +7,7 @@ from .model import STREAMS
 from .simulation import Simulation
 
 # Many times what the longest histories need: a pod that dies of an event takes some ten rounds until another has it.
-_most_rounds = 1000
+_MOST_ROUNDS = 1000
 
 
 def drain(simulation: Simulation) -> None:
@@ -18,7 +18,7 @@ def drain(simulation: Simulation) -> None:
     model, world = simulation.model, simulation.world
     world.healed |= {name for name, mode in model.modes.items() if mode is Mode.NOT_NOW}
     simulation.grow_old()
-    for _ in range(_most_rounds):
+    for _ in range(_MOST_ROUNDS):
         if not simulation.pods:
             simulation.start()
         while simulation.in_flight:

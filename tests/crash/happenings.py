@@ -15,8 +15,8 @@ GROUP, STREAM = "history-group", "history_stream"
 RETRIES, LETTERS, OUTCOMES = f"{STREAM}:{GROUP}:retry", "history_dlq", "outcome_stream"
 ASIDE, MOST_ASIDE = f"{STREAM}:{GROUP}:aside", 5
 MOST_ATTEMPTS = 3
-effects, stock = Hash("effects"), Hash("stock")["pieces"]
-_eager = RetryPolicy(attempts=MOST_ATTEMPTS, base=timedelta(0), ceiling=timedelta(0))
+EFFECTS, STOCK = Hash("effects"), Hash("stock")["pieces"]
+_EAGER = RetryPolicy(attempts=MOST_ATTEMPTS, base=timedelta(0), ceiling=timedelta(0))
 
 
 class Mode(StrEnum):
@@ -92,7 +92,7 @@ class World:
 
     def router(self, pod: str) -> Router:
         """The handlers of one pod."""
-        router = Router(group=GROUP, retry=_eager)
+        router = Router(group=GROUP, retry=_EAGER)
 
         @router.on(Happened)
         def happen(event: Happened) -> Transaction:
@@ -129,13 +129,13 @@ class World:
 
 def _note(name: str, *others: Write) -> Transaction:
     """Once is enough: whether it was once shows in the effects. Nothing but the fence sees to it."""
-    return Transaction(then=[effects[name].add(1), publish(Done(name=name)), *others])
+    return Transaction(then=[EFFECTS[name].add(1), publish(Done(name=name)), *others])
 
 
 def _if_in_stock(name: str) -> Transaction:
-    taking = _note(name, stock.add(-1))
+    taking = _note(name, STOCK.add(-1))
 
     def otherwise(found: Found) -> Transaction:
         return _note(name)
 
-    return Transaction(when=[stock >= 1], then=taking.then, otherwise=otherwise)
+    return Transaction(when=[STOCK >= 1], then=taking.then, otherwise=otherwise)

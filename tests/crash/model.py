@@ -24,7 +24,7 @@ Place = tuple[str, str]
 """Stream and entry id."""
 
 # From here on a delivery that was taken over is not tried any more.
-_crash_loop_from = MOST_ATTEMPTS + 1
+_CRASH_LOOP_FROM = MOST_ATTEMPTS + 1
 
 
 @cache
@@ -299,7 +299,7 @@ class Model:
             "undecodable": mode is Mode.UNREADABLE,
             "rejected": mode is Mode.REJECTED,
             "attempts_exhausted": mode in (Mode.FAILS, Mode.SLOWLY) and int(attempts) >= MOST_ATTEMPTS,
-            "crash_loop": mode is not Mode.UNREADABLE and int(attempts) >= _crash_loop_from,
+            "crash_loop": mode is not Mode.UNREADABLE and int(attempts) >= _CRASH_LOOP_FROM,
         }[reason], f"{name}, which goes {mode}, was dead-lettered after {attempts} attempts: {reason}"
         self.written_letters.append(name)
 

@@ -16,10 +16,10 @@ from demo.ports import free_port
 from demo.processes import Child
 from eventcore.testing import until
 
-host = "127.0.0.1"
-_start_within = 30.0
-_end_within = 10.0
-_service_of = {"order-group": "order", "inventory-group": "inventory", "notification-group": "notification"}
+HOST = "127.0.0.1"
+_START_WITHIN = 30.0
+_END_WITHIN = 10.0
+_SERVICE_OF = {"order-group": "order", "inventory-group": "inventory", "notification-group": "notification"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Pod:
     @property
     def url(self) -> str:
         """Where it serves HTTP."""
-        return f"http://{host}:{self.port}"
+        return f"http://{HOST}:{self.port}"
 
 
 class Pods:
@@ -42,7 +42,7 @@ class Pods:
 
     def __init__(self, session: aiohttp.ClientSession, directory: Path, settings: Mapping[str, str]) -> None:
         self._session, self._directory = session, directory
-        self._settings = {"PATH": os.environ["PATH"], "HOST": host, "LOG_FORMAT": "console", **settings}
+        self._settings = {"PATH": os.environ["PATH"], "HOST": HOST, "LOG_FORMAT": "console", **settings}
         self._numbers = itertools.count(1)
         self._pods: dict[str, Pod] = {}
 
@@ -64,7 +64,7 @@ class Pods:
 
     def of_group(self, group: str) -> list[Pod]:
         """Those that consume as members of this group."""
-        return self.living(_service_of[group])
+        return self.living(_SERVICE_OF[group])
 
     def kill(self, name: str) -> Pod:
         """End one with SIGKILL."""
@@ -76,7 +76,7 @@ class Pods:
         """Wait until one that was told to end has ended; its exit status."""
         pod = self._pods.pop(name)
         try:
-            await until(lambda: pod.child.status is not None, timeout=_end_within, what=f"{name} ends")
+            await until(lambda: pod.child.status is not None, timeout=_END_WITHIN, what=f"{name} ends")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{pod.child.obituary()}") from None
         finally:
@@ -100,10 +100,10 @@ class Pods:
                 return False
             with suppress(aiohttp.ClientError, TimeoutError):
                 async with self._session.get(f"{pod.url}/readyz") as response:
-                    return response.status == 200 and f"serves on {host}:{pod.port}" in said
+                    return response.status == 200 and f"serves on {HOST}:{pod.port}" in said
             return False
 
-        await until(is_ready, timeout=_start_within, what=f"{name} is ready")
+        await until(is_ready, timeout=_START_WITHIN, what=f"{name} is ready")
 
     def check(self) -> None:
         """Nobody ends by itself. Raises with the end of the log of whoever did."""

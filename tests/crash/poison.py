@@ -13,7 +13,7 @@ from eventcore.testing import until
 
 from .proxy import Command, Line, Moment
 from .shop import Basket, Shop
-from .watching import commit_by, streams
+from .watching import STREAMS, commit_by
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ async def _held_back(shop: Shop, basket: Basket) -> AsyncIterator[str]:
 
 def dead_letters(shop: Shop, group: str, redis: Any = None) -> DeadLetters:
     """The dead letters of the stream that the group reads."""
-    return DeadLetters(redis or shop.redis, streams[group])
+    return DeadLetters(redis or shop.redis, STREAMS[group])
 
 
 async def _letters(shop: Shop, group: str) -> list[Letter]:

@@ -12,8 +12,8 @@ from typing import Self
 
 from .resp import Messages, words
 
-host = "127.0.0.1"
-_chunk = 65536
+HOST = "127.0.0.1"
+_CHUNK = 65536
 
 
 class Moment(Enum):
@@ -97,7 +97,7 @@ class Line:
     async def run(self) -> None:
         """Carry commands and replies until one side is gone."""
         try:
-            from_server, self._to_server = await asyncio.open_connection(host, self._proxy.server_port)
+            from_server, self._to_server = await asyncio.open_connection(HOST, self._proxy.server_port)
             pumps = [asyncio.create_task(self._commands()), asyncio.create_task(self._replies(from_server))]
             try:
                 await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -118,7 +118,7 @@ class Line:
     async def _commands(self) -> None:
         messages = Messages()
         with suppress(OSError):
-            while data := await self._from_client.read(_chunk):
+            while data := await self._from_client.read(_CHUNK):
                 for raw in messages.feed(data):
                     await self._carry(raw)
                     if self.is_cut:
@@ -142,7 +142,7 @@ class Line:
     async def _replies(self, from_server: asyncio.StreamReader) -> None:
         messages = Messages()
         with suppress(OSError):
-            while data := await from_server.read(_chunk):
+            while data := await from_server.read(_CHUNK):
                 for raw in messages.feed(data):
                     command, _ = self._awaited.popleft()
                     await self._proxy.pass_by(Moment.RUN, command, raw, self)
@@ -174,7 +174,7 @@ class Proxy:
         self._listening: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._listening = await asyncio.start_server(self._connected, host, 0)
+        self._listening = await asyncio.start_server(self._connected, HOST, 0)
         self.port = self._listening.sockets[0].getsockname()[1]
         return self
 
@@ -187,7 +187,7 @@ class Proxy:
     @property
     def url(self) -> str:
         """Where clients connect."""
-        return f"redis://{host}:{self.port}/0"
+        return f"redis://{HOST}:{self.port}/0"
 
     def cut(self, chosen: Callable[[Line], bool]) -> None:
         """Cut some of the connections."""

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager, contextmanager
 
 from aiohttp import web
 
-host = "127.0.0.1"
-secret = "whsec_Y3Jhc2htYXRyaXg="
+HOST = "127.0.0.1"
+SECRET = "whsec_Y3Jhc2htYXRyaXg="
 
 
 class Receiver:
@@ -51,9 +51,9 @@ class Receiver:
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, host, 0)
+            site = web.TCPSite(runner, HOST, 0)
             await site.start()
-            self.url = f"http://{host}:{runner.addresses[0][1]}/"
+            self.url = f"http://{HOST}:{runner.addresses[0][1]}/"
             yield self
         finally:
             self._free.set()

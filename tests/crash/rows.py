@@ -10,10 +10,10 @@ from itertools import product
 
 import pytest
 
-from eventcore.testing.server import Kind, available_kinds
+from eventcore.testing.server import ServerKind, available_kinds
 
 from .proxy import Moment
-from .watching import streams
+from .watching import STREAMS
 
 VARIABLE = "CRASH_MATRIX"
 
@@ -56,7 +56,7 @@ class Point(Enum):
 class Row:
     """One row. `who` is a consumer group, or how the customer orders."""
 
-    kind: Kind
+    kind: ServerKind
     cut: Cut
     point: Point
     who: str
@@ -77,7 +77,7 @@ redriving = (Point.REDRIVING, Point.REDRIVEN)
 putting_aside = (Point.PUTTING_ASIDE, Point.PUT_ASIDE)
 bringing_back = (Point.BRINGING_BACK, Point.BROUGHT_BACK)
 ordering = (Point.ORDERING, Point.ORDERED, Point.ANSWERED)
-groups = tuple(streams)
+groups = tuple(STREAMS)
 with_key, without_key = "with an Idempotency-Key", "without an Idempotency-Key"
 
 

@@ -16,24 +16,24 @@ from typing import Any
 import aiohttp
 from redis.asyncio import Redis
 
-from eventcore.testing.server import Kind, Server
+from eventcore.testing.server import Server, ServerKind
 
 from .pods import Pods
 from .proxy import Proxy
-from .receiver import Receiver, secret
+from .receiver import SECRET, Receiver
 
 # Quick deaths, quick goodbyes, and few attempts where a dead letter is planned.
-_settings = {
+_SETTINGS = {
     "HEARTBEAT_SECONDS": "0.2",
     "DEAD_AFTER_SECONDS": "1",
     "DRAIN_SECONDS": "0.3",
     "RETRY_ATTEMPTS": "2",
     "ASIDE_AFTER_SECONDS": "0.3",
-    "WEBHOOK_SECRET": secret,
+    "WEBHOOK_SECRET": SECRET,
 }
-_services = ("order", "inventory", "notification")
-_answer_within = 15.0
-each_orders = 2
+_SERVICES = ("order", "inventory", "notification")
+_ANSWER_WITHIN = 15.0
+EACH_ORDERS = 2
 
 
 @dataclass
@@ -72,8 +72,8 @@ class Shop:
     async def basket(self, orders: int = 3) -> Basket:
         """A product of which there is enough for all orders but one."""
         product = f"p{next(self._numbers)}"
-        basket = Basket(product, stock=each_orders * max(1, orders - 1))
-        deadline = time.monotonic() + _answer_within
+        basket = Basket(product, stock=EACH_ORDERS * max(1, orders - 1))
+        deadline = time.monotonic() + _ANSWER_WITHIN
         while True:
             with suppress(aiohttp.ClientError, TimeoutError, IndexError):
                 url = f"{self.pods.living('inventory')[-1].url}/stock/{product}"
@@ -89,7 +89,7 @@ class Shop:
 
     async def insist(self, basket: Basket, key: str) -> None:
         """Place one order, whatever it takes."""
-        deadline = time.monotonic() + _answer_within
+        deadline = time.monotonic() + _ANSWER_WITHIN
         for attempt in itertools.count():
             reply = await self.ask(basket, key, attempt)
             if reply.order_id is not None:
@@ -101,7 +101,7 @@ class Shop:
     async def ask(self, basket: Basket, key: str | None, attempt: int = 0) -> Reply:
         """Place one order, once; another attempt goes to another process."""
         pods = self.pods.living("order")
-        body = {"items": [{"productId": basket.product, "quantity": each_orders}], "email": "a@b.c"}
+        body = {"items": [{"productId": basket.product, "quantity": EACH_ORDERS}], "email": "a@b.c"}
         headers = {"Idempotency-Key": key} if key else {}
         try:
             url = f"{pods[attempt % len(pods)].url}/orders"
@@ -137,7 +137,7 @@ class Shop:
 
 
 @asynccontextmanager
-async def open_shop(kind: Kind, directory: Path) -> AsyncIterator[Shop]:
+async def open_shop(kind: ServerKind, directory: Path) -> AsyncIterator[Shop]:
     """Two processes of each service on a server that acknowledges nothing before it is on disk."""
     async with AsyncExitStack() as stack:
         server = stack.enter_context(Server(kind=kind, append_only=True, options={"appendfsync": "always"}))
@@ -148,9 +148,9 @@ async def open_shop(kind: Kind, directory: Path) -> AsyncIterator[Shop]:
                 connector=aiohttp.TCPConnector(force_close=True), timeout=aiohttp.ClientTimeout(total=5)
             )
         )
-        pods = Pods(http, directory, {**_settings, "REDIS_URL": proxy.url, "WEBHOOK_URL": receiver.url})
+        pods = Pods(http, directory, {**_SETTINGS, "REDIS_URL": proxy.url, "WEBHOOK_URL": receiver.url})
         stack.callback(pods.kill_all)
-        for service in _services * 2:
+        for service in _SERVICES * 2:
             pods.start(service)
         await pods.ready()
         shop = Shop(server, proxy, receiver, pods, http)

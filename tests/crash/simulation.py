@@ -26,7 +26,7 @@ from .model import STREAMS, Model, script
 from .virtual import VirtualLoop, virtual_time
 from .wire import Wire
 
-_settings = Settings(
+_SETTINGS = Settings(
     heartbeat_seconds=1,
     dead_after_seconds=3600,  # who is dead is for the history to say, not for the clock
     drain_seconds=5,
@@ -79,7 +79,7 @@ class Simulation:
         pod_name = pod_name or name
         commands, reader = Gate(f"commands of {name}"), Gate(f"reader of {name}")
         store = SimpleNamespace(
-            settings=_settings.model_copy(update={"pod_name": pod_name}),
+            settings=_SETTINGS.model_copy(update={"pod_name": pod_name}),
             commands=commands,
             committer=Committer(commands),
             source="history",
@@ -271,14 +271,14 @@ class Simulation:
         """Time and loop are ours within the block."""
         with (
             virtual_time(self.loop),
-            mock.patch.object(streams, "foreign_idle", streams.foreign_idle),
-            mock.patch.object(takeover, "lost_after", takeover.lost_after),
+            mock.patch.object(streams, "FOREIGN_IDLE", streams.FOREIGN_IDLE),
+            mock.patch.object(takeover, "LOST_AFTER", takeover.LOST_AFTER),
         ):
             yield
 
     def grow_old(self) -> None:
         """From now on everything on the server has been as it is for a long time."""
-        streams.foreign_idle = takeover.lost_after = timedelta(0)
+        streams.FOREIGN_IDLE = takeover.LOST_AFTER = timedelta(0)
 
 
 def _unblocked(command: Command) -> Command:

@@ -17,8 +17,8 @@ from .shop import Shop
 Act = Callable[[Command, Line], Awaitable[None]]
 
 # Who is killed here comes back under the same name, as in a StatefulSet; else under a new one, as in a Deployment.
-_returning = (Point.DELIVERED, Point.COMMITTING, Point.DONE)
-_patience = 10.0
+_RETURNING = (Point.DELIVERED, Point.COMMITTING, Point.DONE)
+_PATIENCE = 10.0
 
 
 def strike(shop: Shop, row: Row) -> Act:
@@ -38,7 +38,7 @@ async def strike_pod(shop: Shop, row: Row, pod: str) -> None:
         case Cut.CONNECTION:
             shop.proxy.cut(lambda line: line.sender.endswith(f":{pod}"))
         case Cut.PROCESS:
-            replace(shop, pod, returning=row.point in _returning)
+            replace(shop, pod, returning=row.point in _RETURNING)
         case Cut.SERVER:
             await asyncio.to_thread(shop.server.kill)
             await asyncio.to_thread(shop.server.start)
@@ -68,7 +68,7 @@ def replace(shop: Shop, pod: str, *, returning: bool = False) -> None:
 async def sprung(trap: Trap) -> Command:
     """Wait for a trap; the command that it was sprung by."""
     try:
-        async with asyncio.timeout(_patience):
+        async with asyncio.timeout(_PATIENCE):
             return await trap.sprung
     except TimeoutError:
         raise AssertionError(f"nothing came by {trap.moment.value}") from None

@@ -17,7 +17,7 @@ import pytest_asyncio
 from redis.exceptions import RedisError
 
 from eventcore.testing import until
-from eventcore.testing.server import Kind
+from eventcore.testing.server import ServerKind
 
 from . import watching
 from .audit import settle
@@ -40,20 +40,20 @@ from .rows import (
 )
 from .shop import Shop, open_shop
 from .striking import client, kill, note, redriving_program, sprung, strike, strike_pod
-from .watching import commit_by, delivery_to, leaving, order_placed, redrive_to, streams, take_over
+from .watching import STREAMS, commit_by, delivery_to, leaving, order_placed, redrive_to, take_over
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-Opened = Callable[[Kind], Awaitable[Shop]]
+Opened = Callable[[ServerKind], Awaitable[Shop]]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shops(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Opened]:
     """The shop on each kind of server; a new one where a row before has failed."""
-    opened: dict[Kind, tuple[Shop, AsyncExitStack]] = {}
+    opened: dict[ServerKind, tuple[Shop, AsyncExitStack]] = {}
 
-    async def on(kind: Kind) -> Shop:
+    async def on(kind: ServerKind) -> Shop:
         shop, stack = opened.get(kind, (None, AsyncExitStack()))
         if shop is None or not shop.quiet:
             await stack.aclose()
@@ -171,7 +171,7 @@ async def _redrive_into_the_cut(shop: Shop, row: Row, failed: Failed) -> None:
 
 
 async def _kill_the_program_that_redrives(shop: Shop, row: Row, failed: Failed) -> None:
-    program = await redriving_program(shop, streams[row.who])
+    program = await redriving_program(shop, STREAMS[row.who])
 
     async def kill_it(command: Command, line: Line) -> None:
         line.cut()

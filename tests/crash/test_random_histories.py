@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from eventcore import Unavailable
-from eventcore.testing.server import Kind, Server, available_kinds
+from eventcore.testing.server import Server, ServerKind, available_kinds
 
 from .drain import drain
 from .gate import Gate
@@ -29,12 +29,12 @@ from .simulation import Pod, Simulation
 from .wire import Wire
 
 VARIABLE = "RANDOM_HISTORIES"
-_few: dict[Kind, int] = {"valkey": 120, "redis": 60, "other": 60}
-_most_pods = 3
+_FEW: dict[ServerKind, int] = {"valkey": 120, "redis": 60, "other": 60}
+_MOST_PODS = 3
 which = st.integers(0, 5)
-_often = [Mode.WELL] * 4 + [Mode.IF_IN_STOCK] * 4 + [Mode.SLOWLY] * 3 + [Mode.FAILS] * 2
-_meanwhile = ("time passes", "much time passes", "what is aside falls due", "heal", "restock", "trim", "forget scripts")
-modes = st.sampled_from([*_often, *Mode])
+_OFTEN = [Mode.WELL] * 4 + [Mode.IF_IN_STOCK] * 4 + [Mode.SLOWLY] * 3 + [Mode.FAILS] * 2
+_MEANWHILE = ("time passes", "much time passes", "what is aside falls due", "heal", "restock", "trim", "forget scripts")
+modes = st.sampled_from([*_OFTEN, *Mode])
 
 
 class History(RuleBasedStateMachine):
@@ -91,7 +91,7 @@ class History(RuleBasedStateMachine):
     def redrive(self, which: int) -> None:
         self.simulation.redrive(self.letters[which % len(self.letters)])
 
-    @rule(what=st.sampled_from([*_meanwhile]))
+    @rule(what=st.sampled_from([*_MEANWHILE]))
     def meanwhile(self, what: str) -> None:
         match what:
             case "time passes":
@@ -164,7 +164,7 @@ class History(RuleBasedStateMachine):
         if arrives:
             self.simulation.run(commands)
 
-    @precondition(lambda self: len(self.simulation.pods) < _most_pods)
+    @precondition(lambda self: len(self.simulation.pods) < _MOST_PODS)
     @rule(name=st.sampled_from(["new", "of the last to go", "of one that lives"]), requests=st.integers(0, 15))
     def start(self, name: str, requests: int) -> None:
         alive = [pod.pod_name for pod in self.simulation.pods]
@@ -187,13 +187,13 @@ class History(RuleBasedStateMachine):
 
 
 @pytest.fixture(params=available_kinds())
-def kind(request: pytest.FixtureRequest) -> Kind:
-    chosen: Kind = request.param
+def kind(request: pytest.FixtureRequest) -> ServerKind:
+    chosen: ServerKind = request.param
     return chosen
 
 
 @pytest.fixture
-def wire(kind: Kind) -> Iterator[Wire]:
+def wire(kind: ServerKind) -> Iterator[Wire]:
     """A server of our own, which trims exactly."""
     logging.disable(logging.CRITICAL)
     with Server(kind=kind, options={"stream-node-max-entries": "1"}) as server:
@@ -204,13 +204,13 @@ def wire(kind: Kind) -> Iterator[Wire]:
 
 
 @pytest.mark.timeout(1800)
-def test_each_event_has_its_effect_once_or_is_a_dead_letter(kind: Kind, wire: Wire) -> None:
+def test_each_event_has_its_effect_once_or_is_a_dead_letter(kind: ServerKind, wire: Wire) -> None:
     wanted = os.environ.get(VARIABLE)
     machine = type("History", (History,), {"wire": wire})
     run_state_machine_as_test(
         machine,
         settings=limits(
-            max_examples=int(wanted or _few[kind]),
+            max_examples=int(wanted or _FEW[kind]),
             derandomize=wanted is None,
             phases=tuple(Phase) if wanted else (Phase.generate,),
             stateful_step_count=50,

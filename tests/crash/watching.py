@@ -11,7 +11,7 @@ from eventcore.server.script import Script
 from .proxy import Command, Matches
 
 # Which main stream each group reads.
-streams = {
+STREAMS = {
     "inventory-group": "orders_stream",
     "order-group": "inventory_stream",
     "notification-group": "inventory_stream",
@@ -47,7 +47,7 @@ def leaving(group: str, pod: str) -> Matches:
     end = [group.encode(), pod.encode()]
 
     def matches(command: Command, reply: bytes) -> bool:
-        mine = _calls(command, sha) and command.words[3] == streams[group].encode() and command.words[6:8] == end
+        mine = _calls(command, sha) and command.words[3] == STREAMS[group].encode() and command.words[6:8] == end
         return mine and reply in (b"", b":1\r\n")
 
     return matches
@@ -58,7 +58,7 @@ def take_over(group: str, dead: str) -> Matches:
     sha = Script.named("take_over", allow_oom=True).sha
 
     def matches(command: Command, reply: bytes) -> bool:
-        mine = _calls(command, sha) and command.words[3] == streams[group].encode() and dead.encode() in command.words
+        mine = _calls(command, sha) and command.words[3] == STREAMS[group].encode() and dead.encode() in command.words
         return mine and (not reply or (reply.startswith(b"*") and b"\r\n$" in reply))
 
     return matches
@@ -66,7 +66,7 @@ def take_over(group: str, dead: str) -> Matches:
 
 def putting_aside(group: str) -> Matches:
     """A call that puts deliveries of the group aside; once there is a reply, one that has put some there."""
-    sha, main = Script.named("put_aside", allow_oom=False).sha, streams[group].encode()
+    sha, main = Script.named("put_aside", allow_oom=False).sha, STREAMS[group].encode()
 
     def matches(command: Command, reply: bytes) -> bool:
         mine = _calls(command, sha) and command.words[3] == main and command.words[7] == group.encode()
@@ -77,14 +77,14 @@ def putting_aside(group: str) -> Matches:
 
 def bringing_back(group: str) -> Matches:
     """A call that brings back what is due; once there is a reply, one that has brought some back."""
-    sha, key = Script.named("bring_back", allow_oom=True).sha, aside_key(streams[group], group).encode()
+    sha, key = Script.named("bring_back", allow_oom=True).sha, aside_key(STREAMS[group], group).encode()
     return lambda command, reply: _calls(command, sha) and command.words[3] == key and reply != b"*1\r\n:0\r\n"
 
 
 def redrive_to(group: str) -> Matches:
     """A redrive of one letter; once there is a reply, one that handed it back."""
     sha = Script.named("redrive", allow_oom=False).sha
-    target = retry_stream(streams[group], group).encode()
+    target = retry_stream(STREAMS[group], group).encode()
     return lambda command, reply: _calls(command, sha) and target in command.words and reply in (b"", b":1\r\n")
 
 

@@ -10,9 +10,9 @@ from demo.orders import Item, Order, Workload, wanted
 from demo.replay import Posted
 from demo.serial import Outcome, serve
 from demo.shop import Level, Notification, OrderState
-from demo.streams import Group, Recorded, Snapshot, inventory_stream, orders_stream
+from demo.streams import INVENTORY_STREAM, ORDERS_STREAM, Group, Recorded, Snapshot
 
-began = 1_800_000_000.0
+BEGAN = 1_800_000_000.0
 
 
 def an_order(name: str, **items: int) -> Order:
@@ -23,25 +23,25 @@ def an_order(name: str, **items: int) -> Order:
 def a_run(orders: Sequence[Order], stock: dict[str, int], *, replicas: int = 1, connections: int = 64) -> Evidence:
     """What a shop without fault leaves behind; order n is posted at second n and final 30 milliseconds later."""
     posted = [
-        Posted(order, f"id-{number}", f"{number:032x}", began + number, began + number + 0.010)
+        Posted(order, f"id-{number}", f"{number:032x}", BEGAN + number, BEGAN + number + 0.010)
         for number, order in enumerate(orders, start=1)
     ]
     outcomes = serve(stock, ((each.order_id, each.order.items) for each in posted))
     lives = [_Life(each, outcomes[each.order_id]) for each in posted]
     held = wanted(each.order for each in posted if outcomes[each.order_id].status == "confirmed")
     groups = (
-        Group(orders_stream, "inventory-group", 0, 0, 1),
-        Group(inventory_stream, "order-group", 0, 0, 1),
-        Group(inventory_stream, "notification-group", 0, 0, 1),
+        Group(ORDERS_STREAM, "inventory-group", 0, 0, 1),
+        Group(INVENTORY_STREAM, "order-group", 0, 0, 1),
+        Group(INVENTORY_STREAM, "notification-group", 0, 0, 1),
     )
-    lengths = {orders_stream: len(posted), inventory_stream: len(posted)}
+    lengths = {ORDERS_STREAM: len(posted), INVENTORY_STREAM: len(posted)}
     return Evidence(
         workload=Workload("orders", stock, orders, connections),
         posted=posted,
         refused=[],
         states=[life.state for life in lives],
         stock={product: Level(units - held[product], held[product]) for product, units in stock.items()},
-        events={orders_stream: [life.created for life in lives], inventory_stream: [life.decided for life in lives]},
+        events={ORDERS_STREAM: [life.created for life in lives], INVENTORY_STREAM: [life.decided for life in lives]},
         notifications={life.posted.order_id: [life.notification] for life in lives},
         snapshot=Snapshot(lengths, groups, ()),
         dead_letters={"orders_dlq": [], "inventory_dlq": []},
@@ -57,18 +57,18 @@ class _Life:
     @property
     def created(self) -> Recorded:
         items = [{"productId": product, "quantity": quantity} for product, quantity in self.posted.order.items]
-        return self._event(orders_stream, 0.005, "order.created", {"items": items})
+        return self._event(ORDERS_STREAM, 0.005, "order.created", {"items": items})
 
     @property
     def decided(self) -> Recorded:
         if self.outcome.status == "confirmed":
-            return self._event(inventory_stream, 0.020, "inventory.reserved", {})
+            return self._event(INVENTORY_STREAM, 0.020, "inventory.reserved", {})
         shortages: list[dict[str, object]] = [
             {"productId": product, "requested": requested, "available": available}
             for product, requested, available in self.outcome.shortages
         ]
         data: dict[str, object] = {"reason": self.outcome.reason, "shortages": shortages}
-        return self._event(inventory_stream, 0.020, "inventory.rejected", data)
+        return self._event(INVENTORY_STREAM, 0.020, "inventory.rejected", data)
 
     @property
     def state(self) -> OrderState:
@@ -85,6 +85,6 @@ class _Life:
         entry_id = f"{round((self.posted.sent_at + after) * 1000)}-0"
         order_id = self.posted.order_id
         metadata = {"eventId": f"{type} of {order_id}", "correlationId": self.posted.trace_id}
-        if stream == inventory_stream:
+        if stream == INVENTORY_STREAM:
             metadata["causationId"] = f"order.created of {order_id}"
         return Recorded(stream, entry_id, type, {"orderId": order_id, **data}, metadata)

@@ -12,7 +12,7 @@ from demo.checks import Check, check_all
 from demo.evidence import Evidence
 from demo.replay import Refused
 from demo.shop import Level
-from demo.streams import Group, Recorded, Snapshot, inventory_stream, orders_stream
+from demo.streams import INVENTORY_STREAM, ORDERS_STREAM, Group, Recorded, Snapshot
 from tests.demo.runs import a_run, an_order
 
 ORDERS = [an_order("first", a=3), an_order("second", a=1, b=1), an_order("third", a=3)]
@@ -72,20 +72,20 @@ def test_an_id_given_twice_is_named() -> None:
 )
 def test_an_order_that_is_not_on_the_stream_once_is_named(events: int, complaint: str) -> None:
     run = good()
-    problems = failed(with_event(run, orders_stream, 0, *[run.events[orders_stream][0]] * events))
+    problems = failed(with_event(run, ORDERS_STREAM, 0, *[run.events[ORDERS_STREAM][0]] * events))
     assert complaint in problems["each is on the stream once, as posted"][0]
 
 
 def test_an_order_published_with_other_items_is_named() -> None:
     run = good()
-    event = changed(run.events[orders_stream][0], data={"items": [{"productId": "a", "quantity": 4}]})
-    [problem] = failed(with_event(run, orders_stream, 0, event))["each is on the stream once, as posted"]
+    event = changed(run.events[ORDERS_STREAM][0], data={"items": [{"productId": "a", "quantity": 4}]})
+    [problem] = failed(with_event(run, ORDERS_STREAM, 0, event))["each is on the stream once, as posted"]
     assert problem.startswith("order first (id-1) has other items on the stream")
 
 
 def test_an_event_about_an_order_that_nobody_posted_is_named() -> None:
     run = good()
-    for stream in (orders_stream, inventory_stream):
+    for stream in (ORDERS_STREAM, INVENTORY_STREAM):
         stranger = changed(run.events[stream][0], data={"orderId": "id-9"})
         problems = failed(with_event(run, stream, 0, run.events[stream][0], stranger))
         assert any(f"{stream} holds order id-9" in problem for each in problems.values() for problem in each)
@@ -93,7 +93,7 @@ def test_an_event_about_an_order_that_nobody_posted_is_named() -> None:
 
 def test_orders_posted_one_after_another_must_be_on_the_stream_in_file_order() -> None:
     run = good(connections=1)
-    spoilt = replace(run, events={**run.events, orders_stream: run.events[orders_stream][::-1]})
+    spoilt = replace(run, events={**run.events, ORDERS_STREAM: run.events[ORDERS_STREAM][::-1]})
     assert "does not have the order of the file" in failed(spoilt)["each is on the stream once, as posted"][0]
 
 
@@ -156,8 +156,8 @@ def test_conserved_stock_that_is_reserved_for_nobody_is_named() -> None:
 
 def test_an_outcome_that_no_serial_shop_has_is_named() -> None:
     run = good()
-    late = run.events[inventory_stream][2]
-    spoilt = with_event(run, inventory_stream, 2, late._replace(type="inventory.reserved"))
+    late = run.events[INVENTORY_STREAM][2]
+    spoilt = with_event(run, INVENTORY_STREAM, 2, late._replace(type="inventory.reserved"))
     assert failed(spoilt)["outcomes as served one after another"] == (
         "order third (id-3): confirmed; serially it is rejected (out_of_stock; a: 3 asked, 1 there)",
     )
@@ -166,16 +166,16 @@ def test_an_outcome_that_no_serial_shop_has_is_named() -> None:
 def test_shortages_are_those_of_a_serial_shop() -> None:
     run = good()
     shortages = [{"productId": "a", "requested": 3, "available": 2}]
-    late = changed(run.events[inventory_stream][2], data={"shortages": shortages})
-    [problem] = failed(with_event(run, inventory_stream, 2, late))["outcomes as served one after another"]
+    late = changed(run.events[INVENTORY_STREAM][2], data={"shortages": shortages})
+    [problem] = failed(with_event(run, INVENTORY_STREAM, 2, late))["outcomes as served one after another"]
     assert "(out_of_stock; a: 3 asked, 2 there); serially it is rejected" in problem
 
 
 def test_several_inventory_processes_are_judged_by_the_order_in_which_they_committed() -> None:
     """The third order overtook the first two: there is stock for it and the second one."""
     overtaking = a_run([ORDERS[2], ORDERS[1], ORDERS[0]], STOCK, replicas=2)
-    created = overtaking.events[orders_stream]
-    evidence = replace(overtaking, events={**overtaking.events, orders_stream: created[::-1]})
+    created = overtaking.events[ORDERS_STREAM]
+    evidence = replace(overtaking, events={**overtaking.events, ORDERS_STREAM: created[::-1]})
     assert failed(evidence) == {}
     assert failed(replace(evidence, replicas=1)).keys() == {"outcomes as served one after another"}
 
@@ -201,8 +201,8 @@ def test_a_notification_of_something_else_is_named(wrong: dict[str, Any]) -> Non
 def spoil_trace(run: Evidence) -> Sequence[Evidence]:
     other = {"correlationId": "f" * 32}
     return [
-        with_event(run, orders_stream, 1, changed(run.events[orders_stream][1], metadata=other)),
-        with_event(run, inventory_stream, 1, changed(run.events[inventory_stream][1], metadata=other)),
+        with_event(run, ORDERS_STREAM, 1, changed(run.events[ORDERS_STREAM][1], metadata=other)),
+        with_event(run, INVENTORY_STREAM, 1, changed(run.events[INVENTORY_STREAM][1], metadata=other)),
         replace(run, states=[run.states[0], run.states[1]._replace(trace_id="f" * 32), run.states[2]]),
         replace(run, posted=[run.posted[0], run.posted[1]._replace(trace_id="f" * 32), run.posted[2]]),
     ]
@@ -216,17 +216,17 @@ def test_a_trace_that_breaks_anywhere_is_named(place: int) -> None:
 
 def test_an_event_with_another_cause_is_named() -> None:
     run = good()
-    event = changed(run.events[inventory_stream][1], metadata={"causationId": "something else"})
-    [problem] = failed(with_event(run, inventory_stream, 1, event))["one order is one trace"]
+    event = changed(run.events[INVENTORY_STREAM][1], metadata={"causationId": "something else"})
+    [problem] = failed(with_event(run, INVENTORY_STREAM, 1, event))["one order is one trace"]
     assert problem == "order second (id-2): inventory.reserved does not name order.created as its cause"
 
 
 @pytest.mark.parametrize(
     ("group", "complaint"),
     [
-        (Group(inventory_stream, "order-group", 2, 1, 1), "order-group has lag 2 and 1 pending"),
-        (Group(inventory_stream, "order-group", 0, 0, 1, 3), "order-group has lag 0 and 0 pending, 3 put aside"),
-        (Group(inventory_stream, "order-group", None, 0, 1), "order-group has lag None and 0 pending"),
+        (Group(INVENTORY_STREAM, "order-group", 2, 1, 1), "order-group has lag 2 and 1 pending"),
+        (Group(INVENTORY_STREAM, "order-group", 0, 0, 1, 3), "order-group has lag 0 and 0 pending, 3 put aside"),
+        (Group(INVENTORY_STREAM, "order-group", None, 0, 1), "order-group has lag None and 0 pending"),
     ],
 )
 def test_a_group_that_is_not_done_is_named(group: Group, complaint: str) -> None:

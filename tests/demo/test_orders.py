@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from demo.orders import Item, Order, default_count, generated, generated_workload, stock_for, wanted
+from demo.orders import DEFAULT_COUNT, Item, Order, generated, generated_workload, stock_for, wanted
 from demo.serial import serve
 
 
@@ -29,12 +29,12 @@ def test_orders_have_one_to_five_lines_of_different_products() -> None:
 
 
 def test_the_tenth_most_wanted_product_is_wanted_several_times_as_often_as_the_hundredth() -> None:
-    lines = Counter(item.product_id for order in generated(default_count) for item in order.items)
+    lines = Counter(item.product_id for order in generated(DEFAULT_COUNT) for item in order.items)
     ranked = [count for _, count in lines.most_common()]
     assert ranked[9] > 3 * ranked[99]
 
 
-@pytest.mark.parametrize("count", [100, 1000, default_count])
+@pytest.mark.parametrize("count", [100, 1000, DEFAULT_COUNT])
 def test_a_visible_share_is_rejected_and_most_are_not(count: int) -> None:
     work = generated_workload(count, 64)
     outcomes = serve(work.stock, ((order.name, order.items) for order in work.orders))

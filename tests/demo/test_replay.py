@@ -13,7 +13,7 @@ from demo import replay as module
 from demo.orders import Workload
 from demo.replay import Replay, Stuck, replay
 from demo.shop import Reply, Shop
-from demo.streams import Group, Snapshot, Streams, inventory_stream, orders_stream
+from demo.streams import INVENTORY_STREAM, ORDERS_STREAM, Group, Snapshot, Streams
 from tests.demo.runs import an_order
 
 ACCEPTED = Reply(202, {"id": "id-1", "status": "processing"}, "trace", 0)
@@ -46,7 +46,7 @@ class Snapshots:
 
 
 def a_snapshot(lag: int) -> Snapshot:
-    groups = [(orders_stream, "inventory-group"), (inventory_stream, "order-group")]
+    groups = [(ORDERS_STREAM, "inventory-group"), (INVENTORY_STREAM, "order-group")]
     return Snapshot({}, tuple(Group(stream, name, lag, 0, 1) for stream, name in groups), ())
 
 
@@ -78,7 +78,7 @@ async def test_an_order_that_breaks_a_rule_is_refused_at_once_with_the_reason() 
 
 
 async def test_an_order_that_nobody_takes_is_refused_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_most_attempts", 3)
+    monkeypatch.setattr(module, "_MOST_ATTEMPTS", 3)
     run, shop = await replay_of([LATER] * 3)
     assert [refused.why for refused in run.refused] == ["503 Service Unavailable"]
     assert len(shop.keys) == 3
@@ -90,6 +90,6 @@ async def test_it_waits_until_nothing_is_on_its_way() -> None:
 
 
 async def test_what_does_not_move_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "stuck_after", 0.05)
+    monkeypatch.setattr(module, "STUCK_AFTER", 0.05)
     with pytest.raises(Stuck, match="inventory-group has lag 2 and 0 pending; order-group has lag 2"):
         await replay_of([ACCEPTED], 2)

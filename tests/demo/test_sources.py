@@ -8,7 +8,7 @@ import pytest
 
 from demo.files import BadFile
 from demo.options import Options
-from demo.orders import Item, default_count
+from demo.orders import DEFAULT_COUNT, Item
 from demo.sources import split, split_note, workload
 
 
@@ -20,7 +20,7 @@ def shop(tmp_path: Path) -> Path:
 
 
 def test_without_being_told_orders_are_generated() -> None:
-    assert len(workload(Options()).orders) == default_count
+    assert len(workload(Options()).orders) == DEFAULT_COUNT
     assert len(workload(Options(count=7)).orders) == 7
 
 
@@ -83,7 +83,7 @@ def test_baskets_are_limited_by_count_and_served_from_made_up_stock(tmp_path: Pa
 
 
 def test_more_orders_than_can_be_judged_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("demo.sources.most_orders", 2)
+    monkeypatch.setattr("demo.sources.MOST_ORDERS", 2)
     path = tmp_path / "baskets.csv"
     path.write_text("a\nb\nc\n")
     with pytest.raises(BadFile, match="makes 3 orders and the demo replays at most 2; set COUNT="):

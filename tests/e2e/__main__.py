@@ -71,7 +71,7 @@ def _server(command: argparse.ArgumentParser) -> None:
 def _common(command: argparse.ArgumentParser, *, orders: int | None, rate: float | None) -> None:
     command.add_argument("--orders", type=int, default=orders, help="post so many at least")
     command.add_argument("--rate", type=float, default=rate, help="orders a second")
-    command.add_argument("--report", type=Path, default=report.default_path, help="where to write the report, as JSON")
+    command.add_argument("--report", type=Path, default=report.DEFAULT_PATH, help="where to write the report, as JSON")
 
 
 async def _on_kind(options: argparse.Namespace) -> list[report.Row]:

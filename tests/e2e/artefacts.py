@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .driver import Driver
 from .stage import Stage
-from .streams import RedisProblem, dead_letter_streams, inventory_stream, orders_stream
+from .streams import DEAD_LETTER_STREAMS, INVENTORY_STREAM, ORDERS_STREAM, RedisProblem
 
 
 async def keep(driver: Driver, stage: Stage, problems: Sequence[str], directory: Path) -> None:
@@ -22,7 +22,7 @@ async def keep(driver: Driver, stage: Stage, problems: Sequence[str], directory:
         lives = [{**asdict(life), "done_at": life.done_at} for life in stage.evidence.lives]
         _lines(directory / "ledger.jsonl", lives)
         _lines(directory / "groups.jsonl", [group._asdict() for group in stage.evidence.groups])
-    for stream in (orders_stream, inventory_stream, *dead_letter_streams):
+    for stream in (ORDERS_STREAM, INVENTORY_STREAM, *DEAD_LETTER_STREAMS):
         with suppress(RedisProblem):
             _lines(directory / f"{stream}.jsonl", await stage.streams.dump(stream))
     await driver.keep_artefacts(directory)

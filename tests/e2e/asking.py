@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-services = ("order", "inventory", "notification")
+SERVICES = ("order", "inventory", "notification")
 
 
 class NoAnswer(Exception):

@@ -9,7 +9,7 @@ from typing import Any
 from .driver import Kind, Layout
 from .scenarios import cluster, crashes, cuts, scaling, upgrades
 
-both: tuple[Kind, ...] = ("process", "kind")
+BOTH: tuple[Kind, ...] = ("process", "kind")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,12 @@ class Scenario:
     title: str
     play: Callable[[Any], Awaitable[None]]
     layout: Layout = field(default_factory=Layout)
-    drivers: tuple[Kind, ...] = both
+    drivers: tuple[Kind, ...] = BOTH
     recovers_within: float | None = None
     detour: float = 0.0
 
 
-scenarios = (
+SCENARIOS = (
     Scenario("S0", "install, helm test, privileged pod refused", cluster.install, drivers=("kind",)),
     Scenario("S1", "scale inventory 1 → 5", scaling.scale_up),
     Scenario(
@@ -63,7 +63,7 @@ scenarios = (
 
 def on(kind: Kind, names: tuple[str, ...] = ()) -> list[Scenario]:
     """The scenarios of a driver: all, or those named. Raises `LookupError` for a name that is none of them."""
-    here = [each for each in scenarios if kind in each.drivers]
+    here = [each for each in SCENARIOS if kind in each.drivers]
     unknown = set(names) - {each.name for each in here}
     if unknown:
         known = ", ".join(each.name for each in here)

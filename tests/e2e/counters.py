@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-_line = re.compile(r"^(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(?P<labels>.*)\})?\s+(?P<value>\S+)")
-_label = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
+_LINE = re.compile(r"^(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(?P<labels>.*)\})?\s+(?P<value>\S+)")
+_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 
-_handled = "messaging_process_duration_seconds_count"
-_retries = "eventcore_retries_total"
+_HANDLED = "messaging_process_duration_seconds_count"
+_RETRIES = "eventcore_retries_total"
 
 
 @dataclass(slots=True)
@@ -51,13 +51,13 @@ def read(metrics: str) -> dict[str, float]:
     """
     found = {"handled": 0.0, "fenced": 0.0, "redelivered": 0.0}
     for line in metrics.splitlines():
-        if not (match := _line.match(line)):
+        if not (match := _LINE.match(line)):
             continue
-        labels = dict(_label.findall(match["labels"] or ""))
+        labels = dict(_LABEL.findall(match["labels"] or ""))
         value = float(match["value"])
-        if match["name"] == _retries:
+        if match["name"] == _RETRIES:
             found["redelivered"] += value
-        elif match["name"] == _handled:
+        elif match["name"] == _HANDLED:
             outcome = labels.get("eventcore_outcome")
             if outcome == "handled":
                 found["handled"] += value

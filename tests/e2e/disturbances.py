@@ -8,17 +8,17 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from .asking import services
+from .asking import SERVICES
 from .driver import Layout
 from .processes import Processes
 from .stage import Stage
 
 # Who is silent for longer than five seconds is taken for dead: some of these are shorter, and some are longer.
-_shortest, _longest = 1.0, 9.0
+_SHORTEST, _LONGEST = 1.0, 9.0
 # What is promised, in seconds: after everything, and after what is done in good order.
-_recovers, _hands_over = 10.0, 2.0
+_RECOVERS, _HANDS_OVER = 10.0, 2.0
 
-layout = Layout(order=2, inventory=3, notification=2, every_write_synced=True, cuttable=services)
+LAYOUT = Layout(order=2, inventory=3, notification=2, every_write_synced=True, cuttable=SERVICES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,14 @@ class Disturbances:
         service, name = await self._victim()
         await self._restore_one_left(service)
         what = self._numbered(f"killed {name} with deliveries in hand")
-        await self.stage.kill_holding(service, name, what=what, within=_recovers)
+        await self.stage.kill_holding(service, name, what=what, within=_RECOVERS)
         await self._restore(service)
 
     async def replace_one(self) -> None:
         """A replica is asked to end, and another one started in its place."""
         service, name = await self._victim()
         await self._restore_one_left(service)
-        self._mark(f"replaced {name}", within=_hands_over)
+        self._mark(f"replaced {name}", within=_HANDS_OVER)
         await self.driver.retire(name)
         await self._restore(service)
 
@@ -99,7 +99,7 @@ class Disturbances:
 
     async def cut_one_off(self) -> None:
         """A whole service is cut from Redis for a while."""
-        service, seconds = self.random.choice(services), self._while()
+        service, seconds = self.random.choice(SERVICES), self._while()
         with self._harm(f"cut {service} from Redis for {seconds:.1f} s"):
             await self.driver.cut(service)
             await asyncio.sleep(seconds)
@@ -118,13 +118,13 @@ class Disturbances:
     async def scale_inventory(self) -> None:
         """There are more or fewer inventory replicas from now on."""
         replicas = self.random.randint(1, 4)
-        self._mark(f"scaled inventory to {replicas}", within=_hands_over)
+        self._mark(f"scaled inventory to {replicas}", within=_HANDS_OVER)
         await self.driver.scale("inventory", replicas)
 
     def _numbered(self, what: str) -> str:
         return f"{len(self.stage.moments) + 1}: {what}"
 
-    def _mark(self, what: str, *, within: float = _recovers) -> None:
+    def _mark(self, what: str, *, within: float = _RECOVERS) -> None:
         self.stage.mark(self._numbered(what), within=within)
 
     @contextmanager
@@ -132,10 +132,10 @@ class Disturbances:
         """Nobody can do without what is away within the block: recovery counts from its end."""
         begun = self.driver.now()
         yield
-        self.stage.mark(self._numbered(what), begun=begun, within=_recovers)
+        self.stage.mark(self._numbered(what), begun=begun, within=_RECOVERS)
 
     async def _victim(self) -> tuple[str, str]:
-        service = self.random.choice(services)
+        service = self.random.choice(SERVICES)
         return service, self.random.choice(await self.driver.replicas(service))
 
     async def _restore_one_left(self, service: str) -> None:
@@ -144,7 +144,7 @@ class Disturbances:
             await self._restore(service)
 
     async def _restore(self, service: str) -> None:
-        await self.driver.scale(service, layout.replicas(service))
+        await self.driver.scale(service, LAYOUT.replicas(service))
 
     def _while(self) -> float:
-        return self.random.uniform(_shortest, _longest)
+        return self.random.uniform(_SHORTEST, _LONGEST)

@@ -12,7 +12,7 @@ import yaml
 
 from .asking import Answer, NoAnswer
 
-_values = Path(__file__).parents[2] / "deploy/helm/ecommerce/values.yaml"
+_VALUES = Path(__file__).parents[2] / "deploy/helm/ecommerce/values.yaml"
 
 
 class Probe(NamedTuple):
@@ -25,7 +25,7 @@ class Probe(NamedTuple):
     @classmethod
     def of_the_chart(cls) -> Self:
         """The one that services have by default."""
-        found = yaml.safe_load(_values.read_text(encoding="utf-8"))["defaults"]["probes"]["readiness"]
+        found = yaml.safe_load(_VALUES.read_text(encoding="utf-8"))["defaults"]["probes"]["readiness"]
         return cls(found["periodSeconds"], found["timeoutSeconds"], found["failureThreshold"])
 
 

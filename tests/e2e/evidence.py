@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from .load import Load, Placed
 from .shop import Level, Notification, OrderState, Shop
-from .streams import Group, Recorded, Streams, inventory_stream, orders_stream
+from .streams import INVENTORY_STREAM, ORDERS_STREAM, Group, Recorded, Streams
 
-_at_once = 32
+_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ async def gather(
     load: Load, shop: Shop, streams: Streams, *, poisoned: Sequence[str] = (), webhooks: Iterable[tuple[str, str]] = ()
 ) -> Evidence:
     """Ask the services and read the streams. `webhooks` are (order id, webhook id)."""
-    events = {stream: await streams.events(stream) for stream in (orders_stream, inventory_stream)}
-    created, outcomes = (_by_order(events[stream]) for stream in (orders_stream, inventory_stream))
-    slots = asyncio.Semaphore(_at_once)
+    events = {stream: await streams.events(stream) for stream in (ORDERS_STREAM, INVENTORY_STREAM)}
+    created, outcomes = (_by_order(events[stream]) for stream in (ORDERS_STREAM, INVENTORY_STREAM))
+    slots = asyncio.Semaphore(_AT_ONCE)
 
     async def life(placed: Placed) -> Life:
         order_id = placed.order_id

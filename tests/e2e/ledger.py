@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from .evidence import Evidence, Life
 
-_outcome_of = {"confirmed": "inventory.reserved", "rejected": "inventory.rejected"}
-_kind_of = {"confirmed": "order_confirmed", "rejected": "order_rejected"}
-_reservation_of = {"confirmed": "reserved", "rejected": "rejected"}
+_OUTCOME_OF = {"confirmed": "inventory.reserved", "rejected": "inventory.rejected"}
+_KIND_OF = {"confirmed": "order_confirmed", "rejected": "order_rejected"}
+_RESERVATION_OF = {"confirmed": "reserved", "rejected": "rejected"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def judge(evidence: Evidence) -> Verdict:
     problems += [*_stock(evidence), *_leftovers(evidence), *_dead_letters(evidence), *_webhooks(evidence)]
     return Verdict(
         accepted=len(evidence.lives),
-        final=sum(life.state is not None and life.state.status in _outcome_of for life in evidence.lives),
+        final=sum(life.state is not None and life.state.status in _OUTCOME_OF for life in evidence.lives),
         lost=len(lost),
         doubled=len(doubled) + len(stranger_ids),
         problems=tuple(problems),
@@ -58,7 +58,7 @@ def name(life: Life) -> str:
 def _lost(life: Life) -> Iterator[str]:
     if life.state is None:
         yield "the order service does not know it"
-    elif life.state.status not in _outcome_of:
+    elif life.state.status not in _OUTCOME_OF:
         yield f"it is {life.state.status}"
     if not life.created:
         yield "it is not on orders_stream"
@@ -84,15 +84,15 @@ def _doubled(life: Life) -> Iterator[str]:
 def _inconsistent(life: Life) -> Iterator[str]:
     """Where parts of one order contradict each other."""
     status = life.state.status if life.state else "unknown"
-    if life.state is None or status not in _outcome_of:
+    if life.state is None or status not in _OUTCOME_OF:
         return
     for event in life.outcomes:
-        if event.type != _outcome_of[status]:
+        if event.type != _OUTCOME_OF[status]:
             yield f"it is {status}, and inventory_stream says {event.type}"
-    if life.reservation not in (None, _reservation_of[status]):
+    if life.reservation not in (None, _RESERVATION_OF[status]):
         yield f"it is {status}, and its reservation is {life.reservation}"
     for each in life.notifications:
-        if (each.kind, each.status) != (_kind_of[status], "sent"):
+        if (each.kind, each.status) != (_KIND_OF[status], "sent"):
             yield f"it is {status}, and the customer's notification is {each.kind}, {each.status}"
         if each.event_id not in [event.metadata.get("eventId") for event in life.outcomes]:
             yield f"the notification is about event {each.event_id}, which is not there"

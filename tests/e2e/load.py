@@ -13,9 +13,9 @@ from .asking import Answer, NoAnswer
 from .shop import Shop
 
 # An order that nobody has decided after so long has failed.
-patience = 60.0
-_longest_pause = 1.0
-_plenty, _few = 1_000_000, 10
+PATIENCE = 60.0
+_LONGEST_PAUSE = 1.0
+_PLENTY, _FEW = 1_000_000, 10
 
 
 @dataclass(slots=True)
@@ -58,9 +58,9 @@ class Load:
     def __init__(self, shop: Shop, *, rate: float, now: Callable[[], float], seed: int = 1) -> None:
         self.placed: list[Placed] = []
         self.name = f"e2e-{secrets.token_hex(4)}"
-        self.stock = {f"{self.name}-{number}": _plenty for number in range(1, 9)}
+        self.stock = {f"{self.name}-{number}": _PLENTY for number in range(1, 9)}
         self.scarce, self.unknown = f"{self.name}-scarce", f"{self.name}-unknown"
-        self.stock[self.scarce] = _few
+        self.stock[self.scarce] = _FEW
         self.rate = rate
         self._shop, self._now = shop, now
         self._random = random.Random(seed)
@@ -87,8 +87,8 @@ class Load:
     async def more(self, count: int) -> None:
         """Wait until so many more orders have been accepted than now; `AssertionError` if that takes too long."""
         goal = len(self.accepted) + count
-        if not await self._came_true(lambda: len(self.accepted) >= goal, patience):
-            raise AssertionError(f"{goal - len(self.accepted)} of {count} more orders not accepted in {patience:g} s")
+        if not await self._came_true(lambda: len(self.accepted) >= goal, PATIENCE):
+            raise AssertionError(f"{goal - len(self.accepted)} of {count} more orders not accepted in {PATIENCE:g} s")
 
     async def felt(self, seconds: float) -> bool:
         """Wait until one more attempt has failed, but not for longer; whether one has."""
@@ -140,7 +140,7 @@ class Load:
 
     async def _post(self, order: Placed) -> None:
         """Post it until it is decided; what fails on the way is noted."""
-        deadline = self._now() + patience
+        deadline = self._now() + PATIENCE
         attempt = 0
         while True:
             attempt += 1
@@ -150,14 +150,14 @@ class Load:
             order.failures.append(said)
             await self._tell()
             if self._now() > deadline:
-                order.refused = f"not decided within {patience:g} s: {said}"
+                order.refused = f"not decided within {PATIENCE:g} s: {said}"
                 break
             await asyncio.sleep(pause)
         await self._tell()
 
     async def _attempt(self, order: Placed, attempt: int) -> tuple[float | None, str]:
         """Post it once; how long to wait before the next attempt (`None`: it is decided), and what was said."""
-        backoff = min(0.1 * 2 ** min(attempt, 10), _longest_pause) * self._random.uniform(0.5, 1)
+        backoff = min(0.1 * 2 ** min(attempt, 10), _LONGEST_PAUSE) * self._random.uniform(0.5, 1)
         try:
             traceparent = f"00-{order.trace_id}-{secrets.token_hex(8)}-00"
             answer = await self._shop.post_order(order.body, key=order.key, traceparent=traceparent)
@@ -169,7 +169,7 @@ class Load:
             return None, ""
         said = f"{answer.status} {_detail(answer)}"
         if answer.status == 503:
-            return min(float(answer.headers.get("retry-after", backoff)), _longest_pause), said
+            return min(float(answer.headers.get("retry-after", backoff)), _LONGEST_PAUSE), said
         order.refused = said
         return None, said
 

@@ -19,20 +19,19 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from eventcore.testing import Kind as ServerKind
-from eventcore.testing import Server
+from eventcore.testing import Server, ServerKind
 
-from .asking import Answer, NoAnswer, services
+from .asking import SERVICES, Answer, NoAnswer
 from .driver import Exit, Kind, Layout, Pace, Version, Webhook
 from .endpoints import Endpoints, Probe
 from .proxy import Proxy
-from .receiver import Receiver, secret
+from .receiver import SECRET, Receiver
 from .redis_users import denied, login, write_acl_file
-from .replica import Replica, critical_lines, host, send
+from .replica import HOST, Replica, critical_lines, send
 from .streams import RedisProblem
 
-_request_seconds = 10.0
-_password = "the suite's own"
+_REQUEST_SECONDS = 10.0
+_PASSWORD = "the suite's own"
 # With E2E_REDIS_USERS=1 each service is a Redis user of its own.
 _own_users = os.environ.get("E2E_REDIS_USERS") == "1"
 
@@ -67,18 +66,18 @@ class Processes:
         # Every connection is a new one: a kept one would tell nothing of where a Service sends its clients.
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(force_close=True, limit=0),
-            timeout=aiohttp.ClientTimeout(total=_request_seconds),
+            timeout=aiohttp.ClientTimeout(total=_REQUEST_SECONDS),
         )
         options = {"appendfsync": "always" if layout.every_write_synced else "everysec"}
         if _own_users:
             users = self._directory / "redis" / "users.acl"
-            write_acl_file(users, default_password=_password)
+            write_acl_file(users, default_password=_PASSWORD)
             options["aclfile"] = str(users)
         self._server = Server(
             kind=self._server_kind,
             directory=self._directory / "redis",
             append_only=True,
-            password=_password,
+            password=_PASSWORD,
             options=options,
         )
         await asyncio.to_thread(self._server.start)
@@ -86,9 +85,9 @@ class Processes:
             self._server.url, protocol=2, decode_responses=True, socket_timeout=5, retry=Retry(NoBackoff(), 0)
         )
         self._redis.response_callbacks.clear()  # replies as the server gives them
-        self._proxies = {service: await Proxy(host, self._server.port).start() for service in layout.cuttable}
+        self._proxies = {service: await Proxy(HOST, self._server.port).start() for service in layout.cuttable}
         await self._receiver.start()
-        await asyncio.gather(*(self._add(service, layout.replicas(service), layout.version) for service in services))
+        await asyncio.gather(*(self._add(service, layout.replicas(service), layout.version) for service in SERVICES))
         self._endpoints = Endpoints(self.ask, Probe.of_the_chart())
         watch = self._endpoints.watch(lambda: [replica.name for replica in self._replicas])
         self._probing = asyncio.create_task(watch, name="readiness-probes")
@@ -177,7 +176,7 @@ class Processes:
         url = self._server.url.replace(f":{self._server.port}/", f":{port}/")
         settings = login(f"{service}-service", url) if _own_users else {"REDIS_URL": url}
         if service == "notification" and self._layout.webhooks:
-            settings |= {"WEBHOOK_URL": self._receiver.url, "WEBHOOK_SECRET": secret}
+            settings |= {"WEBHOOK_URL": self._receiver.url, "WEBHOOK_SECRET": SECRET}
         name = f"{service}-{version}-{next(self._numbers)}"
         replica = Replica(service, name, version, settings, self._directory)
         self._all.append(replica)
@@ -249,7 +248,7 @@ class Processes:
 
     async def _try_in(self, password: str | None) -> str:
         port = urlsplit(self._server.url).port or 0
-        client = Redis(host=host, port=port, password=password, protocol=2, retry=Retry(NoBackoff(), 0))
+        client = Redis(host=HOST, port=port, password=password, protocol=2, retry=Retry(NoBackoff(), 0))
         try:
             await client.ping()
         except RedisError as error:

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import Self
 
-_chunk = 65_536
+_CHUNK = 65_536
 
 
 class Proxy:
@@ -73,7 +73,7 @@ class Proxy:
             await asyncio.gather(*pumps, return_exceptions=True)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(_chunk):
+        while data := await reader.read(_CHUNK):
             await self._open.wait()
             writer.write(data)
             await writer.drain()

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from .driver import Webhook
 
-secret = "whsec_" + base64.b64encode(b"the suite's own").decode()
+SECRET = "whsec_" + base64.b64encode(b"the suite's own").decode()
 
 
 class Receiver:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 # So long without anybody late means that the disturbance is over, and lateness afterwards is not its doing.
-calm = 1.5
+CALM = 1.5
 
 
 class Flow(NamedTuple):
@@ -94,7 +94,7 @@ def recovery(moment: Moment, flows: Iterable[Flow], *, late_after: float) -> flo
     whole_at = moment.at
     for began, ended in late:
         # Who was on the way at the moment is late only `late_after` seconds later.
-        expected = whole_at + calm + (late_after if whole_at == moment.at else 0)
+        expected = whole_at + CALM + (late_after if whole_at == moment.at else 0)
         if ended > whole_at and began <= expected:
             whole_at = ended
     return whole_at - moment.at

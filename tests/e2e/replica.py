@@ -16,12 +16,12 @@ from demo.processes import Child
 from .asking import Answer, NoAnswer
 from .driver import Broken, Exit, Version
 
-host = "127.0.0.1"
+HOST = "127.0.0.1"
 # What remains of the chart's grace period of 30 s once its preStop hook has slept for 5.
-grace_seconds = 25.0
-_ready_within = 40.0
-_glance = 0.02
-_next_version = Path(__file__).parent / "next_version"
+GRACE_SECONDS = 25.0
+_READY_WITHIN = 40.0
+_GLANCE = 0.02
+_NEXT_VERSION = Path(__file__).parent / "next_version"
 
 
 class Replica:
@@ -43,7 +43,7 @@ class Replica:
         self.url, self.child = self._launch()
 
     def _launch(self) -> tuple[str, Child]:
-        at, port = self._address or (host, free_port())
+        at, port = self._address or (HOST, free_port())
         environment = {
             **{name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ},
             "PYTHONUNBUFFERED": "1",
@@ -54,7 +54,7 @@ class Replica:
             **self._settings,
         }
         if self.version != "today":
-            environment |= {"PYTHONPATH": str(_next_version), "E2E_VERSION": self.version}
+            environment |= {"PYTHONPATH": str(_NEXT_VERSION), "E2E_VERSION": self.version}
         return f"http://{at}:{port}", Child(self.name, f"{self.service}_service", environment, self._log)
 
     @property
@@ -69,7 +69,7 @@ class Replica:
 
     async def ready(self, session: aiohttp.ClientSession) -> None:
         """Return once it says that it is ready. Raises `Broken` with the end of its log."""
-        deadline = time.monotonic() + _ready_within
+        deadline = time.monotonic() + _READY_WITHIN
         said = "nothing"
         while time.monotonic() < deadline:
             try:
@@ -83,8 +83,8 @@ class Replica:
                 if "can't listen" not in self.log.splitlines()[-1]:
                     raise Broken(self.child.obituary())
                 self.url, self.child = self._launch()  # somebody else was quicker to take the port
-            await asyncio.sleep(_glance)
-        raise Broken(f"{self.name} is not ready after {_ready_within:g} s: {said}\n{self.child.obituary()}")
+            await asyncio.sleep(_GLANCE)
+        raise Broken(f"{self.name} is not ready after {_READY_WITHIN:g} s: {said}\n{self.child.obituary()}")
 
     async def ask(self, session: aiohttp.ClientSession, path: str) -> Answer:
         """Ask this one. Raises `NoAnswer`."""
@@ -98,11 +98,11 @@ class Replica:
     async def retire(self) -> Exit:
         """Ask it to end once no request is under way to it, and wait for that; kill it where it doesn't."""
         while self.under_way and self.child.lives:  # noqa: ASYNC110 - as below
-            await asyncio.sleep(_glance)
+            await asyncio.sleep(_GLANCE)
         began = time.monotonic()
         self.child.terminate()
-        while self.child.lives and time.monotonic() - began < grace_seconds:  # noqa: ASYNC110 - nobody tells us
-            await asyncio.sleep(_glance)
+        while self.child.lives and time.monotonic() - began < GRACE_SECONDS:  # noqa: ASYNC110 - nobody tells us
+            await asyncio.sleep(_GLANCE)
         in_time = not self.child.lives
         self.child.kill()
         return Exit(self.name, self.child.status, round(time.monotonic() - began, 3), in_time)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-default_path = Path("build/e2e/report.json")
-_columns = (
+DEFAULT_PATH = Path("build/e2e/report.json")
+_COLUMNS = (
     "",
     "scenario",
     "accepted",
@@ -61,13 +61,13 @@ class Row:
         return max(self.recoveries.values(), default=0.0)
 
 
-_rows = TypeAdapter(list[Row])
+_ROWS = TypeAdapter(list[Row])
 
 
 def table(rows: Sequence[Row]) -> str:
     """The rows for people, and below what is amiss."""
-    lines = [_columns, *map(_cells, rows)]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(_columns))]
+    lines = [_COLUMNS, *map(_cells, rows)]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(_COLUMNS))]
     text = [
         "  ".join(
             cell.ljust(width) if at < 2 else cell.rjust(width)
@@ -100,4 +100,4 @@ def read(path: Path) -> list[Row]:
     """Rows that were written; none where nothing was."""
     if not path.exists():
         return []
-    return _rows.validate_json(path.read_bytes())
+    return _ROWS.validate_json(path.read_bytes())

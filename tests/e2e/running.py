@@ -20,7 +20,7 @@ from .shop import UnexpectedAnswer
 from .stage import Stage
 from .streams import RedisProblem
 
-_nothing = Verdict(0, 0, 0, 0, ())
+_NOTHING = Verdict(0, 0, 0, 0, ())
 
 
 async def run(
@@ -36,7 +36,7 @@ async def run(
     began = time.monotonic()
     stage = Stage(driver, rate=rate, orders=orders, seed=seed)
     problems: list[str] = []
-    verdict, skipped = _nothing, None
+    verdict, skipped = _NOTHING, None
     try:
         try:
             with _noted(problems):

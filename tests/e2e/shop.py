@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from .asking import Answer, Http, NoAnswer
 
-_most_tries = 50
-_pause = 0.2
+_MOST_TRIES = 50
+_PAUSE = 0.2
 
 
 class UnexpectedAnswer(Exception):
@@ -87,7 +87,7 @@ class Shop:
 
     async def _ask(self, service: str, method: str, path: str, *, json: Any = None, absent: int = 0) -> Any:
         problem = ""
-        for _ in range(_most_tries):
+        for _ in range(_MOST_TRIES):
             try:
                 answer = await self.http.request(service, method, path, json=json)
             except NoAnswer as error:
@@ -100,7 +100,7 @@ class Shop:
                 problem = f"{answer.status} {answer.content}"[:300]
                 if answer.status != 503:
                     break
-            await asyncio.sleep(_pause)
+            await asyncio.sleep(_PAUSE)
         raise UnexpectedAnswer(f"{method} {path} of the {service} service: {problem}")
 
 

@@ -8,13 +8,13 @@ import time
 from contextlib import suppress
 
 from .catalogue import Scenario
-from .disturbances import Disturbances, layout
+from .disturbances import LAYOUT, Disturbances
 from .processes import Processes
 from .stage import Stage, until
 
-_calmest = 6.0
+_CALMEST = 6.0
 # How often a disturbance waits until nothing is left of the one before, so that what it does can be told from that.
-_alone = 0.7
+_ALONE = 0.7
 
 
 def soak(*, orders: int, seconds: float, seed: int) -> Scenario:
@@ -27,8 +27,8 @@ def soak(*, orders: int, seconds: float, seed: int) -> Scenario:
         ends = time.monotonic() + seconds
         async with stage.under_load() as load:
             while len(load.accepted) < orders or time.monotonic() < ends:
-                await asyncio.sleep(chance.uniform(1, _calmest))
-                if chance.random() < _alone:
+                await asyncio.sleep(chance.uniform(1, _CALMEST))
+                if chance.random() < _ALONE:
                     with suppress(AssertionError):
                         await until(stage.calm, what="nobody waits")
                 stage.poisoned += [await stage.streams.poison()] if chance.random() < 0.2 else []
@@ -39,4 +39,4 @@ def soak(*, orders: int, seconds: float, seed: int) -> Scenario:
                 )
         stage.notes.append(f"{len(stage.moments)} disturbances, seed {seed}")
 
-    return Scenario("soak", f"random disturbances, seed {seed}", play, layout, drivers=("process",))
+    return Scenario("soak", f"random disturbances, seed {seed}", play, LAYOUT, drivers=("process",))

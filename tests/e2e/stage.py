@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
-from .asking import NoAnswer, services
+from .asking import SERVICES, NoAnswer
 from .counters import Counters
 from .driver import Driver
 from .evidence import Evidence, gather
@@ -16,15 +16,15 @@ from .ledger import Verdict, judge
 from .load import Load
 from .recovery import Flow, Moment, Recovery, recoveries, slowest
 from .shop import Shop
-from .streams import RedisProblem, Streams, group_of
+from .streams import GROUP_OF, RedisProblem, Streams
 
 T = TypeVar("T")
 
-_glance = 0.05
-_scrape_every = 0.5
-_repeated = 10
+_GLANCE = 0.05
+_SCRAPE_EVERY = 0.5
+_REPEATED = 10
 # How long a consumer's read lasts at most, and some.
-_longest_read = 2.5
+_LONGEST_READ = 2.5
 
 
 async def until(condition: Callable[[], Awaitable[T]], *, what: str, timeout: float = 30.0) -> T:
@@ -44,7 +44,7 @@ async def until(condition: Callable[[], Awaitable[T]], *, what: str, timeout: fl
             raise AssertionError(
                 f"within {timeout:g} s this did not come true: {what}{f' ({problem})' * bool(problem)}"
             )
-        await asyncio.sleep(_glance)
+        await asyncio.sleep(_GLANCE)
 
 
 class Stage:
@@ -77,7 +77,7 @@ class Stage:
             await self.load.more(10)
             yield self.load
             await self.load.finish(self._least)
-            await self.load.repeat(_repeated)
+            await self.load.repeat(_REPEATED)
             # What is still on its way then is the ledger's business.
             with suppress(AssertionError):
                 await until(self.settled, what="all is done", timeout=self.pace.settle_seconds)
@@ -113,7 +113,7 @@ class Stage:
         async def caught() -> bool:
             await self.driver.pause(replica)
             with suppress(AssertionError):
-                await until(enough, what="it holds enough", timeout=_longest_read)
+                await until(enough, what="it holds enough", timeout=_LONGEST_READ)
                 return True
             await self.driver.resume(replica)  # stopped between two reads, it would never hold any
             return False
@@ -136,7 +136,7 @@ class Stage:
 
         As a readiness probe counts, that is: one failure in passing is none, two in a row are.
         """
-        others = [name for service in services if service != without for name in await self.driver.replicas(service)]
+        others = [name for service in SERVICES if service != without for name in await self.driver.replicas(service)]
         until_then = time.monotonic() + seconds
         unready: dict[str, int] = dict.fromkeys(others, 0)
         while time.monotonic() < until_then:
@@ -144,7 +144,7 @@ class Stage:
                 ready = await self._is_ready(replica)
                 unready[replica] = 0 if ready else unready[replica] + 1
                 assert unready[replica] < 2, f"{replica} is not ready while {without} is away"
-            await asyncio.sleep(_scrape_every)
+            await asyncio.sleep(_SCRAPE_EVERY)
         assert not self.load.failures, f"requests failed while {without} is away: {self.load.failures[:3]}"
 
     async def answered_without_redis(self, seconds: float) -> None:
@@ -159,7 +159,7 @@ class Stage:
             assert answer.status == 503, f"without Redis the Service answers {answer.status} {answer.content}"
             assert int(answer.headers["retry-after"]) >= 1
             slowest, count = max(slowest, time.monotonic() - began), count + 1
-            await asyncio.sleep(_glance)
+            await asyncio.sleep(_GLANCE)
         self.notes.append(f"without Redis for {seconds:g} s, {count} requests answered 503 within {slowest:.1f} s")
 
     def demand_no_failed_request(self) -> None:
@@ -177,7 +177,7 @@ class Stage:
         """Whether nothing is on its way any more."""
         groups = await self.streams.groups()
         here = {(group.stream, group.name) for group in groups}
-        return here >= set(group_of.values()) and all(group.idle for group in groups)
+        return here >= set(GROUP_OF.values()) and all(group.idle for group in groups)
 
     async def calm(self) -> bool:
         """Whether nobody waits for longer than usual, neither for an answer nor for a decision, load or no load."""
@@ -189,7 +189,7 @@ class Stage:
         return answered and lag < self.load.rate * self.late_after and not held & await self._held()
 
     async def _held(self) -> set[tuple[str, str, str]]:
-        return {(service, *entry) for service in group_of for entry in await self.streams.held(service)}
+        return {(service, *entry) for service in GROUP_OF for entry in await self.streams.held(service)}
 
     async def judge(self) -> Verdict:
         """Gather the evidence and hold it against the demands."""
@@ -216,7 +216,7 @@ class Stage:
 
     async def scrape(self) -> None:
         """Ask every living replica for its figures."""
-        names = [name for service in services for name in await self.driver.replicas(service)]
+        names = [name for service in SERVICES for name in await self.driver.replicas(service)]
         await asyncio.gather(*map(self._scrape_one, names))
 
     async def _is_ready(self, replica: str) -> bool:
@@ -233,4 +233,4 @@ class Stage:
     async def _scrape_on(self) -> None:
         while True:
             await self.scrape()
-            await asyncio.sleep(_scrape_every)
+            await asyncio.sleep(_SCRAPE_EVERY)

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-orders_stream, inventory_stream = "orders_stream", "inventory_stream"
-dead_letter_streams = ("orders_dlq", "inventory_dlq")
+ORDERS_STREAM, INVENTORY_STREAM = "orders_stream", "inventory_stream"
+DEAD_LETTER_STREAMS = ("orders_dlq", "inventory_dlq")
 # The group that each service is, and the stream that it reads; first who feeds the others, see `groups`.
-group_of = {
-    "inventory": (orders_stream, "inventory-group"),
-    "order": (inventory_stream, "order-group"),
-    "notification": (inventory_stream, "notification-group"),
+GROUP_OF = {
+    "inventory": (ORDERS_STREAM, "inventory-group"),
+    "order": (INVENTORY_STREAM, "order-group"),
+    "notification": (INVENTORY_STREAM, "notification-group"),
 }
-_page = 500
+_PAGE = 500
 
 
 class RedisProblem(Exception):
@@ -70,7 +70,7 @@ class Streams:
 
     async def remember_starts(self) -> None:
         """From now on see only what comes."""
-        for stream in (orders_stream, inventory_stream, *dead_letter_streams):
+        for stream in (ORDERS_STREAM, INVENTORY_STREAM, *DEAD_LETTER_STREAMS):
             newest = await self._redis("XREVRANGE", stream, "+", "-", "COUNT", 1)
             self._starts[stream] = f"({newest[0][0]}" if newest else "-"
 
@@ -80,7 +80,7 @@ class Streams:
         Who feeds the others is asked first: when all are idle then, nothing is on its way from one to another.
         """
         found: list[Group] = []
-        for stream, name in group_of.values():
+        for stream, name in GROUP_OF.values():
             aside = await self._aside(stream, name)
             for key in (stream, f"{stream}:{name}:retry"):
                 for row in await self._rows("XINFO", "GROUPS", key):
@@ -97,7 +97,7 @@ class Streams:
 
     async def consumers(self, service: str) -> dict[str, int]:
         """The consumers of a service's group, and how much each has pending, its retry stream included."""
-        stream, group = group_of[service]
+        stream, group = GROUP_OF[service]
         held: dict[str, int] = {}
         for key in (stream, f"{stream}:{group}:retry"):
             for row in await self._rows("XINFO", "CONSUMERS", key, group):
@@ -106,7 +106,7 @@ class Streams:
 
     async def held(self, service: str, consumer: str = "") -> set[tuple[str, str]]:
         """What is pending on a consumer, or on the whole group of a service, as (stream, entry id)."""
-        stream, group = group_of[service]
+        stream, group = GROUP_OF[service]
         found: set[tuple[str, str]] = set()
         for key in (stream, f"{stream}:{group}:retry"):
             of_whom = [consumer] if consumer else []
@@ -119,7 +119,7 @@ class Streams:
 
     async def dead_letters(self) -> list[dict[str, str]]:
         """All dead letters, with their fields."""
-        return [fields for stream in dead_letter_streams for _, fields in await self._entries(stream)]
+        return [fields for stream in DEAD_LETTER_STREAMS for _, fields in await self._entries(stream)]
 
     async def dump(self, stream: str) -> list[object]:
         """All entries of a stream, as they are."""
@@ -127,12 +127,12 @@ class Streams:
 
     async def poison(self) -> str:
         """Put an entry into `orders_stream` that nobody can decode; its id."""
-        return str(await self._redis("XADD", orders_stream, "*", "event", "{this is no JSON"))
+        return str(await self._redis("XADD", ORDERS_STREAM, "*", "event", "{this is no JSON"))
 
     async def _entries(self, stream: str) -> list[tuple[str, dict[str, str]]]:
         found: list[tuple[str, dict[str, str]]] = []
         start = self._starts.get(stream, "-")
-        while rows := await self._redis("XRANGE", stream, start, "+", "COUNT", _page):
+        while rows := await self._redis("XRANGE", stream, start, "+", "COUNT", _PAGE):
             found += [(entry_id, pairs(flat)) for entry_id, flat in rows]
             start = f"({rows[-1][0]}"
         return found

@@ -16,7 +16,7 @@ from tests.e2e.kind import hand
 from tests.e2e.kind.ground import Ground
 from tests.e2e.kind.installation import Installation
 from tests.e2e.kind.pods import Pods, documents
-from tests.e2e.kind.settings import Settings, root
+from tests.e2e.kind.settings import ROOT, Settings
 from tests.e2e.kind.tools import Tools
 
 SETTINGS = Settings(image_tag="1.2.3")
@@ -46,8 +46,8 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., l
         (tmp_path / "bin" / name).symlink_to(fake)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin", prepend=":")
     monkeypatch.setenv("FAKE", "{}")
-    monkeypatch.setattr("tests.e2e.kind.ground.work", tmp_path)
-    monkeypatch.setattr("tests.e2e.kind.tools.work", tmp_path)
+    monkeypatch.setattr("tests.e2e.kind.ground.WORK", tmp_path)
+    monkeypatch.setattr("tests.e2e.kind.tools.WORK", tmp_path)
 
     def called(**said: str) -> list[list[str]]:
         if said:
@@ -60,7 +60,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., l
 async def test_a_cluster_is_made_with_the_images_in_it_and_removed(
     programs: Callable[..., list[list[str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.e2e.kind.ground.root", Path("/nowhere"))
+    monkeypatch.setattr("tests.e2e.kind.ground.ROOT", Path("/nowhere"))
     ground = Ground(Tools(Settings(image_tag="7", redis_image="redis:8", node_image="node:1")))
     with pytest.raises(Broken, match=r"/nowhere/scripts/images"):
         await ground.prepare()
@@ -204,13 +204,13 @@ def test_a_hand_finds_the_first_process_of_a_container(tmp_path: Path) -> None:
         (tmp_path / str(pid) / "cgroup").write_text(f"0::/../../kubelet/cri-containerd-{cgroup}.scope\n")
         (tmp_path / str(pid) / "status").write_text(f"Name:\tx\nNSpid:\t{ids}\n")
     assert hand.first_process("abc", tmp_path) == 200
-    with pytest.raises(SystemExit, match=hand.no_such_process):
+    with pytest.raises(SystemExit, match=hand.NO_SUCH_PROCESS):
         hand.first_process("gone", tmp_path)
 
 
 def test_what_runs_in_the_cluster_stands_alone() -> None:
     for name, may in (("agent", {"aiohttp", "redis"}), ("hand", set[str]())):
-        text = (root / f"tests/e2e/kind/{name}.py").read_text()
+        text = (ROOT / f"tests/e2e/kind/{name}.py").read_text()
         imported = {
             line.split()[1].partition(".")[0]
             for line in text.splitlines()

@@ -60,7 +60,7 @@ def test_the_chart_takes_the_values(version: Version) -> None:
     rendered = render(values(SETTINGS, dict.fromkeys(TODAY, version), mark="m"), namespace=SETTINGS.namespace)
     told = environment(rendered, "notification")
     for name, key in (("WEBHOOK_URL", "url"), ("WEBHOOK_SECRET", "secret")):
-        assert told[name] == {"secretKeyRef": {"name": manifests.webhook_secret_name, "key": key}}
+        assert told[name] == {"secretKeyRef": {"name": manifests.WEBHOOK_SECRET_NAME, "key": key}}
         assert key in manifests.webhook_secret("whsec_x")["stringData"]
     assert told.get("E2E_VERSION", "today") == version
     assert [problem for each in rendered for problem in invalid(each, "1.36")] == []

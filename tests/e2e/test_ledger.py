@@ -12,7 +12,7 @@ from tests.e2e.evidence import Evidence, Life
 from tests.e2e.ledger import judge
 from tests.e2e.load import Placed
 from tests.e2e.shop import Level, Notification, OrderState
-from tests.e2e.streams import Group, Recorded, inventory_stream, orders_stream
+from tests.e2e.streams import INVENTORY_STREAM, ORDERS_STREAM, Group, Recorded
 
 BEGAN = 1_800_000_000.0
 
@@ -32,8 +32,8 @@ def a_life(number: int, *, confirmed: bool = True) -> Life:
         state=OrderState("confirmed" if confirmed else "rejected", None, placed.trace_id, BEGAN + number + 0.1),
         reservation="reserved" if confirmed else "rejected",
         notifications=[Notification(kind, "sent", BEGAN + number + 0.2, f"{outcome}-{number}")],
-        created=[an_event(orders_stream, "order.created", number)],
-        outcomes=[an_event(inventory_stream, outcome, number, causationId=f"order.created-{number}")],
+        created=[an_event(ORDERS_STREAM, "order.created", number)],
+        outcomes=[an_event(INVENTORY_STREAM, outcome, number, causationId=f"order.created-{number}")],
     )
 
 
@@ -44,10 +44,10 @@ def good() -> Evidence:
         lives=[a_life(1), a_life(2, confirmed=False)],
         refused=[],
         strangers=[],
-        unreadable=[Recorded(orders_stream, "9-0", None, None, {})],
+        unreadable=[Recorded(ORDERS_STREAM, "9-0", None, None, {})],
         stock={"tea": 3},
         levels={"tea": Level(1, 2)},
-        groups=[Group(orders_stream, "inventory-group", 0, 0)],
+        groups=[Group(ORDERS_STREAM, "inventory-group", 0, 0)],
         dead_letters=[{"entryId": "9-0", "group": "inventory-group", "reason": "undecodable"}],
         poisoned=["9-0"],
         webhooks={"id-1": ["inventory.reserved-1"] * 2, "id-2": ["inventory.rejected-2"]},
@@ -101,7 +101,7 @@ def test_an_order_that_has_a_part_twice_is_doubled(good: Evidence, case: str) ->
 
 
 def test_an_order_that_nobody_was_told_of_counts_as_doubled(good: Evidence) -> None:
-    verdict = judge(replace(good, strangers=[an_event(orders_stream, "order.created", 7)]))
+    verdict = judge(replace(good, strangers=[an_event(ORDERS_STREAM, "order.created", 7)]))
     assert verdict.doubled == 1
     assert "doubled: order id-7 is in the streams, and nobody was told of it" in verdict.problems
 
@@ -121,11 +121,11 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Life], dict[str, Any]], str]] = {
         "notification is order_confirmed, failed",
     ),
     "trace": (
-        lambda life: {"outcomes": [an_event(inventory_stream, "inventory.reserved", 1, traceparent="00-77-1-00")]},
+        lambda life: {"outcomes": [an_event(INVENTORY_STREAM, "inventory.reserved", 1, traceparent="00-77-1-00")]},
         "it has 2 trace ids",
     ),
     "cause": (
-        lambda life: {"outcomes": [an_event(inventory_stream, "inventory.reserved", 1, causationId="another")]},
+        lambda life: {"outcomes": [an_event(INVENTORY_STREAM, "inventory.reserved", 1, causationId="another")]},
         "does not name its order.created as the cause",
     ),
 }
@@ -145,7 +145,7 @@ def test_stock_is_conserved_and_reserved_is_what_confirmed_orders_hold(good: Evi
 
 
 def test_nothing_may_be_left_over(good: Evidence) -> None:
-    for group in (Group(orders_stream, "g", 1, 0), Group(orders_stream, "g", 0, 1), Group(orders_stream, "g", 0, 0, 1)):
+    for group in (Group(ORDERS_STREAM, "g", 1, 0), Group(ORDERS_STREAM, "g", 0, 1), Group(ORDERS_STREAM, "g", 0, 0, 1)):
         assert judge(replace(good, groups=[group])).problems
 
 

@@ -65,7 +65,7 @@ async def test_an_answer_that_is_no_reason_to_repeat_is_a_refusal() -> None:
 
 
 async def test_what_nobody_decides_is_given_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "patience", 0.05)
+    monkeypatch.setattr(load, "PATIENCE", 0.05)
     service = Service(*[NoAnswer("silence")] * 1000)
     orders = a_load(service, rate=10)
     await orders.start()

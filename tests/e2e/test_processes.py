@@ -19,14 +19,14 @@ Publish = Callable[[report.Row], None]
 @pytest.fixture
 def publish(request: pytest.FixtureRequest, testrun_uid: str) -> Publish:
     """Add a row to the report of this test run. Who adds the last one, in whichever worker, writes and prints it."""
-    folder = request.config.rootpath / report.default_path.parent
+    folder = request.config.rootpath / report.DEFAULT_PATH.parent
     rows = folder / "rows" / testrun_uid
     rows.mkdir(parents=True, exist_ok=True)
     expected = sum(item.path == request.node.path for item in request.session.items)
 
     def add(row: report.Row) -> None:
         report.write([row], rows / f"{row.scenario}.json")
-        played = [row for each in catalogue.scenarios for row in report.read(rows / f"{each.name}.json")]
+        played = [row for each in catalogue.SCENARIOS for row in report.read(rows / f"{each.name}.json")]
         if len(played) < expected:
             return
         report.write(played, folder / "report.json")
@@ -43,7 +43,7 @@ def publish(request: pytest.FixtureRequest, testrun_uid: str) -> Publish:
 async def test_every_accepted_order_comes_to_one_end_through(
     scenario: catalogue.Scenario, publish: Publish, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    artefacts = request.config.rootpath / report.default_path.parent / "artefacts"
+    artefacts = request.config.rootpath / report.DEFAULT_PATH.parent / "artefacts"
     row = await run(Processes(tmp_path), scenario, artefacts)
     publish(row)
     assert row.good, report.table([row])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 # One worker installs packages, and a cold npm takes its time.
-marks = [pytest.mark.xdist_group("node"), pytest.mark.timeout(300)]
+MARKS = [pytest.mark.xdist_group("node"), pytest.mark.timeout(300)]
 
 HERE = Path(__file__).parent
 INSTALLED = HERE / "node_modules/.package-lock.json"

@@ -9,7 +9,7 @@ import yaml
 
 from . import node
 
-pytestmark = node.marks
+pytestmark = node.MARKS
 DOCUMENTS = sorted((Path(__file__).parents[2] / "docs/asyncapi").glob("*.yaml"))
 
 

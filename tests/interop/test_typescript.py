@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from eventcore.testing import Server, until
-from libs.contracts.tests.calling import patience
+from libs.contracts.tests.calling import PATIENCE
 from libs.contracts.tests.programs import Shop, running_shop
 
 from . import node
 
-pytestmark = [*node.marks, pytest.mark.usefixtures("programs")]
+pytestmark = [*node.MARKS, pytest.mark.usefixtures("programs")]
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ async def typescript(program: str, server: Server, *arguments: str) -> AsyncIter
         yield process
         if process.returncode is None:
             process.terminate()
-        assert await asyncio.wait_for(process.wait(), patience) == 0
+        assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
     finally:
         if process.returncode is None:
             process.kill()
@@ -45,7 +45,7 @@ async def typescript(program: str, server: Server, *arguments: str) -> AsyncIter
 async def said(process: asyncio.subprocess.Process) -> Any:
     """The next line that a program writes, as JSON."""
     assert process.stdout is not None
-    return json.loads(await asyncio.wait_for(process.stdout.readline(), patience))
+    return json.loads(await asyncio.wait_for(process.stdout.readline(), PATIENCE))
 
 
 async def test_our_inventory_serves_an_order_from_typescript_and_typescript_hears_of_it(server: Server) -> None:
@@ -65,7 +65,7 @@ async def test_our_inventory_serves_an_order_from_typescript_and_typescript_hear
         assert heard["metadata"]["version"] == "1.0"
         status, reservation = await shop.ask("inventory", "GET", "/reservations/order_1")
         assert (status, reservation["status"]) == (200, "reserved")
-        await until(lambda: told(shop, "order_1"), timeout=patience)
+        await until(lambda: told(shop, "order_1"), timeout=PATIENCE)
 
 
 async def test_typescript_serves_an_order_of_ours_which_is_confirmed(server: Server) -> None:
@@ -75,8 +75,8 @@ async def test_typescript_serves_an_order_of_ours_which_is_confirmed(server: Ser
     ):
         order = {"items": [{"productId": "11", "quantity": 12}], "customerId": "VINET"}
         _, accepted = await shop.ask("order", "POST", "/orders", json=order)
-        await until(lambda: confirmed(shop, accepted["id"]), timeout=patience)
-        [notification] = await until(lambda: told(shop, accepted["id"]), timeout=patience)
+        await until(lambda: confirmed(shop, accepted["id"]), timeout=PATIENCE)
+        [notification] = await until(lambda: told(shop, accepted["id"]), timeout=PATIENCE)
         assert notification["kind"] == "order_confirmed"
 
 

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from contracts import InventoryReserved, Line, OrderCreated
 from eventcore import Event, Settings, Store
 from eventcore.testing import Server
-from libs.contracts.tests.calling import patience
+from libs.contracts.tests.calling import PATIENCE
 from libs.contracts.tests.programs import PROGRAMS, running_shop
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ SEEN: tuple[Event, ...] = (
 )
 
 
-@pytest.mark.timeout(10 * patience if EXAMPLES is None else 0)
+@pytest.mark.timeout(10 * PATIENCE if EXAMPLES is None else 0)
 @pytest.mark.parametrize("program", PROGRAMS)
 async def test_schemathesis_finds_nothing(program: str, tmp_path: Path) -> None:
     with Server() as server:

@@ -17,7 +17,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from eventcore.testing import Server, available_kinds, until
 from libs.eventcore.tests.collector import Received
-from tests.e2e.receiver import secret
+from tests.e2e.receiver import SECRET
 from tests.e2e.replica import Replica
 
 
@@ -117,7 +117,7 @@ async def shop(directory: Path, collector: Received, *, channels: bool, **teleme
             outside = {
                 "SMTP_URL": f"smtp://127.0.0.1:{smtp.sockets[0].getsockname()[1]}?starttls=never",
                 "WEBHOOK_URL": str(receiver.make_url("/hooks/s3cret")),
-                "WEBHOOK_SECRET": secret,
+                "WEBHOOK_SECRET": SECRET,
             }
             variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, **telemetry}
             running = Shop(

@@ -19,7 +19,7 @@ from eventcore.web.service import SERVICE
 Client = TestClient[Request, Application]
 
 # Seconds that a busy machine may take; an idle one needs milliseconds.
-patience = 30.0
+PATIENCE = 30.0
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Caller:
     async def of(cls, client: Client) -> Caller:
         """One that knows what the service promises, once the service is ready."""
         caller = cls(client, {})
-        await until(lambda: all(consumer.joined for consumer in caller.consumers), timeout=patience)
+        await until(lambda: all(consumer.joined for consumer in caller.consumers), timeout=PATIENCE)
         async with client.get("/openapi.json") as response:
             return cls(client, await response.json())
 
@@ -61,7 +61,7 @@ class Caller:
 
     async def settled(self, store: Store) -> None:
         """Wait until the service has consumed everything there is."""
-        await until_idle(store, *self.consumers, timeout=patience)
+        await until_idle(store, *self.consumers, timeout=PATIENCE)
 
     async def pages(self, path: str) -> list[Any]:
         """All pages of a list, from the first one on."""

@@ -12,12 +12,12 @@ SCHEMAS = Path(__file__).parents[1] / "schemas"
 
 Place = tuple[str | int, ...]
 
-_here = "in place of this"
-_much = "x" * 10_000
+_HERE = "in place of this"
+_MUCH = "x" * 10_000
 # As they would stand in the JSON; nothing of this fits everywhere, and most of it nowhere.
 VALUES = [
     "null", "true", "0", "-1", "1.5", "1e999", "-1e999", "9" * 400, "NaN", "1_000", "01",
-    '""', '"x"', '"12"', f'"{_much}"', '"\\u0000"', '"\\ud800"', '"\\u0000\\u007f\\n"', '"\xff"', "'x'", "",
+    '""', '"x"', '"12"', f'"{_MUCH}"', '"\\u0000"', '"\\ud800"', '"\\u0000\\u007f\\n"', '"\xff"', "'x'", "",
     "[]", "[null]", f"[{','.join(['1'] * 2000)}]", "{}", '{"a":1,"a":2}', '{"a":{"b":1,"c":2,"b":3}}',
     "[" * 150 + "]" * 150, "[" * 5000 + "]" * 5000, '{"a":' * 5000 + "1" + "}" * 5000,
 ]  # fmt: skip
@@ -64,9 +64,9 @@ def spoiled(content: dict[str, Any]) -> Iterator[tuple[Place, bytes]]:
         if place:
             yield place, json.dumps(without(content, place)).encode()
         for value in VALUES:
-            text = json.dumps(replaced(content, place, _here)).replace(json.dumps(_here), value)
+            text = json.dumps(replaced(content, place, _HERE)).replace(json.dumps(_HERE), value)
             yield place, text.encode("latin-1")
         if place and isinstance(place[-1], str):
             name = json.dumps(place[-1])
-            text = json.dumps(replaced(content, place, _here))
-            yield place, text.replace(json.dumps(_here), f"1, {name}: 2").encode()
+            text = json.dumps(replaced(content, place, _HERE))
+            yield place, text.replace(json.dumps(_HERE), f"1, {name}: 2").encode()

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from eventcore import Event, Field, Found, GuardFailed, Hash, Text, Transaction, Write
+from eventcore import Event, Found, GuardFailed, Hash, HashField, String, Transaction, Write
 from eventcore.commit.transaction import AddMember, AddToField, Expire, Publish, RemoveMember, SetFields, SetText
 
 
@@ -40,11 +40,13 @@ class Memory:
             self._write(write)
         return None
 
-    def look(self, place: Field | Text) -> str | None:
+    def look(self, place: HashField | String) -> str | None:
         """What stands there."""
-        return self.texts.get(place.key) if isinstance(place, Text) else self.hashes.get(place.key, {}).get(place.name)
+        return (
+            self.texts.get(place.key) if isinstance(place, String) else self.hashes.get(place.key, {}).get(place.name)
+        )
 
-    def number(self, place: Field) -> int:
+    def number(self, place: HashField) -> int:
         """The integer that stands there; nothing is 0."""
         return int(self.look(place) or 0)
 

@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import ClientError, ClientSession
 
 from eventcore.testing import until
-from libs.contracts.tests.calling import patience
+from libs.contracts.tests.calling import PATIENCE
 
 PROGRAMS = ("order_service", "inventory_service", "notification_service")
 
@@ -67,5 +67,5 @@ async def running_shop(redis_url: str, programs: Sequence[str] = PROGRAMS, **var
             processes[program.partition("_")[0]] = stack.enter_context(started(program, **told)), port
         async with ClientSession() as session:
             shop = Shop(session, processes)
-            await until(shop.ready, timeout=2 * patience, what="all programs are ready")
+            await until(shop.ready, timeout=2 * PATIENCE, what="all programs are ready")
             yield shop

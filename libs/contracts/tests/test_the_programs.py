@@ -12,11 +12,11 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from eventcore.testing import Server, until
-from libs.contracts.tests.calling import patience
+from libs.contracts.tests.calling import PATIENCE
 from libs.contracts.tests.programs import PROGRAMS, Shop, running_shop, started
 
 # Starting three interpreters takes its time on a busy machine.
-pytestmark = pytest.mark.timeout(4 * patience)
+pytestmark = pytest.mark.timeout(4 * PATIENCE)
 
 PREFIX = "{shop}:"
 
@@ -45,7 +45,7 @@ async def test_an_order_goes_through_all_programs_and_they_end_in_order(shop: Sh
         _, told = await shop.ask("notification", "GET", f"/notifications?orderId={accepted['id']}")
         return order if order["status"] == "confirmed" and told["notifications"] else None
 
-    confirmed: Any = await until(found, timeout=patience)
+    confirmed: Any = await until(found, timeout=PATIENCE)
     assert (await shop.ask("inventory", "GET", "/stock/11"))[1] == {"productId": "11", "available": 27, "reserved": 12}
 
     client: Any = Redis.from_url(server.url)  # its own hints are unions that no caller can use
@@ -61,7 +61,7 @@ async def test_an_order_goes_through_all_programs_and_they_end_in_order(shop: Sh
         for process, _ in shop.processes.values():
             process.send_signal(signal.SIGTERM)
         for process, _ in shop.processes.values():
-            _, errors = process.communicate(timeout=2 * patience)
+            _, errors = process.communicate(timeout=2 * PATIENCE)
             assert (process.returncode, errors) == (0, b"")
         for stream in ("orders_stream", "inventory_stream"):
             groups = await redis.xinfo_groups(f"{PREFIX}{stream}")
@@ -71,7 +71,7 @@ async def test_an_order_goes_through_all_programs_and_they_end_in_order(shop: Sh
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_wrong_setting_ends_the_program_with_one_line_that_names_it(program: str) -> None:
     with started(program, PORT="x") as process:
-        output, errors = process.communicate(timeout=2 * patience)
+        output, errors = process.communicate(timeout=2 * PATIENCE)
     assert process.returncode != 0
     [line] = errors.decode().splitlines()
     assert line.startswith("PORT: ")

@@ -18,12 +18,12 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 
-_requests: dict[str, Any] = {
+_REQUESTS: dict[str, Any] = {
     "traces": ExportTraceServiceRequest,
     "metrics": ExportMetricsServiceRequest,
     "logs": ExportLogsServiceRequest,
 }
-_services = {
+_SERVICES = {
     "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
     "metrics": "opentelemetry.proto.collector.metrics.v1.MetricsService",
     "logs": "opentelemetry.proto.collector.logs.v1.LogsService",
@@ -81,11 +81,11 @@ class Received:
     """What has arrived at a collector, which is at `endpoint`."""
 
     endpoint: str = ""
-    requests: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in _requests})
+    requests: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in _REQUESTS})
 
     def take(self, signal: str, body: bytes) -> None:
         """Keep one request."""
-        self.requests[signal].append(_requests[signal].FromString(body))
+        self.requests[signal].append(_REQUESTS[signal].FromString(body))
 
     @property
     def spans(self) -> list[Span]:
@@ -173,7 +173,7 @@ async def over_http(*, answers: bool = True) -> AsyncIterator[Received]:
         return take
 
     app = web.Application(client_max_size=2**26)
-    for signal in _requests:
+    for signal in _REQUESTS:
         app.router.add_post(f"/v1/{signal}", taking(signal))
     async with TestServer(app) as server:
         received.endpoint = str(server.make_url("")).rstrip("/")
@@ -197,7 +197,7 @@ def over_grpc() -> Iterator[Received]:
     server.add_generic_rpc_handlers(
         [
             grpc.method_handlers_generic_handler(service, {"Export": taking(signal)})
-            for signal, service in _services.items()
+            for signal, service in _SERVICES.items()
         ]
     )
     received.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"

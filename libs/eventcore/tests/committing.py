@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from eventcore import Origin, Store, Transaction
-from eventcore.commit.committer import Answer, Fence, Work
+from eventcore.commit.committer import CommitAnswer, Fence, Work
 
 from .samples import GROUP, STREAM, publish_orders
 
 ORIGIN = Origin.new("test")
 
 
-async def commit(store: Store, transaction: Transaction, fence: Fence | None = None) -> Answer:
+async def commit(store: Store, transaction: Transaction, fence: Fence | None = None) -> CommitAnswer:
     """Commit one transaction; the bare answer."""
     [answer] = await store.committer.commit_all([Work(transaction, ORIGIN, fence)])
     return answer

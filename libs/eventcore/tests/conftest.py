@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from eventcore import telemetry
-from eventcore.testing import Kind, Server, available_kinds
+from eventcore.testing import Server, ServerKind, available_kinds
 from eventcore.testing.fixtures import (
     connect,
     permanent_keys,
@@ -37,11 +37,11 @@ __all__ = [
 def nothing_handled() -> Iterator[None]:
     """What is logged after a test that has decided upon deliveries by itself is not about the last of them."""
     yield
-    telemetry.handled.set(None)
+    telemetry.HANDLED.set(None)
 
 
 @pytest.fixture
-def any_server(running_servers: Callable[[Kind], Server]) -> Server:
+def any_server(running_servers: Callable[[ServerKind], Server]) -> Server:
     """A server of one kind, empty: for what does not depend on the kind, and takes a process."""
     server = running_servers(available_kinds()[0])
     with redis.Redis.from_url(server.url) as connected:

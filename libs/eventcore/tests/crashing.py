@@ -19,7 +19,7 @@ from eventcore.testing import run_until_idle
 
 from .samples import EAGER, GROUP, Ordered, Shipped
 
-most_lives = 20
+MOST_LIVES = 20
 
 
 def ship(order: Ordered) -> Transaction:
@@ -45,7 +45,7 @@ async def live(url: str, kind: str, name: str) -> None:
 
 def main(url: str, kind: str, names: str) -> None:
     """Forked, not started anew, because importing everything takes longer than a life."""
-    for life in range(most_lives):
+    for life in range(MOST_LIVES):
         child = os.fork()
         if child == 0:
             try:

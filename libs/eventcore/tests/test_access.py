@@ -10,8 +10,8 @@ import pytest
 
 import eventcore
 from eventcore.commit.durability import Durability
-from eventcore.commit.transaction import Hash, SortedSet, Text
-from eventcore.operate.access import CONSOLE, LOOK_COMMANDS, LOOKER, OPERATOR, Activity, escaped, users
+from eventcore.commit.transaction import Hash, SortedSet, String
+from eventcore.operate.access import CONSOLE, LOOK_COMMANDS, LOOKER, OPERATOR, Activity, escaped_pattern, users
 from eventcore.server.script_needs import commands_by_key
 from eventcore.testing import Server
 
@@ -27,7 +27,7 @@ SHOP = (
         "keeper",
         {"inventory-group": ["orders_stream"]},
         frozenset({"stock_stream"}),
-        (Hash("stock"), SortedSet("stock:index"), Text("seen:*")),
+        (Hash("stock"), SortedSet("stock:index"), String("seen:*")),
     ),
 )
 
@@ -63,7 +63,7 @@ def test_all_that_a_script_calls_is_read_from_it(script: str) -> None:
 
 
 def test_all_that_the_tool_asks_while_it_looks_is_what_looking_is_made_of() -> None:
-    looking = [*SOURCES.glob("inspection/*.py"), *SOURCES.glob("cli/*.py"), SOURCES / "dead_letters.py"]
+    looking = [*SOURCES.glob("operate/inspection/*.py"), *SOURCES.glob("cli/*.py"), SOURCES / "operate/dead_letters.py"]
     text = "".join(path.read_text() for path in looking if path.name != "publish.py")
     called = {name.replace("_range", "").replace("_iter", "") for name in re.findall(r"\bredis\.([a-z_]+)\(", text)}
     names = {re.sub(r"^(xinfo|memory|config)_", r"\1|", name) for name in called}
@@ -156,7 +156,7 @@ def test_names_with_signs_of_patterns_mean_themselves(redis_server: Server) -> N
     assert allowed(redis_server, "odd", "HSET", "{x}*:k\\:1", "f", "v")
     with client(redis_server) as connected:
         connected.execute_command("ACL", "DELUSER", "odd")
-    assert escaped("a b") == "a?b"
+    assert escaped_pattern("a b") == "a?b"
 
 
 def test_who_may_only_look_can_use_all_that_looks_and_nothing_that_writes(shop: Server) -> None:

@@ -13,7 +13,7 @@ import pytest
 from eventcore import Consumer, Store, Unavailable
 from eventcore.operate.inspection import Inspector
 from eventcore.operate.inspection.aside import fields_of
-from eventcore.operate.reporting import shown
+from eventcore.operate.reporting import state_shown
 from eventcore.server.keys import aside_entries_key, aside_key
 from eventcore.telemetry import measurements
 from eventcore.testing import Server, running, until
@@ -76,7 +76,7 @@ async def test_trace_says_that_it_waits_and_until_when(trimmed: bool, store: Sto
 async def test_metrics_show_how_many_and_the_age_of_the_oldest(store: Store) -> None:
     async with put_aside(store, "1", "2", "3"):
         state = await Inspector(store.redis).stream(STREAM)
-    values = shown([state])
+    values = state_shown([state])
     assert values[measurements.aside] == {(STREAM, GROUP): 3}
     assert values[measurements.aside_age][STREAM, GROUP] >= 0
 

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from eventcore import Event, Router
-from eventcore.schemas.asyncapi import Participant, document
+from eventcore.schemas.asyncapi import Participant, asyncapi_document
 
 
 class Metadata(Event, type="trip.metadata", stream="trips_stream"):
@@ -39,7 +39,7 @@ def readers(*groups: str) -> list[Router]:
 
 
 def test_events_of_one_name_are_two_and_all_references_lead_to_one() -> None:
-    written = document("trips", [Participant("trips", "", readers("g"), [])], description="")
+    written = asyncapi_document("trips", [Participant("trips", "", readers("g"), [])], description="")
     schemas = written["components"]["schemas"]
     assert set(schemas) == {"Metadata", "Metadata2", "Booked", "Booked2"}
     assert set(re.findall(r"#/components/schemas/(\w+)", str(written))) == set(schemas)
@@ -54,5 +54,5 @@ def data_of(written: dict[str, Any], type: str) -> Any:
 
 
 def test_each_group_that_reads_a_stream_has_an_operation() -> None:
-    written = document("trips", [Participant("trips", "", readers("one", "two"), [])], description="")
+    written = asyncapi_document("trips", [Participant("trips", "", readers("one", "two"), [])], description="")
     assert {operation["x-consumer-group"] for operation in written["operations"].values()} == {"one", "two"}

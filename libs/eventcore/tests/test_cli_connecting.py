@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eventcore.testing import Server, ServerError, TlsFiles
+from eventcore.testing import Server, ServerNotRunning, TlsFiles
 from eventcore.testing.fixtures import StartServer
 
 from .sentinel import sentinel
@@ -86,8 +86,8 @@ def test_a_stream_may_be_named_with_its_prefix(redis_server: Server) -> None:
 
 
 def test_a_server_that_does_not_answer_is_one_line(start_server: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eventcore.server.connection.reply_seconds", 0.2)
-    monkeypatch.setattr("eventcore.server.connection.connect_seconds", 0.2)
+    monkeypatch.setattr("eventcore.server.connection.REPLY_SECONDS", 0.2)
+    monkeypatch.setattr("eventcore.server.connection.CONNECT_SECONDS", 0.2)
     server = start_server()
     server.pause()
     try:
@@ -101,7 +101,7 @@ def test_a_server_that_does_not_answer_is_one_line(start_server: StartServer, mo
 def tls_server(start_server: StartServer, certificate: TlsFiles, **options: str) -> Server:
     try:
         return start_server(tls=certificate, **options)
-    except ServerError as error:
+    except ServerNotRunning as error:
         if "Failed finding TLS support" not in str(error):
             raise
         pytest.skip("this server was built without TLS")

@@ -76,8 +76,8 @@ def test_letters_can_be_chosen_by_group_id_and_number(
 ) -> None:
     for number in range(1, 10):
         append_letter(connected, f"{number}-0", group=OTHER if number % 3 == 0 else GROUP)
-    monkeypatch.setattr(entries, "page_size", 2)
-    monkeypatch.setattr(letters, "page_size", 2)
+    monkeypatch.setattr(entries, "PAGE_SIZE", 2)
+    monkeypatch.setattr(letters, "PAGE_SIZE", 2)
     assert ids(redis_server) == [f"{number}-0" for number in range(1, 10)]
     assert ids(redis_server, "--group", OTHER) == ["3-0", "6-0", "9-0"]
     assert ids(redis_server, "-n", "3") == ["7-0", "8-0", "9-0"]
@@ -173,7 +173,7 @@ def test_a_redriven_event_goes_to_the_group_that_failed_it_and_to_no_other(
 def test_redriving_all_may_be_limited_to_a_group(
     redis_server: Server, connected: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(letters, "_batch", 2)
+    monkeypatch.setattr(letters, "_BATCH", 2)
     for number in range(1, 8):
         append_letter(connected, f"{number}-0", group=OTHER if number == 4 else GROUP)
     document = run(redis_server, "dlq", "redrive", STREAM, "--all", "--group", GROUP, "--json").json
@@ -210,7 +210,7 @@ def test_an_event_that_fails_again_at_once_is_not_redriven_for_ever(
         return done
 
     monkeypatch.setattr(DeadLetters, "redrive", redrive_and_fail_again)
-    monkeypatch.setattr(letters, "_batch", 1)
+    monkeypatch.setattr(letters, "_BATCH", 1)
     append_letter(connected)
     append_letter(connected)
     assert run(redis_server, "dlq", "redrive", STREAM, "--all").stdout == "2 of 2 redriven\n"
@@ -285,7 +285,7 @@ def test_nobody_redrives_or_purges_without_saying_what(
 def test_a_list_is_written_as_it_is_read(
     redis_server: Server, connected: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(letters_view, "_batch", 2)
+    monkeypatch.setattr(letters_view, "_BATCH", 2)
     for number in range(1, 6):
         append_letter(connected, f"{number}-0", group="a-group-with-a-longer-name" if number == 3 else "short")
     heading, *lines = run(redis_server, "dlq", "list", STREAM).lines

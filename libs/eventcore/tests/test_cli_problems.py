@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eventcore.cli.problems import Problem, problems
+from eventcore.cli.problems import FoundProblem, problems
 from eventcore.cli.trends import Trends
 from eventcore.operate.inspection import (
     ConsumerState,
@@ -45,7 +45,7 @@ def stream(*groups: GroupState, letters: DeadLetterState = LETTERS, second: int 
     return StreamState("orders_stream", True, at, 10, 10, "9-0", minutes(1), minutes(1), 1, groups, letters)
 
 
-def of_server(**changes: Any) -> list[Problem]:
+def of_server(**changes: Any) -> list[FoundProblem]:
     return problems(replace(SERVER, **changes), [], Trends(), cap=100)
 
 
@@ -53,7 +53,7 @@ def found(**info: str) -> tuple[Finding, ...]:
     return tuple(findings(Facts({"maxmemory_policy": "noeviction", **info}, None)))
 
 
-def of_streams(*looks: StreamState) -> list[Problem]:
+def of_streams(*looks: StreamState) -> list[FoundProblem]:
     trends = Trends()
     for look in looks:
         trends.observe([look])

@@ -21,7 +21,7 @@ BEATS = f"{STREAM}:{GROUP}:beats"
 
 @pytest.fixture(autouse=True)
 def quick_glances(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eventcore.cli.status._glance_seconds", 0.01)
+    monkeypatch.setattr("eventcore.cli.status._GLANCE_SECONDS", 0.01)
 
 
 def now(connected: Any) -> int:
@@ -273,7 +273,7 @@ def test_one_run_tells_whether_it_gets_better(redis_server: Server, monkeypatch:
 
 
 def test_lag_that_was_not_counted_to_its_end_says_so(redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eventcore.operate.inspection.inspector.counted_lag", 3)
+    monkeypatch.setattr("eventcore.operate.inspection.inspector.COUNTED_LAG", 3)
     with client(redis_server) as connected:
         for number in range(1, 10):
             append(connected, STREAM, f"{number}-0")

@@ -27,7 +27,7 @@ def test_the_newest_entries_are_shown_oldest_first(redis_server: Server, monkeyp
     assert keys(redis_server, "-n", "2") == ["23", "24"]
     assert keys(redis_server, "--last", "0") == []
 
-    monkeypatch.setattr(entries, "page_size", 7)
+    monkeypatch.setattr(entries, "PAGE_SIZE", 7)
     assert keys(redis_server, "-n", "20") == [str(number) for number in range(5, 25)]
     assert keys(redis_server, "-n", "100") == [str(number) for number in range(25)]
 

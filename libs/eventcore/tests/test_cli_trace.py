@@ -208,7 +208,7 @@ def test_an_id_in_another_place_is_not_meant(redis_server: Server) -> None:
 
 
 def test_long_streams_are_read_page_by_page(redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entries, "page_size", 3)
+    monkeypatch.setattr(entries, "PAGE_SIZE", 3)
     with client(redis_server) as connected:
         for number in range(20):
             append(connected, orderId="order-1" if number % 5 == 0 else "another")
@@ -218,7 +218,7 @@ def test_long_streams_are_read_page_by_page(redis_server: Server, monkeypatch: p
 def test_an_id_that_is_everywhere_does_not_fill_the_memory(
     redis_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "_most_steps", 3)
+    monkeypatch.setattr(following, "_MOST_STEPS", 3)
     with client(redis_server) as connected:
         for _ in range(4):
             append(connected, orderId="order-1")

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from redis.exceptions import AuthenticationError, BusyLoadingError, NoPermissionError, ResponseError
 
-from eventcore.cli.complaints import Failure, explain
-from eventcore.cli.entries import Entry
-from eventcore.cli.following import Delivery, Step, in_order, with_fates
-from eventcore.cli.meaning import Wanted
+from eventcore.cli.complaints import ToolFailure, explain_error
+from eventcore.cli.entries import StreamEntry
+from eventcore.cli.following import GroupProgress, TraceStep, in_order, with_fates
+from eventcore.cli.meaning import SoughtId
 from eventcore.cli.trends import Trends
-from eventcore.cli.words import age, at_least, counted, head, moment, rate, size, tail
+from eventcore.cli.words import age, at_least, counted, head, last_characters, moment, rate, size
 from eventcore.errors import StreamFull
 from eventcore.operate.dead_letters import Letter
 from eventcore.operate.inspection import DeadLetterState, GroupState, Lag, Progress, StreamState
@@ -53,7 +53,12 @@ def test_sizes_and_counts_are_readable() -> None:
     assert (at_least(10_000, capped=True), at_least(3, capped=False)) == ("≥10,000", "3")
     assert [rate(each) for each in (0.04, 3.25, 1204.4)] == ["0.0/s", "3.2/s", "1,204/s"]
     assert moment(None) == "?"
-    assert (head("abcdef", 4), tail("abcdef", 4), head("abcd", 4), tail("abcd", 4)) == ("abc…", "…def", "abcd", "abcd")
+    assert (head("abcdef", 4), last_characters("abcdef", 4), head("abcd", 4), last_characters("abcd", 4)) == (
+        "abc…",
+        "…def",
+        "abcd",
+        "abcd",
+    )
 
 
 def looked(second: float, lag: int, pending: int = 0, added: int = 0) -> StreamState:
@@ -106,7 +111,7 @@ def test_a_group_that_is_gone_is_forgotten() -> None:
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (Failure("no such thing"), "no such thing"),
+        (ToolFailure("no such thing"), "no such thing"),
         (StreamFull("orders_stream is full"), "orders_stream is full"),
         (
             AuthenticationError("NOAUTH Authentication required."),
@@ -121,13 +126,13 @@ def test_a_group_that_is_gone_is_forgotten() -> None:
     ],
 )
 def test_every_error_has_its_line(error: Exception, line: str) -> None:
-    assert explain(error, "h:1").startswith(line)
+    assert explain_error(error, "h:1").startswith(line)
 
 
-def step(stream: str, entry_id: str, event_id: str, cause: str | None = None, letter: Any = None) -> Step:
+def step(stream: str, entry_id: str, event_id: str, cause: str | None = None, letter: Any = None) -> TraceStep:
     metadata = {"eventId": event_id, "timestamp": "2026-11-23T10:00:00Z", "causationId": cause}
     event = {"type": "a.b", "data": {}, "metadata": metadata}
-    return Step(Entry(stream, entry_id, {b"event": json.dumps(event).encode()}), letter=letter)
+    return TraceStep(StreamEntry(stream, entry_id, {b"event": json.dumps(event).encode()}), letter=letter)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +147,7 @@ def step(stream: str, entry_id: str, event_id: str, cause: str | None = None, le
     ],
 )
 def test_an_id_that_tells_its_time_is_not_looked_for_before(id: str, earliest: str) -> None:
-    assert Wanted(id).earliest == earliest
+    assert SoughtId(id).earliest == earliest
 
 
 def test_within_a_millisecond_causes_come_before_what_they_have_caused() -> None:
@@ -162,9 +167,9 @@ def test_events_that_cause_each_other_are_put_in_some_order() -> None:
 
 def test_only_what_its_group_has_dead_lettered_is_marked() -> None:
     letter = Letter("9-0", "s", None, {"stream": "s", "entryId": "1-0", "group": "g"})
-    deliveries = [Delivery("g", "done"), Delivery("h", "done")]
+    deliveries = [GroupProgress("g", "done"), GroupProgress("h", "done")]
     event, other = (replace(step("s", entry_id, "1"), deliveries=deliveries) for entry_id in ("1-0", "2-0"))
-    held = replace(event, deliveries=[Delivery("g", "pending", "pod-1", 1)])
+    held = replace(event, deliveries=[GroupProgress("g", "pending", "pod-1", 1)])
     marked = with_fates([event, other, held, step("d", "9-0", "1", letter=letter)])
     states = [[each.state for each in one.deliveries] for one in marked]
     assert states == [["dead_lettered", "done"], ["done", "done"], ["pending"], []]

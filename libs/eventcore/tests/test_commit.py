@@ -13,7 +13,7 @@ from eventcore import (
     Origin,
     SortedSet,
     Store,
-    Text,
+    String,
     Transaction,
     Write,
     decode,
@@ -27,7 +27,7 @@ from eventcore.server.script import Script
 from .committing import ORIGIN, commit, delivered, picture
 from .samples import GROUP, STREAM, Ordered, Shipped, pending
 
-THING, NOTE, INDEX = Hash("thing"), Text("note"), SortedSet("index")
+THING, NOTE, INDEX = Hash("thing"), String("note"), SortedSet("index")
 HOUR = timedelta(hours=1)
 
 
@@ -57,7 +57,7 @@ async def held(store: Store) -> Store:
         Hash("nothing")["count"].absent(),
         NOTE.equals("hello"),
         NOTE.present(),
-        Text("nothing").absent(),
+        String("nothing").absent(),
     ],
     ids=str,
 )
@@ -79,8 +79,8 @@ async def test_a_guard_that_holds_lets_the_transaction_through(guard: Guard, hel
         (Hash("nothing")["count"].present(), None),
         (NOTE.equals("HELLO"), "hello"),
         (NOTE.absent(), "hello"),
-        (Text("nothing").present(), None),
-        (Text("nothing").equals(""), None),
+        (String("nothing").present(), None),
+        (String("nothing").equals(""), None),
     ],
     ids=str,
 )
@@ -131,7 +131,7 @@ async def test_every_kind_of_write_is_made(held: Store) -> None:
         THING["fresh"].add(7),
         THING.expire(HOUR),
         NOTE.set("bye"),
-        Text("note:brief").set("x", ttl=HOUR),
+        String("note:brief").set("x", ttl=HOUR),
         INDEX.add("new", 2.5),
         INDEX.remove("old"),
         publish(Shipped(order_id="7"), event_id="e-1"),

@@ -18,7 +18,7 @@ from eventcore import (
     Origin,
     SortedSet,
     Store,
-    Text,
+    String,
     Transaction,
     Unavailable,
     Write,
@@ -71,8 +71,8 @@ async def stays_untouched(store: Store, when: Sequence[Guard], then: Sequence[Wr
         Hash("a-string")["x"].set(1),
         Hash("a-set")["x"].add(1),
         Hash("a_stream")["x"].set(1),
-        Text("a-hash").set("x"),
-        Text("a-set").set("x", ttl=timedelta(hours=1)),
+        String("a-hash").set("x"),
+        String("a-set").set("x", ttl=timedelta(hours=1)),
         SortedSet("a-string").add("x"),
         SortedSet("a-hash").remove("x"),
         publish(Shipped(order_id="7")),
@@ -86,7 +86,12 @@ async def test_a_write_to_a_key_of_another_type_is_a_conflict(write: Write, mixe
 
 @pytest.mark.parametrize(
     "guard",
-    [Hash("a-string")["x"].absent(), Hash("a-set")["x"] >= 1, Text("a-hash").absent(), Text("a_stream").equals("x")],
+    [
+        Hash("a-string")["x"].absent(),
+        Hash("a-set")["x"] >= 1,
+        String("a-hash").absent(),
+        String("a_stream").equals("x"),
+    ],
     ids=str,
 )
 async def test_a_guard_on_a_key_of_another_type_is_a_conflict(guard: Guard, mixed: Store) -> None:
@@ -140,10 +145,10 @@ async def test_up_to_the_end_of_that_range_counters_are_exact(value: int, amount
     "writes",
     [
         [Hash("k")["a"].set(1), SortedSet("k").add("x")],
-        [Text("k").set("x"), Hash("k")["a"].add(1)],
-        [SortedSet("k").add("x"), Text("k").set("x")],
+        [String("k").set("x"), Hash("k")["a"].add(1)],
+        [SortedSet("k").add("x"), String("k").set("x")],
         [Append("k", (("a", "b"),)), SortedSet("k").add("x")],
-        [publish(Shipped(order_id="7")), Text("shipments_stream").set("x")],
+        [publish(Shipped(order_id="7")), String("shipments_stream").set("x")],
     ],
     ids=str,
 )
@@ -175,7 +180,7 @@ async def test_writes_whose_order_would_matter_but_is_not_kept_are_refused(write
         Append("a_stream", (("a", "b"),), max_length=math.nan),  # type: ignore[arg-type]
         Append("a_stream", (("a", "b"),), max_length=math.inf),  # type: ignore[arg-type]
         Append("a_stream", tuple((str(n), "x") for n in range(5000))),
-        SetText(Text("a-string"), None, None),  # type: ignore[arg-type]
+        SetText(String("a-string"), None, None),  # type: ignore[arg-type]
         SetFields("a-hash", (("count", "\ud800"),)),
         "not a write",
     ],

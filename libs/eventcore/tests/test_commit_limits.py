@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from eventcore import Consumer, Event, Hash, Settings, Store, Transaction, Unavailable, Write, publish
 from eventcore.commit.committer import Committed, GuardsFailed
 from eventcore.commit.transaction import Guard
-from eventcore.events.envelope import largest_event
+from eventcore.events.envelope import LARGEST_EVENT
 from eventcore.testing import running, until
 from eventcore.testing.fixtures import Connect, StartServer
 
@@ -72,10 +72,10 @@ async def test_ten_thousand_keys_in_one_transaction(store: Store) -> None:
 
 
 async def test_an_event_as_large_as_may_be_passes(store: Store) -> None:
-    text = "ö" * (largest_event // 2 - 500)
+    text = "ö" * (LARGEST_EVENT // 2 - 500)
     assert isinstance(await commit(store, Transaction(then=[publish(Large(text=text))])), Committed)
     [(_, fields)] = await store.redis.xrange("large_stream")
-    assert largest_event - 1000 < len(fields[b"event"]) <= largest_event
+    assert LARGEST_EVENT - 1000 < len(fields[b"event"]) <= LARGEST_EVENT
 
 
 async def test_a_full_memory_refuses_producers_and_lets_consumers_drain(

@@ -13,15 +13,15 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from eventcore import Append, Conflict, Hash, SortedSet, Store, Text, Transaction, Write, delete
+from eventcore import Append, Conflict, Hash, SortedSet, Store, String, Transaction, Write, delete
 from eventcore.commit.committer import Committed, Duplicate, GuardsFailed, Work
 from eventcore.commit.transaction import (
     AddMember,
     AddToField,
     Delete,
     Expire,
-    Field,
     Guard,
+    HashField,
     RemoveMember,
     SetFields,
     SetText,
@@ -34,7 +34,7 @@ HOUR = timedelta(hours=1)
 KEYS = ("k1", "k2", "k3")
 keys = st.sampled_from(KEYS)
 fields = st.builds(lambda key, name: Hash(key)[name], keys, st.sampled_from("abc"))
-texts = st.builds(Text, keys)
+texts = st.builds(String, keys)
 small = st.integers(-3, 3)
 values = st.sampled_from(["", "0", "1", "2", "-1", "many"])
 guards = st.one_of(
@@ -86,7 +86,7 @@ class Model:
 
     def value(self, place: Any) -> str | None:
         content = self.content.get(place.key)
-        found: str | None = content if isinstance(place, Text) else (content or {}).get(place.name)
+        found: str | None = content if isinstance(place, String) else (content or {}).get(place.name)
         return found
 
     def holds(self, guard: Guard) -> bool:
@@ -135,7 +135,7 @@ def kind_of(each: Write | Guard) -> tuple[str, str | None]:
     """The key that it is about, and what that must hold, if anything."""
     match each:
         case Guard(place):
-            return place.key, "string" if isinstance(place, Text) else "hash"
+            return place.key, "string" if isinstance(place, String) else "hash"
         case SetFields(key):
             return key, "hash"
         case AddToField(place):
@@ -155,7 +155,7 @@ def kind_of(each: Write | Guard) -> tuple[str, str | None]:
 def refused(then: Sequence[Write]) -> bool:
     """Whether the order of writes would matter."""
     added = {write.field for write in then if isinstance(write, AddToField)}
-    put = {Field(each.key, name) for each in then if isinstance(each, SetFields) for name, _ in each.fields}
+    put = {HashField(each.key, name) for each in then if isinstance(each, SetFields) for name, _ in each.fields}
     deleted = {write.key for write in then if isinstance(write, Delete)}
     return bool(added & put or {place.key for place in added | put} & deleted)
 
@@ -190,7 +190,7 @@ def permanent_keys() -> tuple[str, ...]:
 
 @given(st.lists(transactions, min_size=1, max_size=6))
 @example(
-    [Transaction(then=[Hash("k1")["a"].set("many")]), Transaction(then=[Hash("k1")["a"].add(1), Text("k2").set("x")])]
+    [Transaction(then=[Hash("k1")["a"].set("many")]), Transaction(then=[Hash("k1")["a"].add(1), String("k2").set("x")])]
 )
 @limits(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 async def test_the_server_does_what_the_model_does(store: Store, story: list[Transaction]) -> None:

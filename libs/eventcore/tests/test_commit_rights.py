@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from eventcore import Append, Forbidden, Hash, SortedSet, Store, StreamFull, Text, Transaction, Write, delete, publish
+from eventcore import Append, Forbidden, Hash, SortedSet, Store, StreamFull, String, Transaction, Write, delete, publish
 from eventcore.commit.committer import Committed, Duplicate, Work
 from eventcore.testing.fixtures import Connect
 
@@ -16,13 +16,13 @@ from .restricted import grant, restrict, restricted
 from .samples import STREAM, Shipped, pending
 
 EVERYTHING = Transaction(
-    when=[Hash("a-hash")["x"].absent(), Text("a-text").absent(), Hash("a-counter")["left"] >= 1],
+    when=[Hash("a-hash")["x"].absent(), String("a-text").absent(), Hash("a-counter")["left"] >= 1],
     then=[
         Hash("a-hash").set({"x": 1}),
         Hash("a-record").set({"x": 1}),
         Hash("a-hash").expire(timedelta(hours=1)),
         Hash("a-counter")["left"].add(-1),
-        Text("a-text").set("y", ttl=timedelta(hours=1)),
+        String("a-text").set("y", ttl=timedelta(hours=1)),
         SortedSet("a-set").add("new", score=1),
         SortedSet("a-set").remove("old"),
         delete("a-note"),
@@ -179,7 +179,7 @@ async def test_a_time_to_live_of_millions_of_years_is_one(store: Store) -> None:
     forever: list[Write] = [
         Hash("a-hash")["x"].set(1),
         Hash("a-hash").expire(timedelta.max),
-        Text("a-text").set("x", ttl=timedelta.max),
+        String("a-text").set("x", ttl=timedelta.max),
     ]
     assert isinstance(await commit(store, Transaction(then=forever)), Committed)
     assert await store.redis.pttl("a-hash") > 10**15
@@ -187,7 +187,7 @@ async def test_a_time_to_live_of_millions_of_years_is_one(store: Store) -> None:
 
 async def test_what_is_too_large_for_the_server_fails_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eventcore.commit.compiler.MOST_BYTES", 1000)
-    small, large = (Transaction(then=[Text("a-text").set("x" * size)]) for size in (10, 1000))
+    small, large = (Transaction(then=[String("a-text").set("x" * size)]) for size in (10, 1000))
     answers = await store.committer.commit_all([Work(each, ORIGIN) for each in (large, small)])
     assert [type(answer) for answer in answers] == [ValueError, Committed]
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from eventcore import Append, Conflict, Hash, SortedSet, Store, Text, Transaction, Write, delete, publish
-from eventcore.commit.committer import Answer, Committed, Duplicate, GuardsFailed, Work
-from eventcore.commit.compiler import Keys
+from eventcore import Append, Conflict, Hash, SortedSet, Store, String, Transaction, Write, delete, publish
+from eventcore.commit.committer import CommitAnswer, Committed, Duplicate, GuardsFailed, Work
+from eventcore.commit.compiler import KeyNumbers
 from eventcore.commit.transaction import SetFields
 from eventcore.errors import StreamFull
 
 from .committing import ORIGIN, delivered
 from .samples import Shipped, pending
 
-THING, NOTE, INDEX, COUNT = Hash("thing"), Text("note"), SortedSet("index"), Hash("thing")["count"]
+THING, NOTE, INDEX, COUNT = Hash("thing"), String("note"), SortedSet("index"), Hash("thing")["count"]
 LARGEST = 2**53 - 1
 
 
@@ -32,12 +32,12 @@ async def held(store: Store) -> Store:
     return store
 
 
-async def commit_together(store: Store, *transactions: Transaction) -> list[Answer]:
+async def commit_together(store: Store, *transactions: Transaction) -> list[CommitAnswer]:
     """Commit all by one call."""
     return await store.committer.commit_all([Work(each, ORIGIN) for each in transactions])
 
 
-async def called(store: Store, *transactions: Transaction) -> tuple[list[Answer], dict[str, int]]:
+async def called(store: Store, *transactions: Transaction) -> tuple[list[CommitAnswer], dict[str, int]]:
     """The answers, and how often the server has run which command for them."""
     await store.committer.load_script()
     await store.redis.config_resetstat()
@@ -46,7 +46,7 @@ async def called(store: Store, *transactions: Transaction) -> tuple[list[Answer]
     return answers, {name.removeprefix("cmdstat_"): about["calls"] for name, about in counted.items()}
 
 
-def kinds(answers: Sequence[Answer]) -> list[type]:
+def kinds(answers: Sequence[CommitAnswer]) -> list[type]:
     """What became of each."""
     return [type(answer) for answer in answers]
 
@@ -157,7 +157,7 @@ async def test_a_key_may_become_something_else_and_be_counted_anew(held: Store) 
         Transaction(then=[delete("thing"), SortedSet("thing").add("x")]),
         Transaction([THING["x"].absent()], [COUNT.add(1)]),
         Transaction(then=[SortedSet("thing").remove("x")]),
-        Transaction([Text("thing").absent()], [Text("thing").set("x")]),
+        Transaction([String("thing").absent()], [String("thing").set("x")]),
         Transaction(then=[SortedSet("thing").add("x")]),
     )
     wrong = {4, 9, 12}
@@ -194,7 +194,7 @@ async def test_what_can_not_be_compiled_leaves_nothing_behind_for_others(held: S
 
 
 def test_what_is_undone_was_never_named() -> None:
-    keys = Keys()
+    keys = KeyNumbers()
     fields = keys.fields(keys.number("thing"))
     keys.name("a", fields)
     before, told = keys.mark(), keys.looked_at()

@@ -7,8 +7,21 @@ from datetime import timedelta
 
 import pytest
 
-from eventcore import Consumer, Event, Found, Hash, Metadata, Origin, Router, Store, Text, Transaction, decode, publish
-from eventcore.consume.delivery import Reason
+from eventcore import (
+    Consumer,
+    Event,
+    Found,
+    Hash,
+    Metadata,
+    Origin,
+    Router,
+    Store,
+    String,
+    Transaction,
+    decode,
+    publish,
+)
+from eventcore.consume.delivery import LetterReason
 from eventcore.testing import run_until_idle, running, until, until_idle
 from eventcore.testing.fixtures import Connect
 
@@ -142,7 +155,7 @@ async def test_an_undecodable_entry_is_dead_lettered_and_its_field_named(
     await run_until_idle(store, Consumer(store, router_for(ship)))
 
     [(_, letter)] = await store.redis.xrange(DEAD_LETTERS)
-    assert letter[b"reason"].decode() == Reason.UNDECODABLE
+    assert letter[b"reason"].decode() == LetterReason.UNDECODABLE
     assert letter[b"error"].decode().startswith(named)
     assert letter[b"attempts"] == b"1"
     assert letter.get(b"event") == fields.get("event")
@@ -179,7 +192,7 @@ async def test_many_replicas_share_the_work_and_double_nothing(connect: Connect,
 async def test_groups_read_the_same_stream_on_their_own(store: Store) -> None:
     def consumer(group: str) -> Consumer:
         def mark(order: Ordered) -> Transaction:
-            return Transaction(then=[Text(f"handled:{group}:{order.order_id}").set("x", ttl=timedelta(hours=1))])
+            return Transaction(then=[String(f"handled:{group}:{order.order_id}").set("x", ttl=timedelta(hours=1))])
 
         router = Router(group=group)
         router.on(Ordered)(mark)

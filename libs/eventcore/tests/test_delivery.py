@@ -13,8 +13,8 @@ from eventcore.consume.delivery import (
     CrashLoop,
     DeadLetter,
     Delivery,
+    LetterReason,
     LetterRefused,
-    Reason,
     TryAgain,
     Verdict,
     entry_time,
@@ -48,20 +48,20 @@ def verdict(
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (Undecodable("type: missing"), Reason.UNDECODABLE),
-        (Reject("unknown customer"), Reason.REJECTED),
-        (CrashLoop("3 attempts"), Reason.CRASH_LOOP),
+        (Undecodable("type: missing"), LetterReason.UNDECODABLE),
+        (Reject("unknown customer"), LetterReason.REJECTED),
+        (CrashLoop("3 attempts"), LetterReason.CRASH_LOOP),
     ],
 )
-def test_what_can_never_succeed_is_dead_lettered_at_once(error: Exception, reason: Reason) -> None:
+def test_what_can_never_succeed_is_dead_lettered_at_once(error: Exception, reason: LetterReason) -> None:
     assert verdict(error) == DeadLetter(reason)
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), Conflict("x"), TimeoutError("x"), Retry("x")])
 def test_a_failure_is_tried_again_until_attempts_are_spent(error: Exception) -> None:
     assert isinstance(verdict(error, attempt=2), TryAgain)
-    assert verdict(error, attempt=3) == DeadLetter(Reason.ATTEMPTS_EXHAUSTED)
-    assert verdict(error, attempt=4) == DeadLetter(Reason.ATTEMPTS_EXHAUSTED)
+    assert verdict(error, attempt=3) == DeadLetter(LetterReason.ATTEMPTS_EXHAUSTED)
+    assert verdict(error, attempt=4) == DeadLetter(LetterReason.ATTEMPTS_EXHAUSTED)
 
 
 @given(st.integers(1, 2))
@@ -75,7 +75,7 @@ def test_the_policy_says_how_long_to_wait(attempt: int) -> None:
 def test_a_handler_may_ask_for_a_longer_wait_but_gets_no_more_attempts() -> None:
     again = verdict(Retry("not yet", after=timedelta(hours=1)))
     assert again == TryAgain(timedelta(hours=1), counts=True)
-    assert verdict(Retry("not yet", after=timedelta(hours=1)), attempt=3) == DeadLetter(Reason.ATTEMPTS_EXHAUSTED)
+    assert verdict(Retry("not yet", after=timedelta(hours=1)), attempt=3) == DeadLetter(LetterReason.ATTEMPTS_EXHAUSTED)
 
 
 def test_a_handler_that_asks_for_no_wait_still_waits_as_the_policy_says() -> None:
@@ -105,7 +105,7 @@ def test_what_stays_out_of_reach_is_asked_less_and_less_often() -> None:
 def test_what_stays_out_of_reach_for_longer_than_the_router_says_is_dead_lettered() -> None:
     error, three_days = Unavailable("mail server"), timedelta(days=3)
     assert isinstance(verdict(error, waited=three_days - SOON, give_up_after=three_days), TryAgain)
-    assert verdict(error, waited=three_days, give_up_after=three_days) == DeadLetter(Reason.UNAVAILABLE)
+    assert verdict(error, waited=three_days, give_up_after=three_days) == DeadLetter(LetterReason.UNAVAILABLE)
     assert isinstance(verdict(error, waited=three_days), TryAgain)
 
 
@@ -120,7 +120,7 @@ def test_a_newer_version_waits_for_a_rollout_and_is_then_dead_lettered() -> None
     assert isinstance(again, TryAgain)
     assert not again.counts
     assert timedelta(0) < again.after <= SOON
-    assert verdict(error, waited=ROLLOUT) == DeadLetter(Reason.UNSUPPORTED_VERSION)
+    assert verdict(error, waited=ROLLOUT) == DeadLetter(LetterReason.UNSUPPORTED_VERSION)
 
 
 def test_a_newer_version_is_looked_at_again_every_now_and_then() -> None:

@@ -10,14 +10,14 @@ import pytest_asyncio
 from pydantic import SecretStr
 
 from eventcore import GuardFailed, Origin, OutcomeUnknown, Settings, SortedSet, Transaction
-from eventcore.commit.committer import Acknowledgement, Answer, Committer, Work
+from eventcore.commit.committer import Acknowledgement, CommitAnswer, Committer, Work
 from eventcore.commit.durability import MARKER, Durability, Promise
 from eventcore.commit.durable_commits import DurableCommitter
 from eventcore.errors import DurabilityUnknown, NotDurable, Unavailable
 from eventcore.server.connection import Connector
 from eventcore.server.pipe import Pipe
 from eventcore.testing.fixtures import StartServer
-from eventcore.testing.server import Kind, Server
+from eventcore.testing.server import Server, ServerKind
 from libs.eventcore.tests.durable import (
     DISK,
     EVERY_SECOND,
@@ -45,7 +45,7 @@ async def pair(start_server: StartServer) -> AsyncIterator[tuple[Server, Server]
 
 
 @with_waitaof
-async def test_a_commit_to_disk_survives_a_kill_of_the_server_right_after_the_answer(kind: Kind) -> None:
+async def test_a_commit_to_disk_survives_a_kill_of_the_server_right_after_the_answer(kind: ServerKind) -> None:
     with Server(kind=kind, append_only=True) as server:
         async with durable(server, DISK) as store:
             await store.commit(write(7))
@@ -56,7 +56,7 @@ async def test_a_commit_to_disk_survives_a_kill_of_the_server_right_after_the_an
 
 
 @with_waitaof
-async def test_many_commits_share_a_sync(kind: Kind) -> None:
+async def test_many_commits_share_a_sync(kind: ServerKind) -> None:
     with Server(kind=kind, append_only=True, options=EVERY_SECOND) as server:
         async with durable(server, DISK, unproven="warn") as store, asyncio.timeout(30):
             await store.check_durability()
@@ -66,7 +66,7 @@ async def test_many_commits_share_a_sync(kind: Kind) -> None:
 
 
 @with_waitaof
-async def test_a_server_that_no_longer_syncs_is_not_believed_again(kind: Kind) -> None:
+async def test_a_server_that_no_longer_syncs_is_not_believed_again(kind: ServerKind) -> None:
     with Server(kind=kind, append_only=True) as server:
         async with durable(server, DISK) as store:
             await store.commit(write(7))
@@ -83,7 +83,7 @@ async def test_a_server_that_no_longer_syncs_is_not_believed_again(kind: Kind) -
 
 
 @with_waitaof
-async def test_a_file_that_is_given_up_is_noticed_by_the_next_commit(kind: Kind) -> None:
+async def test_a_file_that_is_given_up_is_noticed_by_the_next_commit(kind: ServerKind) -> None:
     with Server(kind=kind, append_only=True) as server:
         async with durable(server, DISK) as store:
             await store.commit(write(7))
@@ -160,7 +160,7 @@ async def test_a_server_that_becomes_a_replica_meanwhile_leaves_the_outcome_open
 
 
 @with_waitaof
-async def test_a_commit_whose_answer_was_lost_is_sent_again(kind: Kind) -> None:
+async def test_a_commit_whose_answer_was_lost_is_sent_again(kind: ServerKind) -> None:
     with Server(kind=kind, append_only=True) as server:
         async with Proxy(server.port) as proxy, durable(proxy.url, DISK) as store:
             await store.check_durability()
@@ -170,7 +170,7 @@ async def test_a_commit_whose_answer_was_lost_is_sent_again(kind: Kind) -> None:
 
 
 @with_waitaof
-async def test_a_sync_whose_answer_was_lost_is_asked_for_again(kind: Kind) -> None:
+async def test_a_sync_whose_answer_was_lost_is_asked_for_again(kind: ServerKind) -> None:
     with Server(kind=kind, append_only=True) as server:
         async with Proxy(server.port) as proxy, durable(proxy.url, DISK) as store:
             await store.check_durability()
@@ -181,7 +181,9 @@ async def test_a_sync_whose_answer_was_lost_is_asked_for_again(kind: Kind) -> No
 class CutOffAfterwards(Committer):
     """Loses its connection right after each commit, and has another when it answers."""
 
-    async def commit_all(self, work: Sequence[Work], acknowledgements: Sequence[Acknowledgement] = ()) -> list[Answer]:
+    async def commit_all(
+        self, work: Sequence[Work], acknowledgements: Sequence[Acknowledgement] = ()
+    ) -> list[CommitAnswer]:
         answers = await super().commit_all(work, acknowledgements)
         self.pipe.drop(ConnectionError("cut"))
         await self.pipe.wait_connected()
@@ -203,7 +205,7 @@ async def test_another_connection_is_not_believed_for_it_may_lead_to_a_server_wi
 
 
 @with_waitaof
-async def test_the_marker_vanishes(kind: Kind) -> None:
+async def test_the_marker_vanishes(kind: ServerKind) -> None:
     with Server(kind=kind, append_only=True) as server:
         async with durable(server, DISK) as store:
             await store.commit(write(7))

@@ -11,7 +11,7 @@ from eventcore import SettingsError
 from eventcore.commit.durability import Promise, waits_for_the_sync
 from eventcore.errors import NotDurable
 from eventcore.testing.fixtures import StartServer
-from eventcore.testing.server import Kind, Server, available_kinds
+from eventcore.testing.server import Server, ServerKind, available_kinds
 from libs.eventcore.tests.durable import (
     DISK,
     EVERY_SECOND,
@@ -32,7 +32,7 @@ async def test_a_server_that_has_no_append_only_file_is_refused(start_server: St
 
 
 @with_waitaof
-async def test_a_server_that_never_syncs_is_refused(kind: Kind) -> None:
+async def test_a_server_that_never_syncs_is_refused(kind: ServerKind) -> None:
     with Server(kind=kind, append_only=True, options={"appendfsync": "no"}) as server:
         async with durable(server, DISK) as store:
             with pytest.raises(SettingsError, match="ORDER_DURABILITY=disk: the server's appendfsync is no"):
@@ -41,7 +41,7 @@ async def test_a_server_that_never_syncs_is_refused(kind: Kind) -> None:
 
 @with_waitaof
 async def test_why_a_server_is_refused_is_said_once_however_often_it_is_tried(
-    kind: Kind, caplog: pytest.LogCaptureFixture
+    kind: ServerKind, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Server(kind=kind, append_only=True, options={"appendfsync": "no"}) as server:
         async with durable(server, DISK) as store:
@@ -73,7 +73,7 @@ async def test_a_server_that_does_not_know_how_to_wait_is_refused() -> None:
 
 
 @with_waitaof
-async def test_a_server_that_does_not_let_us_wait_is_refused(kind: Kind) -> None:
+async def test_a_server_that_does_not_let_us_wait_is_refused(kind: ServerKind) -> None:
     with Server(kind=kind, append_only=True) as server:
         async with durable(await a_user(server, "-waitaof"), DISK) as store:
             with pytest.raises(

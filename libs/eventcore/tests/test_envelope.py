@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eventcore import Origin, Undecodable, UnsupportedVersion, Version, decode, encode, new_id, timestamp
-from eventcore.events.envelope import Envelope, largest_event
+from eventcore.events.envelope import LARGEST_EVENT, Envelope
 
 from .samples import Ordered
 
@@ -214,8 +214,8 @@ def test_equal_names_in_different_objects_are_as_they_should_be() -> None:
 
 def test_an_event_that_is_too_large_is_not_even_parsed() -> None:
     whole = json.dumps(envelope(data={"orderId": "7", "more": ""}))
-    fits = whole.replace('"more": "', '"more": "' + "x" * (largest_event - len(whole))).encode()
-    assert len(fits) == largest_event
+    fits = whole.replace('"more": "', '"more": "' + "x" * (LARGEST_EVENT - len(whole))).encode()
+    assert len(fits) == LARGEST_EVENT
     assert read(fits).open(Ordered) == Ordered(order_id="7")
     with pytest.raises(Undecodable, match=r"^event: 524289 bytes, where 524288 are the most$"):
         read(fits + b" ")
@@ -223,7 +223,7 @@ def test_an_event_that_is_too_large_is_not_even_parsed() -> None:
 
 def test_an_event_that_nobody_would_read_is_not_written() -> None:
     with pytest.raises(ValueError, match=r"^sample\.ordered: \d+ bytes, where 524288 are the most$"):
-        encode(Ordered(order_id="x" * largest_event), ORIGIN)
+        encode(Ordered(order_id="x" * LARGEST_EVENT), ORIGIN)
 
 
 def test_a_number_beyond_all_floats_is_no_reason_to_stumble() -> None:

@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 from eventcore import Conflict, Hash, Origin, Store, Transaction, Unavailable
-from eventcore.commit.committer import Answer, Committed, Work
-from eventcore.commit.per_turn import GatheringCommitter, most_at_once
+from eventcore.commit.committer import CommitAnswer, Committed, Work
+from eventcore.commit.per_turn import MOST_AT_ONCE, GatheringCommitter
 
 
-async def in_turn(work: list[Work]) -> list[Answer]:
+async def in_turn(work: list[Work]) -> list[CommitAnswer]:
     """Commit nothing, and answer with a number for each."""
     await asyncio.sleep(0)
     return [Committed((b"%d" % number,)) for number, _ in enumerate(work)]
@@ -24,7 +24,7 @@ def work() -> Work:
 async def test_commits_of_one_moment_are_made_together() -> None:
     batches: list[list[Work]] = []
 
-    async def commit_all(work: list[Work]) -> list[Answer]:
+    async def commit_all(work: list[Work]) -> list[CommitAnswer]:
         batches.append(work)
         return await in_turn(work)
 
@@ -38,15 +38,15 @@ async def test_commits_of_one_moment_are_made_together() -> None:
 async def test_the_first_of_a_crowd_go_ahead() -> None:
     sizes: list[int] = []
 
-    async def commit_all(work: list[Work]) -> list[Answer]:
+    async def commit_all(work: list[Work]) -> list[CommitAnswer]:
         sizes.append(len(work))
         return await in_turn(work)
 
     gathering = GatheringCommitter(commit_all)
-    answers = await asyncio.gather(*(gathering.commit(work()) for _ in range(2 * most_at_once + 1)))
-    assert sizes == [most_at_once, most_at_once, 1]
+    answers = await asyncio.gather(*(gathering.commit(work()) for _ in range(2 * MOST_AT_ONCE + 1)))
+    assert sizes == [MOST_AT_ONCE, MOST_AT_ONCE, 1]
     numbers = [answer.entry_ids for answer in answers if isinstance(answer, Committed)]
-    assert numbers == [(str(number % most_at_once),) for number in range(2 * most_at_once + 1)]
+    assert numbers == [(str(number % MOST_AT_ONCE),) for number in range(2 * MOST_AT_ONCE + 1)]
 
 
 async def test_who_gives_up_waiting_hurts_nobody() -> None:
@@ -58,7 +58,7 @@ async def test_who_gives_up_waiting_hurts_nobody() -> None:
 
 @pytest.mark.parametrize("error", [Unavailable("out of reach"), ZeroDivisionError("a defect")], ids=repr)
 async def test_when_nothing_could_be_sent_everybody_is_told(error: Exception) -> None:
-    async def commit_all(work: list[Work]) -> list[Answer]:
+    async def commit_all(work: list[Work]) -> list[CommitAnswer]:
         raise error
 
     gathering = GatheringCommitter(commit_all)

@@ -278,9 +278,9 @@ async def test_a_handler_that_does_not_end_when_cancelled_is_left_alone(
             await until_idle(store, consumer)
     [letter] = await letters(store)
     assert letter["errorType"] == "TimeoutError"
-    assert len(running._left_running) == 3
+    assert len(running._LEFT_RUNNING) == 3
     enough.set()
-    await until(lambda: not running._left_running)
+    await until(lambda: not running._LEFT_RUNNING)
 
 
 async def test_a_handler_that_finishes_although_it_is_cancelled_has_decided(store: Store) -> None:

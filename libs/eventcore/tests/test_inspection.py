@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from eventcore import Consumer, Store, Transaction
 from eventcore.consume.delivery import entry_time
-from eventcore.consume.group_member import foreign_idle
+from eventcore.consume.group_member import FOREIGN_IDLE
 from eventcore.operate.inspection import GroupState, Inspector, StreamState, inspector
 from eventcore.operate.inspection.ids import age_of, parse_id
 from eventcore.operate.inspection.names import main_streams, scan_pattern
@@ -160,8 +160,8 @@ async def test_a_group_on_an_emptied_stream_has_no_lag(store: Store) -> None:
 
 
 async def test_counting_stops_somewhere_and_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inspector, "counted_lag", 4)
-    monkeypatch.setattr(inspector, "_page", 3)
+    monkeypatch.setattr(inspector, "COUNTED_LAG", 4)
+    monkeypatch.setattr(inspector, "_PAGE", 3)
     await append(store.redis, 10)
     await store.redis.xgroup_create(STREAM, GROUP, "2-0")
     found = (await inspect_group(store)).main.lag
@@ -172,7 +172,7 @@ async def test_counting_stops_somewhere_and_says_so(store: Store, monkeypatch: p
 async def test_a_group_that_has_read_nothing_of_what_is_left_lags_by_all_of_it(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inspector, "counted_lag", 4)
+    monkeypatch.setattr(inspector, "COUNTED_LAG", 4)
     await append(store.redis, 20)
     await store.redis.xgroup_create(STREAM, GROUP, "5-0")
     await store.redis.xtrim(STREAM, maxlen=10, approximate=False)
@@ -181,8 +181,8 @@ async def test_a_group_that_has_read_nothing_of_what_is_left_lags_by_all_of_it(
 
 
 async def test_a_long_lag_is_taken_from_the_server(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inspector, "verified_lag", 4)
-    monkeypatch.setattr(inspector, "counted_lag", 4)
+    monkeypatch.setattr(inspector, "VERIFIED_LAG", 4)
+    monkeypatch.setattr(inspector, "COUNTED_LAG", 4)
     await append(store.redis, 10)
     await store.redis.xgroup_create(STREAM, GROUP, "0")
     await read(store.redis, 1)
@@ -234,9 +234,9 @@ async def test_a_consumer_without_heartbeats_is_alive_while_it_does_something(
     await read(store.redis, 1, "foreign")
     [consumer] = (await inspect_group(store)).consumers
     assert (consumer.alive, consumer.last_beat, consumer.silent) == (True, None, None)
-    assert consumer.idle < foreign_idle
+    assert consumer.idle < FOREIGN_IDLE
 
-    monkeypatch.setattr("eventcore.operate.inspection.consumers.foreign_idle", timedelta(0))
+    monkeypatch.setattr("eventcore.operate.inspection.consumers.FOREIGN_IDLE", timedelta(0))
     [consumer] = (await inspect_group(store)).consumers
     assert not consumer.alive
 
@@ -244,7 +244,7 @@ async def test_a_consumer_without_heartbeats_is_alive_while_it_does_something(
 async def test_a_consumer_that_never_beats_and_holds_nothing_is_at_rest_and_not_dead(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eventcore.operate.inspection.consumers.foreign_idle", timedelta(0))
+    monkeypatch.setattr("eventcore.operate.inspection.consumers.FOREIGN_IDLE", timedelta(0))
     await append(store.redis, 1)
     await store.redis.xgroup_create(STREAM, GROUP, "0")
     await store.redis.xgroup_createconsumer(STREAM, GROUP, "by hand")
@@ -316,8 +316,8 @@ async def test_dead_letters_are_counted_by_group(store: Store) -> None:
 
 
 async def test_only_the_newest_dead_letters_are_told_apart(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inspector, "counted_letters", 5)
-    monkeypatch.setattr(inspector, "_page", 2)
+    monkeypatch.setattr(inspector, "COUNTED_LETTERS", 5)
+    monkeypatch.setattr(inspector, "_PAGE", 2)
     for number in range(1, 9):
         await store.redis.xadd("orders_dlq", {"group": "old" if number < 6 else "new"}, id=f"{number}-0")
     letters = (await inspect(store)).dead_letters

@@ -14,9 +14,9 @@ from pydantic import SecretStr
 
 from eventcore import OutcomeUnknown, Store, Unavailable
 from eventcore.server import lookout
-from eventcore.server.connection import Place
+from eventcore.server.connection import ServerPlace
 from eventcore.server.lookout import Lookout
-from eventcore.server.sentinels import Answer, Sentinels, believed
+from eventcore.server.sentinels import MasterReply, Sentinels, believed
 from eventcore.testing import Server, until
 from eventcore.testing.fixtures import Connect, StartServer
 
@@ -25,8 +25,8 @@ from .sentinel import sentinel
 OLD, NEW = ("10.0.0.1", 6379), ("10.0.0.2", 6379)
 
 
-def answers(*said: tuple[tuple[str, int], int]) -> list[Answer]:
-    return [Answer(address, epoch, down=False) for address, epoch in said]
+def answers(*said: tuple[tuple[str, int], int]) -> list[MasterReply]:
+    return [MasterReply(address, epoch, down=False) for address, epoch in said]
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,10 @@ def test_the_sentinels_that_know_best_are_believed(
 
 
 def test_a_place_is_known_by_its_server_where_that_says_who_it_is() -> None:
-    assert Place("a:1", "x").is_same(Place("a:1", "x"))
-    assert Place("a:1", "x").is_same(Place("a:1", ""))
-    assert not Place("a:1", "x").is_same(Place("a:1", "y"))
-    assert not Place("a:1", "").is_same(Place("b:1", ""))
+    assert ServerPlace("a:1", "x").is_same(ServerPlace("a:1", "x"))
+    assert ServerPlace("a:1", "x").is_same(ServerPlace("a:1", ""))
+    assert not ServerPlace("a:1", "x").is_same(ServerPlace("a:1", "y"))
+    assert not ServerPlace("a:1", "").is_same(ServerPlace("b:1", ""))
 
 
 async def written_to(server: Server, store: Store) -> bool:
@@ -136,7 +136,7 @@ async def leading_to(target: Callable[[], Server]) -> AsyncIterator[int]:
 async def test_a_server_that_the_address_no_longer_leads_to_is_left(
     start_server: StartServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(lookout, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(lookout, "LOOK_SECONDS", 0.1)
     old, new = start_server(), start_server()
     target = old
     async with leading_to(lambda: target) as port:

@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from eventcore import Consumer, Router, Settings, Store, Undecodable, decode
-from eventcore.cli.entries import Entry
-from eventcore.cli.following import Step
+from eventcore.cli.entries import StreamEntry
+from eventcore.cli.following import TraceStep
 from eventcore.cli.tail import line
 from eventcore.cli.trace import as_document
 from eventcore.cli.trace_view import timeline
 from eventcore.consume.deciding import Decided, Decider
-from eventcore.consume.delivery import Delivery, Reason, TryAgain
+from eventcore.consume.delivery import Delivery, LetterReason, TryAgain
 from eventcore.consume.letter import letter
 from eventcore.operate.inspection import Inspector
-from eventcore.operate.reporting import Reporter, shown
+from eventcore.operate.reporting import Reporter, state_shown
 from eventcore.operate.retention import Retention
 from eventcore.testing import Server, run_until_idle, running, until
 from eventcore.testing.fixtures import Connect
@@ -97,7 +97,7 @@ async def test_metrics_retention_and_the_tool_take_any_entry_id(ids: list[str], 
     await store.redis.xreadgroup(GROUP, "pod-1", {key: ">"}, count=max(1, len(ids) // 2))
     await Retention(store, [STREAM]).trim()
     state = await Inspector(store.redis, prefix=store.settings.key_prefix).stream(STREAM)
-    assert all(seconds >= 0 for each in shown([state]).values() for seconds in each.values())
+    assert all(seconds >= 0 for each in state_shown([state]).values() for seconds in each.values())
     await Reporter(store, [STREAM]).look()
 
 
@@ -119,7 +119,7 @@ def test_the_tool_shows_any_entry_id(redis_server: Server) -> None:
 
 
 async def test_a_page_that_ends_at_the_last_id_of_all_is_the_last_page(store: Store, monkeypatch: Any) -> None:
-    monkeypatch.setattr("eventcore.operate.inspection.inspector._page", 2)
+    monkeypatch.setattr("eventcore.operate.inspection.inspector._PAGE", 2)
     key = store.key(STREAM)
     for entry_id in (f"{LAST}-{LAST - 1}", f"{LAST}-{LAST}"):
         await store.redis.xadd(key, {"event": event()}, id=entry_id)
@@ -177,7 +177,7 @@ metadata = st.fixed_dictionaries(
         "baggage": texts | values,
     },
 )
-bodies = (
+BODIES = (
     metadata.map(lambda chosen: event(**chosen))
     | st.binary()
     | st.text().map(lambda text: text.encode("utf-8", "replace"))
@@ -198,7 +198,7 @@ def decider(decided: list[TryAgain], handler: Any = fail) -> Decider:
     )
 
 
-@given(entry_ids, bodies)
+@given(entry_ids, BODIES)
 def test_whatever_stands_in_an_entry_is_retried_or_becomes_a_letter(entry_id: str, body: bytes) -> None:
     retried: list[TryAgain] = []
     deciding = decider(retried)
@@ -211,26 +211,26 @@ def test_whatever_stands_in_an_entry_is_retried_or_becomes_a_letter(entry_id: st
     raise AssertionError(f"neither after three attempts: {retried}")
 
 
-@given(entry_ids, bodies)
+@given(entry_ids, BODIES)
 def test_the_tool_shows_whatever_stands_in_an_entry(entry_id: str, body: bytes) -> None:
-    entry = Entry(STREAM, entry_id, {b"event": body})
+    entry = StreamEntry(STREAM, entry_id, {b"event": body})
     json.dumps(entry.as_json())
-    json.dumps(as_document(Step(entry)))
+    json.dumps(as_document(TraceStep(entry)))
     console = Console(width=120, quiet=True)
     for width in (80, 200):
         console.print(line(entry, width))
-    console.print(timeline([Step(entry), Step(entry)]))
+    console.print(timeline([TraceStep(entry), TraceStep(entry)]))
 
 
-@given(entry_ids, bodies, st.integers(1, 2**31))
+@given(entry_ids, BODIES, st.integers(1, 2**31))
 def test_a_letter_can_be_written_of_any_delivery(entry_id: str, body: bytes, attempt: int) -> None:
     delivery = Delivery(STREAM, entry_id, attempt, {b"event": body}, 0.0)
-    written = letter(delivery, ValueError("x"), Reason.REJECTED, GROUP, "pod-1", 10)
+    written = letter(delivery, ValueError("x"), LetterReason.REJECTED, GROUP, "pod-1", 10)
     assert dict(written.fields)["entryId"] == entry_id.encode()
 
 
 @limits(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(bodies, min_size=1, max_size=8))
+@given(st.lists(BODIES, min_size=1, max_size=8))
 def test_services_read_on_over_any_metadata(any_server: Server, written: list[bytes]) -> None:
     async def consume() -> None:
         async with Store(Settings(redis_url=any_server.url), source="tests") as store:  # type: ignore[arg-type]

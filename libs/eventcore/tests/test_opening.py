@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from eventcore import Event, Origin, decode, encode
 from eventcore.events.canonical import Opener
-from eventcore.events.envelope import largest_event
+from eventcore.events.envelope import LARGEST_EVENT
 
 from .samples import Ordered, Shipped
 
@@ -72,7 +72,7 @@ UNUSUAL = {
     "a field twice": {b"event": entry()[b"event"].replace(b'"orderId":', b'"orderId":"6","orderId":')},
     "an id twice": {b"event": entry()[b"event"].replace(b'"eventId":', b'"eventId":"e-0","eventId":')},
     "spaces": {b"event": entry()[b"event"].replace(b'"data":', b'"data": ')},
-    "too much": entry(data={"orderId": "7" * largest_event}),
+    "too much": entry(data={"orderId": "7" * LARGEST_EVENT}),
     "a time as a number": entry(metadata=metadata(timestamp=1_795_428_000)),
     "a newer version": entry(metadata=metadata(version="2.0")),
     "an older version": entry(type="sample.measured", data={"degrees": 1.0}, metadata=metadata(version="1.0")),

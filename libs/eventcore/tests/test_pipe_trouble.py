@@ -19,7 +19,7 @@ from redis.asyncio.connection import AbstractConnection
 from eventcore import OutcomeUnknown, Settings, Unavailable
 from eventcore.server.connection import Connector
 from eventcore.server.pipe import Pipe, WrongPassword
-from eventcore.testing import Kind, Server, available_kinds, until
+from eventcore.testing import Server, ServerKind, available_kinds, until
 from eventcore.testing.fixtures import StartServer
 
 Open = Callable[..., Pipe]
@@ -266,7 +266,7 @@ asyncio.run(main())
 """
 
 
-def test_nothing_is_left_open_whenever_it_is_closed(running_servers: Callable[[Kind], Server]) -> None:
+def test_nothing_is_left_open_whenever_it_is_closed(running_servers: Callable[[ServerKind], Server]) -> None:
     server = running_servers(available_kinds()[0])  # one kind is enough: it's about our side of the wire
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", LEAKY, server.url]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)

@@ -9,14 +9,25 @@ from typing import Any
 
 import pytest
 
-from eventcore import Forbidden, Hash, Readable, Settings, SortedSet, Store, Text, Transaction, Unavailable, Unreadable
+from eventcore import (
+    Forbidden,
+    Hash,
+    Readable,
+    Settings,
+    SortedSet,
+    Store,
+    String,
+    Transaction,
+    Unavailable,
+    Unreadable,
+)
 from eventcore.server.pipe import Command
 from eventcore.testing import Server
 from eventcore.testing.fixtures import Connect
 
 from .restricted import restrict, restricted
 
-POINTS, NOTE, INDEX = Hash("points"), Text("note"), SortedSet("index")
+POINTS, NOTE, INDEX = Hash("points"), String("note"), SortedSet("index")
 BEYOND = str(2**53 + 1)
 NO_UTF8 = b"\xff\xfe"
 
@@ -53,8 +64,8 @@ async def held(connect: Connect) -> Store:
         (POINTS.exists, True),
         (Hash("nothing").exists, False),
         (NOTE, "grüß Gott"),
-        (Text("nothing"), None),
-        (Text("nothing").as_int, None),
+        (String("nothing"), None),
+        (String("nothing").as_int, None),
         (INDEX.score("a"), 0.0),
         (SortedSet("scores").score("high"), 2.5),
         (INDEX.score("z"), None),
@@ -134,7 +145,7 @@ async def test_what_is_no_text_is_named(held: Store) -> None:
     [
         (Hash("note")["x"], "note holds no hash"),
         (Hash("note"), "note holds no hash"),
-        (Text("points"), "points holds no string"),
+        (String("points"), "points holds no string"),
         (SortedSet("points").score("x"), "points holds no sorted set"),
         (SortedSet("points").page(count=1), "points holds no sorted set"),
     ],
@@ -174,7 +185,7 @@ async def test_each_call_is_one_round_trip_and_the_fields_of_a_hash_one_command(
 
 
 async def test_several_places_are_seen_at_one_moment(held: Store) -> None:
-    one, other = Hash("one")["x"], Text("other")
+    one, other = Hash("one")["x"], String("other")
     done = False
 
     async def change() -> None:

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from eventcore import Forbidden, Found, GuardFailed, Hash, Readable, SortedSet, Store, Text, Transaction, Unreadable
-from eventcore.commit.committer import Answer, Committed, Duplicate, GuardsFailed, Work
+from eventcore import Forbidden, Found, GuardFailed, Hash, Readable, SortedSet, Store, String, Transaction, Unreadable
+from eventcore.commit.committer import CommitAnswer, Committed, Duplicate, GuardsFailed, Work
 from eventcore.testing.fixtures import Connect
 
 from .committing import ORIGIN, commit, delivered
 from .restricted import restrict, restricted
 from .samples import pending
 
-THING, NOTE, INDEX = Hash("thing"), Text("note"), SortedSet("index")
+THING, NOTE, INDEX = Hash("thing"), String("note"), SortedSet("index")
 FREE = THING["status"].absent()
 
 
@@ -32,14 +32,14 @@ async def held(connect: Connect) -> Store:
     return store
 
 
-def found_in(answer: Answer) -> Found:
+def found_in(answer: CommitAnswer) -> Found:
     assert isinstance(answer, GuardsFailed), answer
     return answer.found
 
 
 async def test_otherwise_sees_whatever_can_be_read(held: Store) -> None:
     page = INDEX.page(count=2)
-    reads = [THING, THING["count"].as_int, THING["nothing"], NOTE, Text("thing:none"), INDEX.score("b"), page]
+    reads = [THING, THING["count"].as_int, THING["nothing"], NOTE, String("thing:none"), INDEX.score("b"), page]
     seen: list[Found] = []
 
     def look(found: Found) -> list[Any]:
@@ -51,14 +51,14 @@ async def test_otherwise_sees_whatever_can_be_read(held: Store) -> None:
     assert found[THING["status"]] == "taken"
     assert found[THING] == {"status": "taken", "count": "5"}
     assert found[THING["count"].as_int] == 5
-    assert (found[THING["nothing"]], found[NOTE], found[Text("thing:none")]) == (None, "hello", None)
+    assert (found[THING["nothing"]], found[NOTE], found[String("thing:none")]) == (None, "hello", None)
     assert found[INDEX.score("b")] == 0.0
     assert (found[page].members, found[page].next) == (["a", "b"], "b")
     assert found.failed == (FREE,)
 
 
 async def test_whose_guards_hold_reads_nothing(held: Store) -> None:
-    wrong_type = Text("thing")
+    wrong_type = String("thing")
     transaction = Transaction([THING["status"].present()], [THING["count"].add(1)], reads=[wrong_type])
     assert isinstance(await commit(held, transaction), Committed)
     assert await held.read(THING["count"]) == "6"
@@ -85,7 +85,7 @@ async def test_what_those_before_it_in_one_call_have_added_is_seen(held: Store) 
 
 async def test_a_delivery_that_was_committed_is_a_duplicate_and_reads_nothing(held: Store) -> None:
     [fence] = await delivered(held)
-    once = Transaction([THING["done"].absent()], [THING["done"].set(1)], reads=[Text("thing")])
+    once = Transaction([THING["done"].absent()], [THING["done"].set(1)], reads=[String("thing")])
     assert isinstance(await commit(held, once, fence), Committed)
     assert isinstance(await commit(held, once, fence), Duplicate)
 
@@ -93,7 +93,7 @@ async def test_a_delivery_that_was_committed_is_a_duplicate_and_reads_nothing(he
 async def test_what_can_not_be_read_is_named_and_nothing_is_written(held: Store) -> None:
     fences = await delivered(held, 2)
     cases: list[tuple[Readable[Any], str]] = [
-        (Text("thing"), "thing holds no string"),
+        (String("thing"), "thing holds no string"),
         (THING["status"].as_int, "thing[status] holds no integer"),
     ]
     for (place, said), fence in zip(cases, fences, strict=True):

@@ -165,7 +165,7 @@ async def test_one_of_many_shows_a_stream_and_when_it_goes_the_next_does(store: 
 
 
 async def test_who_dies_is_succeeded_when_its_lease_is_over(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reporting, "lease", timedelta(seconds=0.3))
+    monkeypatch.setattr(reporting, "LEASE", timedelta(seconds=0.3))
     dead, heir = Reporter(store, [STREAM]), Reporter(store, [STREAM])
     await group(store)
     await dead.look()
@@ -218,7 +218,7 @@ async def test_it_reports_until_it_is_cancelled_and_then_lets_go(store: Store, r
 async def test_nothing_is_shown_while_the_server_is_away(
     start_server: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reporting, "every", timedelta(seconds=0.05))
+    monkeypatch.setattr(reporting, "REPORT_EVERY", timedelta(seconds=0.05))
     server = start_server()
     async with Store(settings.model_copy(update={"redis_url": SecretStr(server.url)}), source="tests") as store:
         await group(store)

@@ -99,8 +99,8 @@ async def test_a_group_destroyed_before_a_consumer_has_begun_with_its_own_is_mad
 async def test_an_entry_that_was_read_for_us_without_our_knowing_is_found(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(takeover, "look_around_every", timedelta(seconds=0.05))
-    monkeypatch.setattr(takeover, "lost_after", timedelta(seconds=0.3))
+    monkeypatch.setattr(takeover, "LOOK_AROUND_EVERY", timedelta(seconds=0.05))
+    monkeypatch.setattr(takeover, "LOST_AFTER", timedelta(seconds=0.3))
     store, handled = await connect(), list[str]()
     living = consumer(store, lambda order: handled.append(order.order_id))
     async with running(living):

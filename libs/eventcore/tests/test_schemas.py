@@ -16,7 +16,7 @@ from pydantic import Field, create_model
 
 from eventcore import Event, Origin, encode
 from eventcore.events.event import Data, Value
-from eventcore.schemas import check, data_schema, envelope_schema, event_schema, write
+from eventcore.schemas import check, data_schema, envelope_schema, event_schema, write_schemas
 
 Upcasters = Mapping[int, Any]
 
@@ -47,7 +47,7 @@ def keep_example(folder: Path, version: str, data: Data, **changed: Any) -> None
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The files of the first version, with an example: as they should be."""
-    write([FIRST], tmp_path)
+    write_schemas([FIRST], tmp_path)
     keep_example(tmp_path, "1.0", {"product": "tea"})
     assert check([FIRST], tmp_path) == []
     return tmp_path
@@ -135,14 +135,14 @@ def test_a_breaking_change_without_a_new_version_is_found_and_a_major_advised(fo
 
 def test_a_changed_type_is_not_written_over_what_is_on_file(folder: Path) -> None:
     before = (folder / "shop.sold/1.0.json").read_text()
-    assert "is no longer what" in only(write([sold(product=int)], folder))
+    assert "is no longer what" in only(write_schemas([sold(product=int)], folder))
     assert (folder / "shop.sold/1.0.json").read_text() == before
 
 
 def test_a_minor_that_only_adds_is_written_and_wants_an_example(folder: Path) -> None:
     newer = sold("1.1", product=str, note=OPTIONAL)
     assert "1.1.json is missing" in only(check([newer], folder))
-    assert "1.1.examples.json is missing: put whole events" in only(write([newer], folder))
+    assert "1.1.examples.json is missing: put whole events" in only(write_schemas([newer], folder))
     keep_example(folder, "1.1", {"product": "tea", "note": "a gift"})
     assert check([newer], folder) == []
 
@@ -150,7 +150,7 @@ def test_a_minor_that_only_adds_is_written_and_wants_an_example(folder: Path) ->
 @pytest.mark.parametrize("fields", [{}, {"product": int}, {"product": str, "note": str}, {"product": OPTIONAL}])
 def test_a_minor_that_does_more_than_to_add_is_refused(folder: Path, fields: dict[str, Any]) -> None:
     newer = sold("1.1", **fields)
-    problem = only(write([newer], folder))
+    problem = only(write_schemas([newer], folder))
     assert problem.startswith("shop.sold 1.1 can't be a minor version after 1.0:\n  data.")
     assert problem.endswith('give Sold version="2.0" and an upcaster from 1.')
     assert not (folder / "shop.sold/1.1.json").exists()
@@ -166,7 +166,7 @@ def test_a_minor_on_file_that_does_more_than_to_add_is_found_too(folder: Path) -
 
 
 def test_a_major_may_change_everything_if_what_is_on_file_stays_readable(folder: Path) -> None:
-    write([sold("2.0", {1: rename}, product_id=str)], folder)
+    write_schemas([sold("2.0", {1: rename}, product_id=str)], folder)
     keep_example(folder, "2.0", {"productId": "tea"})
     assert "must stay readable for ever, but Sold says: data.productId: Field required" in only(
         check([sold("2.0", {1: rename}, product_id=str)], folder)
@@ -176,14 +176,14 @@ def test_a_major_may_change_everything_if_what_is_on_file_stays_readable(folder:
 
 
 def test_versions_do_not_go_back(folder: Path) -> None:
-    write([sold("1.1", product=str)], folder)
+    write_schemas([sold("1.1", product=str)], folder)
     keep_example(folder, "1.1", {"product": "tea"})
     assert "shop.sold is at 1.0, but 1.1 is on file: versions don't go back" in check([FIRST], folder)
 
 
 def test_a_version_that_was_deleted_is_missed(folder: Path) -> None:
     newer = sold("1.1", product=str)
-    write([newer], folder)
+    write_schemas([newer], folder)
     keep_example(folder, "1.1", {"product": "tea"})
     (folder / "shop.sold/1.0.json").unlink()
     assert "1.0.json is missing: events of that version may stand in streams" in only(check([newer], folder))
@@ -196,7 +196,7 @@ def test_other_words_are_written_without_a_new_version(folder: Path) -> None:
         product: str
 
     assert "its words are not those of the class: write it" in only(check([Sold], folder))
-    assert write([Sold], folder) == []
+    assert write_schemas([Sold], folder) == []
 
 
 @pytest.mark.parametrize(

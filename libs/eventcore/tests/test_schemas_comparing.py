@@ -9,7 +9,8 @@ import pytest
 from pydantic import Field, create_model
 
 from eventcore import Event, Value
-from eventcore.schemas import Change, Kind, compare, data_schema
+from eventcore.schemas import Change, compare, data_schema
+from eventcore.schemas import ChangeKind as Kind
 
 
 class Colour(StrEnum):

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from opentelemetry.trace import SpanKind
 
-from eventcore import Conflict, Event, GuardFailed, Hash, Origin, Store, Text, Transaction, decode, publish, telemetry
-from eventcore.telemetry import Counts, Durations, catalogue, quick
+from eventcore import Conflict, Event, GuardFailed, Hash, Origin, Store, String, Transaction, decode, publish, telemetry
+from eventcore.telemetry import CATALOGUE, Counts, Durations, quick
 from eventcore.telemetry.measurements import commit_duration, publish_duration
 from eventcore.telemetry.quick import QuickSpan
 
@@ -17,7 +17,7 @@ TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED = Origin("shop", TRACE, f"00-{TRACE}-{SPAN}-01", "a=1", baggage="tier=gold")
 UNSAMPLED = Origin("shop", TRACE, f"00-{TRACE}-{SPAN}-00")
 STREAM = "tea_stream"
-MARK = Text("mark")
+MARK = String("mark")
 
 
 class TeaBrewed(Event, type="tea.brewed", stream=STREAM):
@@ -37,7 +37,7 @@ def permanent_keys() -> tuple[str, ...]:
 def ended(monkeypatch: pytest.MonkeyPatch) -> list[QuickSpan]:
     """The spans that have ended, while spans are recorded."""
     spans: list[QuickSpan] = []
-    monkeypatch.setattr(telemetry, "tracing", True)
+    monkeypatch.setattr(telemetry, "TRACING", True)
     monkeypatch.setattr(quick, "sink", spans.extend)
     return spans
 
@@ -144,7 +144,7 @@ async def test_publishing_and_committing_are_measured(store: Store, measured: An
 
 async def test_a_transaction_counts_once_it_is_committed_and_not_before(store: Store) -> None:
     cups = Counts("tea.cups.test", "{cup}", "Cups of tea", ("tea.kind",))
-    catalogue.remove(cups)
+    CATALOGUE.remove(cups)
     mark = Hash("mark")["cup"]
     first = Transaction(
         when=[mark.absent()],

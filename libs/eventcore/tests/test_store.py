@@ -17,14 +17,14 @@ from eventcore import (
     OutcomeUnknown,
     Store,
     StreamFull,
-    Text,
+    String,
     Transaction,
     Unavailable,
     Write,
     decode,
     publish,
 )
-from eventcore.commit.committer import Answer, Work
+from eventcore.commit.committer import CommitAnswer, Work
 from eventcore.testing.fixtures import Connect
 
 from .samples import STREAM, Ordered, Shipped
@@ -162,7 +162,7 @@ class LosesReplies:
     def __init__(self, store: Store, lost: int) -> None:
         self.committer, self.lost, self.sent = store.committer, lost, 0
 
-    async def commit_all(self, work: Sequence[Work]) -> list[Answer]:
+    async def commit_all(self, work: Sequence[Work]) -> list[CommitAnswer]:
         self.sent += 1
         answers = await self.committer.commit_all(work)
         if self.sent <= self.lost:
@@ -183,7 +183,7 @@ async def test_a_commit_whose_reply_was_lost_is_sent_again_only_if_asked_and_onl
 
 async def test_guards_make_a_second_run_harmless(store: Store) -> None:
     store.committer = LosesReplies(store, lost=1)  # type: ignore[assignment]
-    mark, mine = Text("mark"), "this very request"
+    mark, mine = String("mark"), "this very request"
     once = Transaction(when=[mark.absent()], then=[mark.set(mine), STOCK.add(1)])
     with pytest.raises(GuardFailed) as raised:
         await store.commit(once, resend=True)
@@ -198,7 +198,7 @@ class RefusesThen(LosesReplies):
         super().__init__(store, lost=1)
         self.refusal, self.answered = refusal, answered
 
-    async def commit_all(self, work: Sequence[Work]) -> list[Answer]:
+    async def commit_all(self, work: Sequence[Work]) -> list[CommitAnswer]:
         if self.sent == 0:
             return await super().commit_all(work)
         if self.answered:

@@ -197,8 +197,8 @@ async def test_a_delivery_that_a_peer_has_committed_meanwhile_writes_nothing(con
 async def test_a_stranger_that_never_beat_is_taken_over_only_after_a_long_silence(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "foreign_idle", timedelta(seconds=0.5))
-    monkeypatch.setattr(takeover, "look_around_every", timedelta(seconds=0.05))
+    monkeypatch.setattr(streams, "FOREIGN_IDLE", timedelta(seconds=0.5))
+    monkeypatch.setattr(takeover, "LOOK_AROUND_EVERY", timedelta(seconds=0.05))
     store, handled = await connect(), list[float]()
     loop = asyncio.get_running_loop()
     await publish_orders(store, 1)
@@ -248,7 +248,7 @@ async def test_a_consumer_that_has_come_back_is_not_robbed(connect: Connect) -> 
 async def test_a_dead_consumer_is_taken_over_from_whatever_its_name_is(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "foreign_idle", timedelta(0))
+    monkeypatch.setattr(streams, "FOREIGN_IDLE", timedelta(0))
     store, odd = await connect(), b"\xff\xfe"
     await store.redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
     await publish_orders(store, 1, 2)

@@ -39,7 +39,7 @@ async def blocks_as_coroutine(until_told: threading.Event) -> None:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody wants to be blocked for long in a test."""
-    monkeypatch.setattr(blocking, "blocked_seconds", 0.2)
+    monkeypatch.setattr(blocking, "BLOCKED_SECONDS", 0.2)
 
 
 @asynccontextmanager

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from eventcore import Settings
-from eventcore.telemetry import Counts, Durations, Gauges, Instrument, catalogue, measurements
+from eventcore.telemetry import CATALOGUE, Counts, Durations, Gauges, Instrument, measurements
 from eventcore.telemetry.configure import scrape, start_metrics
-from eventcore.telemetry.instruments import Key
+from eventcore.telemetry.instruments import LabelValues
 
 
 @pytest.fixture(autouse=True)
 def only_for_this_test() -> Iterator[None]:
     """The instruments that a test makes are gone after it."""
-    before = list(catalogue)
+    before = list(CATALOGUE)
     yield
-    catalogue[:] = before
+    CATALOGUE[:] = before
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_a_tally_is_counted_when_it_has_happened() -> None:
 
 def test_a_gauge_shows_what_its_sources_say_for_as_long_as_it_has_them() -> None:
     left = Gauges("tea.left", "By", "Tea left", ("tea.kind", "tea.pot"))
-    shelf: dict[Key, float] = {("green", None): 2.0}
+    shelf: dict[LabelValues, float] = {("green", None): 2.0}
     forget = left.watch(lambda: shelf)
     left.watch(lambda: {("black", "blue"): 7})
     assert scraped("tea_left") == [
@@ -104,9 +104,9 @@ def test_a_gauge_shows_what_its_sources_say_for_as_long_as_it_has_them() -> None
 
 
 def test_the_catalogue_describes_every_metric_once() -> None:
-    names = [each.name for each in catalogue]
+    names = [each.name for each in CATALOGUE]
     assert len(names) == len(set(names))
-    for each in catalogue:
+    for each in CATALOGUE:
         assert isinstance(each, Instrument)
         assert each.description
         assert each.kind in ("counter", "gauge", "histogram")

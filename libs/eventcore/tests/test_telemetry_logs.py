@@ -11,7 +11,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
-from eventcore.telemetry import handled
+from eventcore.telemetry import HANDLED
 from eventcore.telemetry.blotting import without_secrets
 from eventcore.telemetry.logs import ConsoleFormatter, JsonFormatter
 
@@ -123,13 +123,13 @@ class Delivery:
 
 
 def test_what_is_being_handled_is_named() -> None:
-    token = handled.set(Delivery(eventId="e-1", correlationId="c-1", traceId="t-1"))
+    token = HANDLED.set(Delivery(eventId="e-1", correlationId="c-1", traceId="t-1"))
     try:
         content = line(record())
         assert (content["eventId"], content["correlationId"], content["traceId"]) == ("e-1", "c-1", "t-1")
         assert line(record(eventId="e-2"))["eventId"] == "e-2"
     finally:
-        handled.reset(token)
+        HANDLED.reset(token)
 
 
 @pytest.mark.parametrize(

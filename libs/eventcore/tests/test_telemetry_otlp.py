@@ -31,7 +31,7 @@ from eventcore.telemetry import (
     spans,
     traceparent_of,
 )
-from eventcore.telemetry.otlp import encoder, written
+from eventcore.telemetry.otlp import encoded_spans, encoder
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT, FAILED = f"00-{TRACE}-{SPAN}-01", f"00-{TRACE}-a0f067aa0ba902b7-01"
@@ -112,7 +112,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> Callable[[Spanned], ExportTraceS
     encode = encoder(RESOURCE.attributes, encode_spans, as_message=False)
 
     def make(spanned: Spanned) -> ExportTraceServiceRequest:
-        monkeypatch.setattr(quick, "sink", lambda spans: ended.append(written(spans)))
+        monkeypatch.setattr(quick, "sink", lambda spans: ended.append(encoded_spans(spans)))
         spanned()
         monkeypatch.setattr(quick, "sink", None)
         request: ExportTraceServiceRequest = ExportTraceServiceRequest.FromString(
@@ -158,7 +158,7 @@ def test_a_collector_can_not_tell_who_made_a_span(spanned: Spanned, by_the_sdk: 
 
 def test_quick_spans_and_others_go_in_one_request(by_the_sdk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[Any] = []
-    monkeypatch.setattr(quick, "sink", lambda spans: ended.append(written(spans)))
+    monkeypatch.setattr(quick, "sink", lambda spans: ended.append(encoded_spans(spans)))
     handled()
     theirs = by_the_sdk(lambda: None)
     assert not theirs.resource_spans
@@ -173,7 +173,7 @@ def test_only_a_span_that_can_not_be_written_is_lost(
 ) -> None:
     put: list[tuple[bytes, int]] = []
     processor = SimpleNamespace(batch=3, put=lambda content, count: put.append((content, count)))
-    monkeypatch.setattr(quick, "sink", configure._to_all([processor], written))
+    monkeypatch.setattr(quick, "sink", configure._to_all([processor], encoded_spans))
     many = [process() for _ in range(8)]
     many[4].set_attribute("too large for the protocol", 1 << 70)
     end_spans(many, outcome="handled")
@@ -229,11 +229,11 @@ def test_a_span_keeps_no_more_than_the_specification_allows() -> None:
         span.set_attribute(f"number {number}", number)
         span.add_event(f"event {number}", {f"number {each}": each for each in range(200)})
     span.outcome, span.ended = "handled", 1
-    message = Span.FromString(payload_of(written([span])))
-    assert len(message.attributes) == len(message.events) == quick.MOST
+    message = Span.FromString(payload_of(encoded_spans([span])))
+    assert len(message.attributes) == len(message.events) == quick.MOST_ATTRIBUTES
     assert len(message.attributes) + message.dropped_attributes_count == len(ATTEMPT.attributes) + 3 + 200
-    assert message.dropped_events_count == 200 - quick.MOST
-    assert {len(event.attributes) for event in message.events} == {quick.MOST}
+    assert message.dropped_events_count == 200 - quick.MOST_ATTRIBUTES
+    assert {len(event.attributes) for event in message.events} == {quick.MOST_ATTRIBUTES}
     assert (message.attributes[-1].key, message.events[-1].name) == ("number 199", "event 199")
 
 

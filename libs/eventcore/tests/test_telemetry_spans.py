@@ -119,9 +119,9 @@ def test_an_event_that_carries_no_trace_begins_one_with_the_id_made_for_it(recor
 def test_no_work_is_done_for_what_is_not_recorded(
     monkeypatch: pytest.MonkeyPatch, tracing: bool, unsampled_too: bool, traceparent: str, records: bool
 ) -> None:
-    monkeypatch.setattr(telemetry, "tracing", tracing)
-    monkeypatch.setattr(telemetry, "unsampled_too", unsampled_too)
-    assert telemetry.records(traceparent) is records
+    monkeypatch.setattr(telemetry, "TRACING", tracing)
+    monkeypatch.setattr(telemetry, "UNSAMPLED_TOO", unsampled_too)
+    assert telemetry.is_recorded(traceparent) is records
 
 
 def test_baggage_is_given_on_as_it_came_or_as_somebody_has_changed_it() -> None:

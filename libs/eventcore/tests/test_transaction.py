@@ -9,7 +9,7 @@ from weakref import ref
 
 import pytest
 
-from eventcore import Append, Field, Found, Hash, SortedSet, Text, Transaction, Write, delete, publish
+from eventcore import Append, Found, Hash, HashField, SortedSet, String, Transaction, Write, delete, publish
 from eventcore.commit.transaction import (
     AddMember,
     AddToField,
@@ -25,12 +25,12 @@ from eventcore.commit.transaction import (
 from .samples import Shipped
 
 STOCK = Hash("stock:11")["available"]
-LOCK = Text("lock")
+LOCK = String("lock")
 
 
 def test_guards_and_writes_read_like_what_they_mean() -> None:
     hour = timedelta(hours=1)
-    assert (STOCK >= 3) == Guard(Field("stock:11", "available"), "at_least", "3")
+    assert (STOCK >= 3) == Guard(HashField("stock:11", "available"), "at_least", "3")
     assert STOCK.equals("3") == Guard(STOCK, "equals", "3")
     assert STOCK.absent() == Guard(STOCK, "absent")
     assert STOCK.present() == Guard(STOCK, "present")
@@ -134,8 +134,8 @@ def test_values_stay_what_they_are(value: object, name: str) -> None:
 
 
 def test_values_are_told_apart_by_what_they_are_and_hold() -> None:
-    assert {Hash("lock")["a"], Hash("lock")["a"], Hash("lock")["b"], Text("lock"), Hash("lock")} == {
-        Field("lock", "a"), Field("lock", "b"), Text("lock"), Hash("lock")
+    assert {Hash("lock")["a"], Hash("lock")["a"], Hash("lock")["b"], String("lock"), Hash("lock")} == {
+        HashField("lock", "a"), HashField("lock", "b"), String("lock"), Hash("lock")
     }  # fmt: skip
     assert repr(STOCK >= 3) == (
         "Guard(place=Field(key='stock:11', name='available'), operator='at_least', operand='3')"
@@ -150,7 +150,7 @@ def test_a_transaction_that_its_otherwise_remembers_is_collected() -> None:
         shop = Shop()
 
         def look(found: Found) -> list[Write]:
-            return [*transaction.then, Text(str(shop)).set(str(found))]
+            return [*transaction.then, String(str(shop)).set(str(found))]
 
         transaction = Transaction(when=[STOCK >= 3], otherwise=look)
         return ref(shop)

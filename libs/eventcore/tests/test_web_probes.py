@@ -165,7 +165,7 @@ async def test_a_loop_that_stopped_to_turn_is_not_alive(store: Store) -> None:
 async def test_a_loop_that_waits_for_ever_fails_liveness_although_requests_are_answered(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, loop: str
 ) -> None:
-    monkeypatch.setattr(probes, "alive_seconds", 3)
+    monkeypatch.setattr(probes, "ALIVE_SECONDS", 3)
     app = create_service(settings, name="notes", routers=[router()])
     consumer = app[SERVICE].consumers[0]
 

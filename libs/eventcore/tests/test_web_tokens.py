@@ -20,7 +20,7 @@ from eventcore import Settings, SettingsError
 from eventcore.settings import load
 from eventcore.testing import until
 from eventcore.web import Api, create_service, keys, token
-from eventcore.web.keys import Keys
+from eventcore.web.keys import KeySet
 from eventcore.web.scopes import AUTHORITY
 from eventcore.web.tokens import check_tokens
 
@@ -278,13 +278,13 @@ def test_a_file_without_keys_is_refused_at_start(tmp_path: Path, content: str) -
     file = tmp_path / "jwks.json"
     file.write_text(content)
     with pytest.raises(SettingsError, match=r"^AUTH_JWKS: "):
-        Keys(str(file)).check()
+        KeySet(str(file)).check()
 
 
 def test_a_short_rsa_key_is_left_out(tmp_path: Path) -> None:
     file = Provider(bits=1024).write(tmp_path / "jwks.json")
     with pytest.raises(SettingsError, match="no key"):
-        Keys(str(file)).check()
+        KeySet(str(file)).check()
 
 
 @pytest.mark.parametrize("said", [{"AUTH_JWKS": "x"}, {"AUTH_ISSUER": "x"}, {"AUTH_JWKS": "x", "AUTH_AUDIENCE": "x"}])

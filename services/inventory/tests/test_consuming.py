@@ -15,7 +15,7 @@ from eventcore.testing.fixtures import Connect
 from inventory_service.domain.stock import available, put
 from inventory_service.handlers import inventory_router
 from inventory_service.settings import InventorySettings
-from libs.contracts.tests.calling import Caller, patience
+from libs.contracts.tests.calling import PATIENCE, Caller
 from libs.contracts.tests.memory import Memory
 from libs.contracts.tests.streams import append, decided, entries, events
 from services.inventory.tests.orders import cancelled, created, ordered
@@ -156,7 +156,7 @@ async def test_replicas_together_never_sell_a_piece_twice(connect: Connect, stor
     async with running(*consumers):
         for number in range(0, 300, 10):
             await store.publish_all([ordered(f"{order_id}", tea=1) for order_id in range(number, number + 10)])
-        await until_idle(store, *consumers, timeout=patience)
+        await until_idle(store, *consumers, timeout=PATIENCE)
     outcomes = Counter(event["type"] for event in await said(store))
     assert outcomes == {"inventory.reserved": 100, "inventory.rejected": 200}
     levels = await store.redis.hgetall(store.key("stock"))

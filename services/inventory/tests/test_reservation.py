@@ -23,7 +23,7 @@ from contracts import (
 )
 from eventcore import Event, Transaction, publish
 from inventory_service.domain.reservation import release, reservation, reserve
-from inventory_service.domain.stock import available, index, put, reserved
+from inventory_service.domain.stock import available, put, reserved, stock_index
 from libs.contracts.tests.memory import Memory, fields_put, interleaved
 from services.inventory.tests.orders import cancelled, created, ordered
 
@@ -173,7 +173,7 @@ def test_putting_stock_leaves_alone_what_is_put_aside() -> None:
     memory.commit(decide(ordered(tea=2)))
     memory.commit(put({"tea": 10, "cake": 1}))
     assert (levels(memory, "tea"), levels(memory, "cake")) == ((10, 2), (1, 0))
-    assert memory.sets[index.key] == {"tea", "cake"}
+    assert memory.sets[stock_index.key] == {"tea", "cake"}
 
 
 EVENTS = (ordered("1", tea=2), ordered("1", tea=2), cancelled("1"), cancelled("1"))

@@ -15,17 +15,17 @@ from typing import Any, cast
 from aiosmtpd import smtp
 from aiosmtpd.smtp import Envelope, Session
 
-from notification_service.channels import Kind, Line, Notification
+from notification_service.channels import Notification, NotificationKind, OrderedLine
 from notification_service.channels.smtp import SmtpChannel
 
 CONFIRMED = Notification(
     id="01994c1e-0000-7000-8000-000000000001",
     order_id="42",
-    kind=Kind.ORDER_CONFIRMED,
+    kind=NotificationKind.ORDER_CONFIRMED,
     correlation_id="4bf92f3577b34da6a3ce929d0e0e4736",
     occurred_at=datetime(2026, 11, 23, 10, tzinfo=UTC),
     email="anna@example.com",
-    items=(Line("11", 12),),
+    items=(OrderedLine("11", 12),),
 )
 Hook = Callable[[smtp.SMTP], Awaitable[str]]
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from notification_service.channels.breaker import FIRST_PAUSE, LONGEST_PAUSE, MOST_REMEMBERED, OPENS_AFTER, Breaker
+from notification_service.channels.breaker import FIRST_PAUSE, LONGEST_PAUSE, MOST_RECEIVERS, OPENS_AFTER, Breaker
 
 ERROR = OSError("connection refused")
 
@@ -129,7 +129,7 @@ def test_those_who_are_refused_again_and_again_do_not_open_it_once_another_was_t
 
 def test_it_remembers_a_limited_number_of_those_who_failed(clock: Clock) -> None:
     breaker = opened(clock, answers=True)
-    for number in range(MOST_REMEMBERED):
+    for number in range(MOST_RECEIVERS):
         breaker.failed(f"more {number}", ERROR, answers=True)
     assert [breaker.wait(key) is None for key in ("0", "more 0")] == [True, False]
 

@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 
 from eventcore.testing import until
-from libs.contracts.tests.calling import patience
-from notification_service.channels import Declined, Notification, TurnedAway, Unanswered, Unavailable
+from libs.contracts.tests.calling import PATIENCE
+from notification_service.channels import ChannelUnavailable, Declined, Notification, ReceiverSpared, Unanswered
 from notification_service.channels.breaker import OPENS_AFTER
 from notification_service.channels.careful import CarefulChannel
 from services.notification.tests.outcomes import TOLD, Fake
@@ -64,7 +64,7 @@ async def probing(channel: CarefulChannel, receiver: Receiver, number: int) -> a
         await asyncio.wait([task], timeout=0.1)
         if not task.done() or task.exception() is None:
             return task
-        assert isinstance(task.exception(), TurnedAway)
+        assert isinstance(task.exception(), ReceiverSpared)
         await asyncio.sleep(0.05)
 
 
@@ -72,7 +72,7 @@ async def test_no_more_than_a_number_are_under_way_and_each_arrives_once() -> No
     receiver = Receiver(held=True)
     channel = careful(receiver, at_once=4)
     sending = [asyncio.create_task(channel.send(told(number))) for number in range(20)]
-    await until(lambda: receiver.under_way == 4, timeout=patience)
+    await until(lambda: receiver.under_way == 4, timeout=PATIENCE)
     receiver.go_on.set()
     await asyncio.gather(*sending)
     assert receiver.most_under_way == 4
@@ -84,8 +84,8 @@ async def test_who_has_waited_in_the_queue_for_too_long_is_turned_away_unsent(mo
     receiver = Receiver(held=True)
     channel = careful(receiver, at_once=1)
     first = asyncio.create_task(channel.send(told(1)))
-    await until(lambda: receiver.under_way == 1, timeout=patience)
-    with pytest.raises(TurnedAway, match=r"not sent, its receiver has enough to do \(1 at once\)"):
+    await until(lambda: receiver.under_way == 1, timeout=PATIENCE)
+    with pytest.raises(ReceiverSpared, match=r"not sent, its receiver has enough to do \(1 at once\)"):
         await channel.send(told(2))
     receiver.go_on.set()
     await first
@@ -95,10 +95,10 @@ async def test_who_has_waited_in_the_queue_for_too_long_is_turned_away_unsent(mo
 async def test_a_receiver_that_is_down_is_spared() -> None:
     receiver = Receiver()
     channel = careful(receiver)
-    await fail(channel, receiver, Unavailable("connection refused"))
+    await fail(channel, receiver, ChannelUnavailable("connection refused"))
     assert channel.is_down
     for number in range(100, 120):
-        with pytest.raises(TurnedAway, match="not sent, its receiver is down: connection refused") as failure:
+        with pytest.raises(ReceiverSpared, match="not sent, its receiver is down: connection refused") as failure:
             await channel.send(told(number))
         assert failure.value.retry_after is not None
     assert receiver.told == []
@@ -109,14 +109,16 @@ async def test_those_who_wait_in_the_queue_of_a_receiver_that_goes_down_are_turn
     receiver.behave = lambda: raising(Unanswered("did not answer"))
     channel = careful(receiver, at_once=OPENS_AFTER)
     sending = [asyncio.create_task(channel.send(told(number))) for number in range(4 * OPENS_AFTER)]
-    await until(lambda: receiver.under_way == OPENS_AFTER, timeout=patience)
+    await until(lambda: receiver.under_way == OPENS_AFTER, timeout=PATIENCE)
     receiver.go_on.set()
     outcomes = await asyncio.gather(*sending, return_exceptions=True)
-    assert [type(each) for each in outcomes] == [Unanswered] * OPENS_AFTER + [TurnedAway] * 3 * OPENS_AFTER
+    assert [type(each) for each in outcomes] == [Unanswered] * OPENS_AFTER + [ReceiverSpared] * 3 * OPENS_AFTER
 
 
 @pytest.mark.parametrize(
-    "error", [Declined("answered 422"), Unavailable("450 try later", only_this_one=True)], ids=["4xx", "greylisted"]
+    "error",
+    [Declined("answered 422"), ChannelUnavailable("450 try later", only_this_one=True)],
+    ids=["4xx", "greylisted"],
 )
 async def test_a_receiver_that_says_no_to_one_is_not_down(error: Exception) -> None:
     receiver = Receiver()
@@ -128,12 +130,12 @@ async def test_a_receiver_that_says_no_to_one_is_not_down(error: Exception) -> N
 async def test_after_it_was_down_it_is_given_one_at_first() -> None:
     receiver = Receiver()
     channel = careful(receiver)
-    await fail(channel, receiver, Unavailable("connection refused"))
+    await fail(channel, receiver, ChannelUnavailable("connection refused"))
 
     await probing(channel, receiver, 200)
     receiver.go_on.clear()
     sending = [asyncio.create_task(channel.send(told(number))) for number in range(300, 310)]
-    await until(lambda: receiver.under_way > 0, timeout=patience)
+    await until(lambda: receiver.under_way > 0, timeout=PATIENCE)
     assert receiver.under_way <= 2
     receiver.go_on.set()
     await asyncio.gather(*sending)
@@ -145,7 +147,7 @@ async def test_a_receiver_that_is_too_slow_for_so_many_gets_fewer() -> None:
     await fail(channel, receiver, Unanswered("did not answer"), count=2)
     receiver.go_on.clear()
     sending = [asyncio.create_task(channel.send(told(number))) for number in range(8)]
-    await until(lambda: receiver.under_way > 0, timeout=patience)
+    await until(lambda: receiver.under_way > 0, timeout=PATIENCE)
     assert receiver.under_way == 4
     receiver.go_on.set()
     await asyncio.gather(*sending)
@@ -158,7 +160,7 @@ async def test_one_notification_that_is_never_answered_takes_no_place_from_other
         await fail(channel, receiver, Unanswered("did not answer"), count=1)
     receiver.go_on.clear()
     sending = [asyncio.create_task(channel.send(told(number))) for number in range(8)]
-    await until(lambda: receiver.under_way == 8, timeout=patience)
+    await until(lambda: receiver.under_way == 8, timeout=PATIENCE)
     receiver.go_on.set()
     await asyncio.gather(*sending)
 
@@ -166,7 +168,7 @@ async def test_one_notification_that_is_never_answered_takes_no_place_from_other
 async def test_a_cancelled_probe_makes_way_for_the_next() -> None:
     receiver = Receiver()
     channel = careful(receiver)
-    await fail(channel, receiver, Unavailable("connection refused"))
+    await fail(channel, receiver, ChannelUnavailable("connection refused"))
     receiver.go_on.clear()
 
     first = await probing(channel, receiver, 100)

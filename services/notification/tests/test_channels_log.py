@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from notification_service.channels import Kind, Notification
+from notification_service.channels import Notification, NotificationKind
 from notification_service.channels.base import masked
 from notification_service.channels.factory import LogChannel, channels_from
 
 ORDER = Notification(
     id="event-1",
     order_id="42",
-    kind=Kind.ORDER_CONFIRMED,
+    kind=NotificationKind.ORDER_CONFIRMED,
     correlation_id="4bf92f3577b34da6a3ce929d0e0e4736",
     occurred_at=datetime(2026, 11, 23, 10, tzinfo=UTC),
     customer_id="VINET",

@@ -13,19 +13,19 @@ from typing import Any
 
 import pytest
 
-from notification_service.channels import Kind, Line, Notification, Shortage
+from notification_service.channels import MissingLine, Notification, NotificationKind, OrderedLine
 from notification_service.channels.address import Mailbox
 from notification_service.channels.mail import compose
 
 ORDER = Notification(
     id="01994c1e-0000-7000-8000-000000000001",
     order_id="42",
-    kind=Kind.ORDER_CONFIRMED,
+    kind=NotificationKind.ORDER_CONFIRMED,
     correlation_id="4bf92f3577b34da6a3ce929d0e0e4736",
     occurred_at=datetime(2026, 11, 23, 11, 5, tzinfo=timezone(timedelta(hours=1))),
 )
-ITEMS = (Line("11", 12), Line("42", 10))
-SHORTAGES = (Shortage("11", 12, 3),)
+ITEMS = (OrderedLine("11", 12), OrderedLine("42", 10))
+SHORTAGES = (MissingLine("11", 12, 3),)
 
 
 def mail(**changes: Any) -> EmailMessage:
@@ -60,19 +60,19 @@ def both(message: EmailMessage) -> tuple[str, str]:
             "Everything is in stock and reserved for you: Product Quantity 11 12 42 10 Order 42,",
         ),
         (
-            {"kind": Kind.ORDER_CANCELLED, "items": ITEMS},
+            {"kind": NotificationKind.ORDER_CANCELLED, "items": ITEMS},
             "Your order 42 is cancelled",
             "These products are no longer reserved for you: 12 x product 11 10 x product 42 --",
             "These products are no longer reserved for you: Product Quantity 11 12 42 10 Order 42,",
         ),
         (
-            {"kind": Kind.ORDER_CANCELLED},
+            {"kind": NotificationKind.ORDER_CANCELLED},
             "Your order 42 is cancelled",
             "Your order is cancelled, and nothing will be sent to you. --",
             "Your order is cancelled, and nothing will be sent to you. Order 42,",
         ),
         (
-            {"kind": Kind.ORDER_REJECTED, "reason": "out_of_stock", "shortages": SHORTAGES},
+            {"kind": NotificationKind.ORDER_REJECTED, "reason": "out_of_stock", "shortages": SHORTAGES},
             "Your order 42 could not be accepted",
             "not enough in stock for your order. Product 11: 12 ordered, 3 available Nothing was reserved",
             "not enough in stock for your order. Product Ordered Available 11 12 3 Nothing was reserved",
@@ -100,7 +100,7 @@ def test_each_kind_says_what_happened_to_what(changes: dict[str, Any], subject: 
     ],
 )
 def test_every_reason_is_put_in_words(reason: str | None, sentence: str) -> None:
-    for body in both(mail(kind=Kind.ORDER_REJECTED, reason=reason)):
+    for body in both(mail(kind=NotificationKind.ORDER_REJECTED, reason=reason)):
         assert sentence in body
 
 
@@ -125,12 +125,14 @@ def test_a_mail_says_which_order_and_when_in_utc() -> None:
         "",
     ],
 )
-@pytest.mark.parametrize("kind", Kind)
-def test_a_mail_does_not_repeat_what_a_stranger_has_written_as_a_product(kind: Kind, written: str) -> None:
-    if kind is Kind.ORDER_REJECTED:
-        message = mail(kind=kind, reason="unknown_product", shortages=(Shortage("11", 2, 0), Shortage(written, 1, 0)))
+@pytest.mark.parametrize("kind", NotificationKind)
+def test_a_mail_does_not_repeat_what_a_stranger_has_written_as_a_product(kind: NotificationKind, written: str) -> None:
+    if kind is NotificationKind.ORDER_REJECTED:
+        message = mail(
+            kind=kind, reason="unknown_product", shortages=(MissingLine("11", 2, 0), MissingLine(written, 1, 0))
+        )
     else:
-        message = mail(kind=kind, items=(Line("11", 2), Line(written, 1)))
+        message = mail(kind=kind, items=(OrderedLine("11", 2), OrderedLine(written, 1)))
     for body in both(message):
         assert "11" in body
         assert "1 other product" in body
@@ -140,13 +142,13 @@ def test_a_mail_does_not_repeat_what_a_stranger_has_written_as_a_product(kind: K
 
 @pytest.mark.parametrize("plain", ["11", "SKU_42-b", "v1.5", "x" * 64])
 def test_a_mail_names_plain_product_ids(plain: str) -> None:
-    for body in both(mail(items=(Line(plain, 1),))):
+    for body in both(mail(items=(OrderedLine(plain, 1),))):
         assert plain in body
         assert "other product" not in body
 
 
 def test_a_mail_has_a_bounded_number_of_lines() -> None:
-    for body in both(mail(items=tuple(Line(f"p{n}", 1) for n in range(100)))):
+    for body in both(mail(items=tuple(OrderedLine(f"p{n}", 1) for n in range(100)))):
         assert "p19" in body
         assert "p20" not in body
         assert "80 other products" in body

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from notification_service.channels import ChannelError, Declined, Refused, Unanswered, Unavailable
+from notification_service.channels import ChannelError, ChannelUnavailable, Declined, Refused, Unanswered
 from notification_service.channels.smtp import SmtpChannel
 from services.notification.tests.mail_server import CONFIRMED, Receiver, running, saying, sending, silence
 
@@ -97,22 +97,22 @@ def test_a_customer_without_an_address_has_no_recipient() -> None:
         ("RCPT", "550 5.2.1 mailbox disabled", Declined),
         ("DATA", "554 5.7.1 looks like spam", Declined),
         ("DATA", "550 5.6.0 no such content", Declined),
-        ("RCPT", "450 4.2.1 try later", Unavailable),
-        ("DATA", "451 4.3.0 try later", Unavailable),
-        ("RCPT", "554 5.7.1 relay access denied", Unavailable),
-        ("RCPT", "550 5.7.1 relaying denied", Unavailable),
-        ("RCPT", "554 transaction failed", Unavailable),
-        ("RCPT", "550 Relay not permitted", Unavailable),
-        ("RCPT", "530 5.7.0 authentication required", Unavailable),
-        ("RCPT", "535 authentication failed", Unavailable),
-        ("DATA", "530 5.7.0 authentication required", Unavailable),
-        ("RCPT", "550 5.1.8 sender address rejected", Unavailable),
-        ("RCPT", "550 5.4.1 access denied", Unavailable),
-        ("RCPT", "552 quota exceeded", Unavailable),
-        ("RCPT", "552 5.2.2 mailbox full", Unavailable),
-        ("DATA", "552 5.3.1 system full", Unavailable),
-        ("MAIL", "553 5.7.1 you may not send as shop@example.com", Unavailable),
-        ("MAIL", "552 5.2.2 over quota", Unavailable),
+        ("RCPT", "450 4.2.1 try later", ChannelUnavailable),
+        ("DATA", "451 4.3.0 try later", ChannelUnavailable),
+        ("RCPT", "554 5.7.1 relay access denied", ChannelUnavailable),
+        ("RCPT", "550 5.7.1 relaying denied", ChannelUnavailable),
+        ("RCPT", "554 transaction failed", ChannelUnavailable),
+        ("RCPT", "550 Relay not permitted", ChannelUnavailable),
+        ("RCPT", "530 5.7.0 authentication required", ChannelUnavailable),
+        ("RCPT", "535 authentication failed", ChannelUnavailable),
+        ("DATA", "530 5.7.0 authentication required", ChannelUnavailable),
+        ("RCPT", "550 5.1.8 sender address rejected", ChannelUnavailable),
+        ("RCPT", "550 5.4.1 access denied", ChannelUnavailable),
+        ("RCPT", "552 quota exceeded", ChannelUnavailable),
+        ("RCPT", "552 5.2.2 mailbox full", ChannelUnavailable),
+        ("DATA", "552 5.3.1 system full", ChannelUnavailable),
+        ("MAIL", "553 5.7.1 you may not send as shop@example.com", ChannelUnavailable),
+        ("MAIL", "552 5.2.2 over quota", ChannelUnavailable),
     ],
 )
 async def test_an_answer_is_held_against_a_mail_only_where_it_is_about_this_mail(
@@ -139,7 +139,7 @@ async def test_an_answer_about_one_recipient_says_nothing_about_the_server(
     command: str, answer: str, only_this_one: bool, overloaded: bool
 ) -> None:
     async with running(Receiver(**{command: saying(answer)})) as receiver, sending(receiver) as channel:
-        with pytest.raises(Unavailable) as raised:
+        with pytest.raises(ChannelUnavailable) as raised:
             await channel.send(CONFIRMED)
     assert (raised.value.only_this_one, raised.value.overloaded) == (only_this_one, overloaded)
 
@@ -155,7 +155,7 @@ async def test_nobody_listening_is_transient() -> None:
     async with running(Receiver()) as receiver:
         pass
     async with sending(receiver) as channel:
-        with pytest.raises(Unavailable, match=f"smtp://127.0.0.1:{receiver.port}") as raised:
+        with pytest.raises(ChannelUnavailable, match=f"smtp://127.0.0.1:{receiver.port}") as raised:
             await channel.send(CONFIRMED)
     assert raised.value.retry_after is None
 
@@ -163,14 +163,14 @@ async def test_nobody_listening_is_transient() -> None:
 @pytest.mark.parametrize(
     ("command", "error", "said"),
     [
-        ("MAIL", Unavailable, r"did not answer within 0\.2 s"),
-        ("RCPT", Unavailable, r"did not answer within 0\.2 s"),
+        ("MAIL", ChannelUnavailable, r"did not answer within 0\.2 s"),
+        ("RCPT", ChannelUnavailable, r"did not answer within 0\.2 s"),
         ("DATA", Unanswered, "it may have arrived"),
     ],
 )
 async def test_a_server_that_stops_answering_is_transient(command: str, error: type[ChannelError], said: str) -> None:
     async with running(Receiver(**{command: silence})) as receiver, sending(receiver, "&timeout=0.2") as channel:
-        with pytest.raises(Unavailable, match=said) as raised:
+        with pytest.raises(ChannelUnavailable, match=said) as raised:
             await channel.send(CONFIRMED)
         assert type(raised.value) is error
         await asyncio.gather(*(connection.over.wait() for connection in receiver.connections))
@@ -183,7 +183,7 @@ async def test_a_server_that_accepts_and_never_greets_is_transient() -> None:
     writers: list[asyncio.StreamWriter] = []
     async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
         channel = SmtpChannel(f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}?timeout=0.2")
-        with pytest.raises(Unavailable, match=r"did not answer within 0\.2 s"):
+        with pytest.raises(ChannelUnavailable, match=r"did not answer within 0\.2 s"):
             await channel.send(CONFIRMED)
         for writer in writers:
             writer.close()

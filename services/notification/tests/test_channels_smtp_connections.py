@@ -10,7 +10,7 @@ import aiosmtplib
 import pytest
 from aiosmtpd import smtp
 
-from notification_service.channels import Unanswered, Unavailable
+from notification_service.channels import ChannelUnavailable, Unanswered
 from notification_service.channels.idle import IdleConnections
 from services.notification.tests.mail_server import (
     CONFIRMED,
@@ -79,7 +79,7 @@ async def test_a_connection_that_ends_before_the_message_is_replaced(command: st
 @pytest.mark.parametrize("end", [hang_up, saying("421 4.3.2 closing")], ids=["gone", "421"])
 async def test_a_new_connection_that_ends_is_not_replaced(command: str, end: Hook) -> None:
     async with running(Receiver(**{command: end})) as receiver, sending(receiver) as channel:
-        with pytest.raises(Unavailable):
+        with pytest.raises(ChannelUnavailable):
             await channel.send(CONFIRMED)
     assert len(receiver.connections) == 1
 

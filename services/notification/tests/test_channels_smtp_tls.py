@@ -13,7 +13,7 @@ import pytest
 from aiosmtpd import smtp
 from aiosmtpd.smtp import AuthResult, Envelope, Session
 
-from notification_service.channels import Unavailable
+from notification_service.channels import ChannelUnavailable
 from notification_service.channels.smtp import SmtpChannel
 from services.notification.tests.mail_server import CONFIRMED, Receiver, running
 
@@ -102,7 +102,7 @@ async def test_implicit_tls(tls: ssl.SSLContext) -> None:
 async def test_wrong_credentials_are_transient_and_nobody_is_told_them(tls: ssl.SSLContext) -> None:
     receiver = Receiver()
     async with running(receiver, tls_context=tls, auth_required=True, authenticator=Credentials()):
-        with pytest.raises(Unavailable, match=r"refused the credentials \(535\)") as raised:
+        with pytest.raises(ChannelUnavailable, match=r"refused the credentials \(535\)") as raised:
             await send_one(url_with(WRONG, receiver))
     assert WRONG not in "".join(traceback.format_exception(raised.value))
 
@@ -110,7 +110,7 @@ async def test_wrong_credentials_are_transient_and_nobody_is_told_them(tls: ssl.
 async def test_credentials_do_not_travel_in_clear_text() -> None:
     credentials = Credentials()
     async with running(Receiver(), auth_require_tls=False, authenticator=credentials) as receiver:
-        with pytest.raises(Unavailable, match="STARTTLS"):
+        with pytest.raises(ChannelUnavailable, match="STARTTLS"):
             await send_one(url_with(PASSWORD, receiver))
         assert not credentials.seen
         await send_one(url_with(PASSWORD, receiver) + "?starttls=never")
@@ -121,7 +121,7 @@ async def test_credentials_do_not_travel_in_clear_text() -> None:
 async def test_a_certificate_that_nobody_vouches_for_is_not_accepted(url: str, tls: ssl.SSLContext) -> None:
     implicit = url.startswith("smtps")
     async with running(Receiver(), tls if implicit else None, tls_context=None if implicit else tls) as receiver:
-        with pytest.raises(Unavailable, match="CERTIFICATE_VERIFY_FAILED"):
+        with pytest.raises(ChannelUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
             await send_one(url.format(receiver.port))
     assert not receiver.mails
 

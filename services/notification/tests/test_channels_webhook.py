@@ -21,14 +21,14 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from eventcore.telemetry import PassingSpan, current
 from notification_service.channels import (
     ChannelError,
+    ChannelUnavailable,
     Declined,
-    Kind,
-    Line,
+    MissingLine,
     Notification,
+    NotificationKind,
+    OrderedLine,
     Refused,
-    Shortage,
     Unanswered,
-    Unavailable,
 )
 from notification_service.channels.retry_after import LONGEST, retry_after
 from notification_service.channels.webhook import WebhookChannel
@@ -40,12 +40,12 @@ NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
 CONFIRMED = Notification(
     id="01994c1e-0000-7000-8000-000000000001",
     order_id="42",
-    kind=Kind.ORDER_CONFIRMED,
+    kind=NotificationKind.ORDER_CONFIRMED,
     correlation_id="4bf92f3577b34da6a3ce929d0e0e4736",
     occurred_at=NOW,
     customer_id="VINET",
     email="anna@example.com",
-    items=(Line("11", 12),),
+    items=(OrderedLine("11", 12),),
 )
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -127,12 +127,12 @@ async def test_a_confirmed_order_arrives_signed_and_complete() -> None:
 async def test_a_rejected_order_says_why_and_leaves_out_what_is_not_known() -> None:
     rejected = replace(
         CONFIRMED,
-        kind=Kind.ORDER_REJECTED,
+        kind=NotificationKind.ORDER_REJECTED,
         customer_id=None,
         email=None,
         items=(),
         reason="out_of_stock",
-        shortages=(Shortage("11", 12, 0),),
+        shortages=(MissingLine("11", 12, 0),),
     )
     async with running(Receiver()) as receiver, posting(receiver) as channel:
         await channel.send(rejected)
@@ -171,7 +171,7 @@ async def test_an_old_event_is_signed_with_the_time_of_the_attempt() -> None:
 @pytest.mark.parametrize("strange", ["1\r\nx-admin: yes", "a.b", "ü", "half a pair: \ud83d"])
 async def test_any_text_can_be_sent_and_verified(strange: str) -> None:
     async with running(Receiver()) as receiver, posting(receiver) as channel:
-        await channel.send(replace(CONFIRMED, id=strange, order_id=strange, items=(Line(strange, 1),)))
+        await channel.send(replace(CONFIRMED, id=strange, order_id=strange, items=(OrderedLine(strange, 1),)))
     headers, _ = receiver.requests[0]
     assert receiver.verified()["data"]["orderId"] == strange
     assert "x-admin" not in headers
@@ -214,7 +214,7 @@ async def test_any_2xx_is_acceptance(code: int) -> None:
     [
         (410, Refused),
         *((code, Declined) for code in (400, 409, 413, 415, 422)),
-        *((code, Unavailable) for code in (401, 403, 404, 405, 407, 408, 425, 429, 500, 502, 503, 504)),
+        *((code, ChannelUnavailable) for code in (401, 403, 404, 405, 407, 408, 425, 429, 500, 502, 503, 504)),
     ],
 )
 async def test_only_gone_is_final_and_only_some_answers_are_about_this_notification(
@@ -230,7 +230,7 @@ async def test_only_gone_is_final_and_only_some_answers_are_about_this_notificat
 @pytest.mark.parametrize("code", [429, 503])
 async def test_the_receiver_says_how_long_to_wait(code: int) -> None:
     async with running(Receiver(status(code, retry_after="42"))) as receiver, posting(receiver) as channel:
-        with pytest.raises(Unavailable) as raised:
+        with pytest.raises(ChannelUnavailable) as raised:
             await channel.send(CONFIRMED)
     assert raised.value.retry_after == timedelta(seconds=42)
 
@@ -238,7 +238,7 @@ async def test_the_receiver_says_how_long_to_wait(code: int) -> None:
 async def test_the_receiver_says_until_when_to_wait() -> None:
     until = format_datetime(datetime.now(UTC) + timedelta(seconds=50), usegmt=True)
     async with running(Receiver(status(503, retry_after=until))) as receiver, posting(receiver) as channel:
-        with pytest.raises(Unavailable) as raised:
+        with pytest.raises(ChannelUnavailable) as raised:
             await channel.send(CONFIRMED)
     assert raised.value.retry_after is not None
     assert timedelta(0) < raised.value.retry_after <= timedelta(seconds=50)
@@ -268,7 +268,7 @@ def test_retry_after_is_read_within_reason(value: str | None, wait: timedelta | 
 @pytest.mark.parametrize("code", [301, 302, 307, 308])
 async def test_a_redirect_is_not_followed(code: int) -> None:
     async with running(Receiver(status(code, location="/elsewhere"))) as receiver, posting(receiver) as channel:
-        with pytest.raises(Unavailable, match=f"answered {code}"):
+        with pytest.raises(ChannelUnavailable, match=f"answered {code}"):
             await channel.send(CONFIRMED)
     assert len(receiver.requests) == 1
 
@@ -301,7 +301,7 @@ async def test_nobody_listening_is_transient() -> None:
     async with running(Receiver()) as receiver:
         pass
     async with posting(receiver) as channel:
-        with pytest.raises(Unavailable, match="can't be reached: Connect") as raised:
+        with pytest.raises(ChannelUnavailable, match="can't be reached: Connect") as raised:
             await channel.send(CONFIRMED)
     assert raised.value.retry_after is None
 
@@ -399,7 +399,7 @@ async def test_only_the_origin_of_the_url_is_ever_shown() -> None:
         return await status(200)(request)
 
     async with running(Receiver(nonsense)) as receiver, posting(receiver, f"/{TOKEN}?token={TOKEN}") as channel:
-        with pytest.raises(Unavailable, match=receiver.url) as raised:
+        with pytest.raises(ChannelUnavailable, match=receiver.url) as raised:
             await channel.send(CONFIRMED)
     assert TOKEN not in "".join(traceback.format_exception(raised.value))
     assert channel.recipient(CONFIRMED) == receiver.url

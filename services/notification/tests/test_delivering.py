@@ -10,13 +10,13 @@ import pytest
 
 from eventcore import Consumer, Reject, RetryPolicy, Router, Settings, Store, Unavailable
 from eventcore.testing import run_until_idle, running, until
-from libs.contracts.tests.calling import patience
+from libs.contracts.tests.calling import PATIENCE
 from libs.contracts.tests.streams import entries
+from notification_service.channels import ChannelUnavailable as Unreachable
 from notification_service.channels import Declined, Refused, Unanswered
-from notification_service.channels import TurnedAway as SentAway
-from notification_service.channels import Unavailable as Unreachable
+from notification_service.channels import ReceiverSpared as SentAway
 from notification_service.delivering import Courier
-from notification_service.domain.record import Record, records
+from notification_service.domain.record import Record, records_of
 from notification_service.handlers import notification_router
 from notification_service.verdicts import REPEAT_AFTER, MayHaveArrived, TurnedAway
 from services.notification.tests.outcomes import RESERVED, TOLD, Fake
@@ -40,7 +40,7 @@ class Weather:
 
 async def recorded(store: Store, order_id: str = "1") -> dict[str, Record]:
     """The records of an order, by channel."""
-    kept = await store.redis.hvals(store.key(records(order_id).key))
+    kept = await store.redis.hvals(store.key(records_of(order_id).key))
     return {record.channel: record for record in map(Record.model_validate_json, kept)}
 
 
@@ -105,7 +105,7 @@ async def test_what_is_recorded_as_failed_does_not_count_as_told(store: Store) -
 
 async def test_a_record_of_a_newer_version_counts_as_told(store: Store) -> None:
     mail = Fake("smtp")
-    key = store.key(records("1").key)
+    key = store.key(records_of("1").key)
     await store.redis.hset(key, "event-1:smtp", '{"status":"read"}')
     await store.redis.expire(key, KEEP)
     await Courier(store, (mail,), KEEP).tell(TOLD)
@@ -167,7 +167,7 @@ async def test_a_silent_channel_costs_the_event_no_attempt(store: Store, monkeyp
         async def send(self, n: object) -> None:
             await asyncio.Event().wait()
 
-    monkeypatch.setattr("notification_service.delivering.patience", timedelta(milliseconds=10))
+    monkeypatch.setattr("notification_service.delivering.PATIENCE", timedelta(milliseconds=10))
     with pytest.raises(Unavailable, match="smtp: took more than"):
         await Courier(store, (Silent("smtp"),), KEEP).tell(TOLD)
 
@@ -189,9 +189,9 @@ async def test_an_outage_of_the_mail_server_delays_notifications_and_loses_none(
     events = [RESERVED.model_copy(update={"order_id": str(number)}) for number in range(10)]
     async with running(consumer):
         await store.publish_all(events)
-        await until(lambda: len(web.told) == 10 and consumer.holding.waiting > 0, timeout=patience)
+        await until(lambda: len(web.told) == 10 and consumer.holding.waiting > 0, timeout=PATIENCE)
         weather.clear()
-    await run_until_idle(store, Consumer(store, router(Courier(store, (mail, web), KEEP))), timeout=patience)
+    await run_until_idle(store, Consumer(store, router(Courier(store, (mail, web), KEEP))), timeout=PATIENCE)
     assert sorted(told.order_id for told in mail.told) == [str(number) for number in range(10)]
     assert len(web.told) == 10
     assert await entries(store, "inventory_dlq") == []
@@ -200,6 +200,6 @@ async def test_an_outage_of_the_mail_server_delays_notifications_and_loses_none(
 async def test_a_defect_becomes_a_dead_letter_when_its_attempts_are_spent(store: Store) -> None:
     broken = Fake("smtp", behave=Weather(KeyError("defect")))
     await store.publish(RESERVED)
-    await run_until_idle(store, Consumer(store, router(Courier(store, (broken,), KEEP))), timeout=patience)
+    await run_until_idle(store, Consumer(store, router(Courier(store, (broken,), KEEP))), timeout=PATIENCE)
     [letter] = await entries(store, "inventory_dlq")
     assert (letter[b"reason"], letter[b"errorType"]) == (b"attempts_exhausted", b"KeyError")

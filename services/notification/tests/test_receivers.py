@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from eventcore import Settings, Store
 from eventcore.operate.dead_letters import DeadLetters
 from eventcore.testing import until
-from libs.contracts.tests.calling import Caller, patience
+from libs.contracts.tests.calling import PATIENCE, Caller
 from libs.contracts.tests.streams import entries
 from notification_service.app import create_app
 from notification_service.domain.measures import receivers_down
@@ -84,7 +84,7 @@ async def letters(store: Store, count: int) -> list[dict[bytes, bytes]]:
         there = await entries(store, "inventory_dlq")
         return there if len(there) == count else []
 
-    return await until(found, timeout=patience, what=f"{count} dead letters")
+    return await until(found, timeout=PATIENCE, what=f"{count} dead letters")
 
 
 async def redrive(store: Store) -> None:
@@ -99,7 +99,7 @@ async def test_a_receiver_that_is_being_deployed_forgets_no_customer(
     hook = Hook(lambda body: status)
     async with service(settings, hook) as call:
         await store.publish(RESERVED, event_id="event-1")
-        await until(lambda: hook.posts["event-1", status] > settings.retry_attempts, timeout=patience)
+        await until(lambda: hook.posts["event-1", status] > settings.retry_attempts, timeout=PATIENCE)
         hook.answer = lambda body: 204
         await call.settled(store)
         assert await statuses(call) == {"webhook": "sent"}
@@ -148,7 +148,7 @@ async def test_a_slow_receiver_is_posted_each_notification_once(settings: Settin
     hook = Hook(lambda body: 204)
     async with service(settings, hook, held=True, consumer_concurrency=100) as call:
         await publish(store, 120)
-        await until(lambda: hook.under_way == 100, timeout=patience)
+        await until(lambda: hook.under_way == 100, timeout=PATIENCE)
         hook.gate.set()
         await call.settled(store)
     assert len(hook.posts) == hook.posts.total() == 120
@@ -179,23 +179,23 @@ async def test_while_webhooks_are_down_mails_go_on_and_few_posts_are_made(settin
         url = f"smtp://127.0.0.1:{mail.port}?from=shop@example.com"
         async with service(settings, hook, smtp_url=url, **FEW) as call:
             await publish(store, 100)
-            await until(lambda: len(mail.mails) == 100, timeout=patience)
+            await until(lambda: len(mail.mails) == 100, timeout=PATIENCE)
             assert receivers_down.read() == {("smtp",): 0, ("webhook",): 1}
             assert hook.posts.total() < 50  # as many as go at once, and few more
 
             async def recorded() -> bool:
                 return await statuses(call, "99") == {"smtp": "sent"}
 
-            await until(recorded, timeout=patience)
+            await until(recorded, timeout=PATIENCE)
 
 
 async def test_one_notification_that_is_refused_for_ever_holds_up_no_other(settings: Settings, store: Store) -> None:
     hook = Hook(lambda body: 500 if body["data"]["orderId"] == "0" else 204)
     async with service(settings, hook) as call:
         await publish(store, 1)
-        await until(lambda: hook.posts.total() > 3, timeout=patience)
+        await until(lambda: hook.posts.total() > 3, timeout=PATIENCE)
         await publish(store, 50)
-        await until(lambda: len([1 for _, status in hook.posts if status == 204]) == 49, timeout=patience)
+        await until(lambda: len([1 for _, status in hook.posts if status == 204]) == 49, timeout=PATIENCE)
         assert receivers_down.read() == {("webhook",): 0}
         assert await statuses(call, "0") == {}
 
@@ -205,7 +205,7 @@ async def test_many_that_are_refused_for_ever_hold_up_no_other(settings: Setting
     hook = Hook(lambda body: 500 if int(body["data"]["orderId"]) < bad else 204)
     async with service(settings, hook, **FEW):
         await publish(store, bad + good)
-        await until(lambda: len([1 for _, status in hook.posts if status == 204]) == good, timeout=patience)
+        await until(lambda: len([1 for _, status in hook.posts if status == 204]) == good, timeout=PATIENCE)
 
 
 async def test_a_weak_secret_is_told_at_start(

@@ -17,7 +17,7 @@ from standardwebhooks import Webhook
 
 from eventcore import Settings, SettingsError, Store, load
 from eventcore.testing.fixtures import StartServer
-from libs.contracts.tests.calling import Caller, patience
+from libs.contracts.tests.calling import PATIENCE, Caller
 from notification_service.app import create_app
 from notification_service.settings import NotificationSettings
 from services.notification.tests.outcomes import NEVER_TRIED, REJECTED, RELEASED, RESERVED, Fake
@@ -150,7 +150,7 @@ async def test_a_channel_that_hangs_in_closing_does_not_keep_the_service_from_en
 
     monkeypatch.setattr("notification_service.app.CLOSING", timedelta(milliseconds=10))
     monkeypatch.setattr(NotificationSettings, "channels", lambda self: (Hanging("smtp"),))
-    async with asyncio.timeout(patience), TestClient(TestServer(create_app(NotificationSettings(**dict(settings))))):
+    async with asyncio.timeout(PATIENCE), TestClient(TestServer(create_app(NotificationSettings(**dict(settings))))):
         pass
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from eventcore import Metadata
 from libs.contracts.tests.memory import Memory
-from notification_service.channels import Kind, Line, Notification, Shortage
-from notification_service.domain.record import Record, keep, record, records
+from notification_service.channels import MissingLine, Notification, NotificationKind, OrderedLine
+from notification_service.domain.record import Record, record, record_all, records_of
 from notification_service.domain.telling import Outcome, notification, reaching
 from services.notification.tests.outcomes import METADATA, NEVER_TRIED, REJECTED, RELEASED, RESERVED, TRACE, Fake
 
@@ -20,23 +20,27 @@ def test_a_customer_is_told_what_was_reserved() -> None:
     assert notification(RESERVED, METADATA) == Notification(
         id="event-1",
         order_id="1",
-        kind=Kind.ORDER_CONFIRMED,
+        kind=NotificationKind.ORDER_CONFIRMED,
         correlation_id=TRACE,
         occurred_at=METADATA.timestamp,
         customer_id="VINET",
         email="vinet@example.com",
-        items=(Line("tea", 2),),
+        items=(OrderedLine("tea", 2),),
     )
 
 
 def test_a_customer_is_told_why_an_order_was_rejected() -> None:
     told = notification(REJECTED, METADATA)
-    assert (told.kind, told.reason, told.shortages) == (Kind.ORDER_REJECTED, "out_of_stock", (Shortage("tea", 2, 1),))
+    assert (told.kind, told.reason, told.shortages) == (
+        NotificationKind.ORDER_REJECTED,
+        "out_of_stock",
+        (MissingLine("tea", 2, 1),),
+    )
 
 
 @pytest.mark.parametrize("event", [RELEASED, NEVER_TRIED], ids=["released", "never tried"])
 def test_a_customer_is_told_that_an_order_is_cancelled(event: Outcome) -> None:
-    assert notification(event, METADATA).kind == Kind.ORDER_CANCELLED
+    assert notification(event, METADATA).kind == NotificationKind.ORDER_CANCELLED
 
 
 def test_an_event_without_a_trace_tells_the_same_story_every_time() -> None:
@@ -62,9 +66,9 @@ def test_a_record_is_found_by_event_and_channel_and_vanishes_some_day() -> None:
         for channel in ("smtp", "webhook")
     ]
     memory = Memory()
-    memory.commit(keep(written, KEEP))
+    memory.commit(record_all(written, KEEP))
     assert [Record.model_validate_json(memory.look(record(told, each.channel)) or "") for each in written] == written
-    assert memory.ttls == {records("1").key: KEEP}
+    assert memory.ttls == {records_of("1").key: KEEP}
     assert written[0].model_dump(by_alias=True, mode="json") == {
         "id": "event-1:smtp",
         "orderId": "1",

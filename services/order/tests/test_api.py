@@ -14,8 +14,7 @@ from openapi_spec_validator import validate
 
 from contracts import InventoryReserved, Line
 from eventcore import OutcomeUnknown, Settings, Store
-from eventcore.commit.committer import Acknowledgement, Committer, Work
-from eventcore.commit.committer import Answer as CommitAnswer
+from eventcore.commit.committer import Acknowledgement, CommitAnswer, Committer, Work
 from eventcore.testing import until
 from eventcore.testing.fixtures import StartServer
 from eventcore.web import STORE

@@ -16,9 +16,9 @@ from libs.contracts.tests.calling import Caller
 from libs.contracts.tests.memory import fields_put
 from libs.contracts.tests.streams import append, decided, entries
 from order_service.domain.order import order
-from order_service.domain.status import Status
+from order_service.domain.status import OrderStatus
 from order_service.handlers import order_router
-from order_service.orders import Orders, Wanted
+from order_service.orders import Orders, SoughtOrders
 from order_service.settings import OrderSettings
 from services.order.tests.orders import an_order
 
@@ -147,8 +147,8 @@ async def all_are_cancelled(orders: Orders, store: Store) -> None:
     """Every order is, and in no index but that of the cancelled ones."""
     placed = await store.redis.keys(store.key("order:*"))
     assert len(placed) > 5
-    found, _ = await orders.newest(Wanted(), before=None, count=1000)
-    assert (len(found), {each.status for each in found}) == (len(placed), {Status.CANCELLED})
+    found, _ = await orders.newest(SoughtOrders(), before=None, count=1000)
+    assert (len(found), {each.status for each in found}) == (len(placed), {OrderStatus.CANCELLED})
     assert await store.redis.keys(store.key("orders:*")) == [store.key("orders:cancelled").encode()]
 
 

@@ -11,7 +11,7 @@ from eventcore import GuardFailed, Value, publish
 from libs.contracts.tests.memory import Memory, fields_put
 from order_service.domain.order import NewOrder, Order, index, order
 from order_service.domain.placing import KeyReused, Once, fingerprint, place, placed_before
-from order_service.domain.status import Status
+from order_service.domain.status import OrderStatus
 from services.order.tests.orders import PLACED_AT, TEA, TRACE, an_order
 
 KEEP = timedelta(days=30)
@@ -41,7 +41,7 @@ def test_what_is_kept_of_an_order_reads_back_as_it_was() -> None:
     fields = memory.hashes[order("1").key]
     assert Order.read("1", fields) == Order(
         id="1",
-        status=Status.PROCESSING,
+        status=OrderStatus.PROCESSING,
         items=TEA,
         customer_id="VINET",
         email="vinet@example.com",
@@ -50,7 +50,7 @@ def test_what_is_kept_of_an_order_reads_back_as_it_was() -> None:
         updated_at=PLACED_AT,
     )
     assert fields["items"] == '[{"productId":"tea","quantity":2}]'
-    assert memory.sets == {index(Status.PROCESSING).key: {"1"}}
+    assert memory.sets == {index(OrderStatus.PROCESSING).key: {"1"}}
     assert memory.ttls == {order("1").key: KEEP}
 
 
@@ -64,7 +64,7 @@ def test_with_a_key_equal_requests_are_one_order() -> None:
     memory = Memory()
     assert [placed(memory, an_order(order_id), ONCE) for order_id in "123"] == ["1", "1", "1"]
     assert len(memory.published) == 1
-    assert memory.sets == {index(Status.PROCESSING).key: {"1"}}
+    assert memory.sets == {index(OrderStatus.PROCESSING).key: {"1"}}
 
 
 def test_a_key_is_not_for_another_request() -> None:

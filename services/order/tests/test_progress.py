@@ -14,7 +14,7 @@ from libs.contracts.tests.memory import Memory, interleaved
 from order_service.domain.order import Order, index, order
 from order_service.domain.placing import place
 from order_service.domain.progress import NotCancellable, UnknownOrder, cancel, close, confirm, reject
-from order_service.domain.status import Status, may_follow
+from order_service.domain.status import OrderStatus, may_follow
 from services.order.tests.orders import NEVER_TRIED, PLACED_AT, REJECTED, RELEASED, RESERVED, SHORT, an_order
 
 KEEP = timedelta(days=30)
@@ -58,14 +58,14 @@ def status(memory: Memory) -> str:
 
 
 def test_the_table_of_statuses() -> None:
-    allowed = {pair for pair in product(Status, Status) if may_follow(*pair)}
+    allowed = {pair for pair in product(OrderStatus, OrderStatus) if may_follow(*pair)}
     assert allowed == {
-        (Status.PROCESSING, Status.CONFIRMED),
-        (Status.PROCESSING, Status.REJECTED),
-        (Status.PROCESSING, Status.CANCELLED),
-        (Status.CONFIRMED, Status.CANCELLED),
+        (OrderStatus.PROCESSING, OrderStatus.CONFIRMED),
+        (OrderStatus.PROCESSING, OrderStatus.REJECTED),
+        (OrderStatus.PROCESSING, OrderStatus.CANCELLED),
+        (OrderStatus.CONFIRMED, OrderStatus.CANCELLED),
     }
-    assert not any(may_follow("unheard-of", to) for to in Status)
+    assert not any(may_follow("unheard-of", to) for to in OrderStatus)
 
 
 ENDS: dict[str, tuple[list[Event | Wish], str]] = {
@@ -89,7 +89,7 @@ def test_an_order_ends_where_it_must(steps: list[Event | Wish], end: str) -> Non
     memory = after(*steps)
     assert status(memory) == end
     indexes = {key: members for key, members in memory.sets.items() if members}
-    assert indexes == {index(Status(end)).key: {"1"}}
+    assert indexes == {index(OrderStatus(end)).key: {"1"}}
 
 
 def test_every_step_says_when_and_keeps_the_order_a_while_longer() -> None:

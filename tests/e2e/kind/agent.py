@@ -18,8 +18,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-port = 8099
-_longest_line = 64 * 1024 * 1024
+PORT = 8099
+_LONGEST_LINE = 64 * 1024 * 1024
 
 
 class Receiver:
@@ -54,7 +54,7 @@ def serve() -> None:
     app.router.add_get("/webhooks", receiver.tell)
     app.router.add_put("/delay", receiver.set_delay)
     host = os.environ.get("HOST")  # without one on all addresses, of both families
-    web.run_app(app, host=host, port=port, access_log=None, print=None, shutdown_timeout=0.1)
+    web.run_app(app, host=host, port=PORT, access_log=None, print=None, shutdown_timeout=0.1)
 
 
 class Relay:
@@ -105,7 +105,7 @@ class Relay:
 
 async def relay() -> None:
     """Do what comes, all at once, until standard input ends."""
-    reader = asyncio.StreamReader(limit=_longest_line)
+    reader = asyncio.StreamReader(limit=_LONGEST_LINE)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     # Every connection is a new one: a kept one would tell nothing of where a Service sends its clients.
     connector = aiohttp.TCPConnector(force_close=True, limit=0, ttl_dns_cache=1)

@@ -8,20 +8,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.asking import Answer, NoAnswer, services
+from tests.e2e.asking import SERVICES, Answer, NoAnswer
 from tests.e2e.driver import Broken, Exit, Kind, Layout, Pace, Version, Webhook
 from tests.e2e.stage import until
 from tests.e2e.streams import RedisProblem
 
 from . import agent, manifests
 from .hands import Hands
-from .installation import Installation, patience
+from .installation import PATIENCE, Installation
 from .pods import Pod, Pods
 from .relay import AgentProblem, Relay
-from .settings import release
+from .settings import RELEASE
 from .tools import Tools
 
-_ports = {"order": 8001, "inventory": 8002, "notification": 8003}
+_PORTS = {"order": 8001, "inventory": 8002, "notification": 8003}
 
 
 class Cluster:
@@ -51,9 +51,9 @@ class Cluster:
             await self.installation.install()
             self.pods.start()
             self._ahead = await self._clock_ahead()
-        if self.installation.versions != dict.fromkeys(services, layout.version):
-            await self.upgrade(services, layout.version)
-        for service in services:
+        if self.installation.versions != dict.fromkeys(SERVICES, layout.version):
+            await self.upgrade(SERVICES, layout.version)
+        for service in SERVICES:
             await self.scale(service, layout.replicas(service))
         await self.slow_webhooks(0)
         self._webhooks_before += len(await self.webhooks())
@@ -89,13 +89,13 @@ class Cluster:
         self, service: str, method: str, path: str, *, json: Any = None, headers: Mapping[str, str] = {}
     ) -> Answer:
         """Ask the Service, from inside the cluster."""
-        url = f"http://{release}-{service}:{_ports[service]}{path}"
+        url = f"http://{RELEASE}-{service}:{_PORTS[service]}{path}"
         return await self._http(method, url, json=json, headers=dict(headers))
 
     async def ask(self, replica: str, path: str) -> Answer:
         """Ask a pod at its own address."""
         pod = self._pod(replica)
-        return await self._http("GET", f"http://{pod.ip}:{_ports[pod.component]}{path}")
+        return await self._http("GET", f"http://{pod.ip}:{_PORTS[pod.component]}{path}")
 
     async def redis(self, *command: str | int) -> Any:
         """Run a command, as the agent."""
@@ -136,7 +136,7 @@ class Cluster:
     async def scale(self, service: str, replicas: int) -> None:
         """By `kubectl scale`, once all are ready that there are."""
         await self.installation.rolled_out(service)
-        await self.tools.kubectl("scale", f"deployment/{release}-{service}", f"--replicas={replicas}")
+        await self.tools.kubectl("scale", f"deployment/{RELEASE}-{service}", f"--replicas={replicas}")
         await self.installation.rolled_out(service)
         await self._gone(service, replicas)
 
@@ -154,7 +154,7 @@ class Cluster:
             leaving = [name for name in self.pods.leaving() if self.pods.present[name].component == service]
             return not leaving and len(self.pods.of(service)) == left
 
-        await until(done, what=f"{left} pods of {service} are left", timeout=patience)
+        await until(done, what=f"{left} pods of {service} are left", timeout=PATIENCE)
 
     # Doing harm
 
@@ -172,7 +172,7 @@ class Cluster:
 
     async def kill_redis(self) -> None:
         """The same to Redis."""
-        await self._signal(f"{release}-redis-0", "KILL")
+        await self._signal(f"{RELEASE}-redis-0", "KILL")
 
     async def _signal(self, name: str, signal: str) -> None:
         async def sent() -> bool:
@@ -180,25 +180,25 @@ class Cluster:
             return pod.running and await self.hands.signal(pod, signal)
 
         # A container that has just been started again is told of a moment later.
-        await until(sent, what=f"{name} runs, and gets SIG{signal}", timeout=patience)
+        await until(sent, what=f"{name} runs, and gets SIG{signal}", timeout=PATIENCE)
 
     async def take_redis_away(self) -> None:
         """By `kubectl scale`: Kubernetes would start it again."""
-        await self.tools.kubectl("scale", f"statefulset/{release}-redis", "--replicas=0")
+        await self.tools.kubectl("scale", f"statefulset/{RELEASE}-redis", "--replicas=0")
 
         async def away() -> bool:
             return not self.pods.of("redis")
 
-        await until(away, what="Redis has gone", timeout=patience)
+        await until(away, what="Redis has gone", timeout=PATIENCE)
 
     async def start_redis(self) -> None:
         """Kubernetes starts it by itself where it was killed, after a second death only when ten seconds are over."""
-        await self.tools.kubectl("scale", f"statefulset/{release}-redis", "--replicas=1")
+        await self.tools.kubectl("scale", f"statefulset/{RELEASE}-redis", "--replicas=1")
 
         async def answers() -> bool:
             return bool(await self.redis("PING"))
 
-        await until(answers, what="Redis answers", timeout=patience)
+        await until(answers, what="Redis answers", timeout=PATIENCE)
 
     async def cut(self, service: str) -> None:
         """By a route into nothing in each pod: connections that there are fall silent, new ones fail."""
@@ -209,18 +209,18 @@ class Cluster:
         await self._routes("mend", service)
 
     async def _routes(self, what: str, service: str) -> None:
-        redis = await self.tools.get(f"service/{release}-redis")
+        redis = await self.tools.get(f"service/{RELEASE}-redis")
         address = redis["spec"]["clusterIP"]
         await asyncio.gather(*(self.hands.route(what, pod, address) for pod in self.pods.of(service)))
 
     async def stranger(self) -> str:
         """A pod of the same namespace that may talk to the order service, and must not to Redis."""
-        name = manifests.stranger_name
+        name = manifests.STRANGER_NAME
         await self.tools.apply("stranger", manifests.stranger_pod(self._settings))
         await self.installation.ready(f"pod/{name}")
 
         async def knock(component: str, port: int) -> str:
-            door = [f"{release}-{component}", str(port)]
+            door = [f"{RELEASE}-{component}", str(port)]
             return (await self.tools.kubectl("exec", name, "--", "python", "/code/agent.py", "knock", *door)).strip()
 
         async def refused() -> str:
@@ -229,7 +229,7 @@ class Cluster:
 
         # A new pod is known to those who enforce NetworkPolicies a moment later.
         said = await until(refused, what="a pod without leave can't connect to Redis")
-        assert await knock("order", _ports["order"]) == "open", "the stranger can't connect to anything at all"
+        assert await knock("order", _PORTS["order"]) == "open", "the stranger can't connect to anything at all"
         await self.tools.kubectl("delete", "pod", name, "--wait=false")
         return f"{said} by NetworkPolicy"
 
@@ -237,11 +237,11 @@ class Cluster:
 
     async def slow_webhooks(self, seconds: float) -> None:
         """By the agent's receiver."""
-        await self._http("PUT", f"http://{manifests.agent_name}:{agent.port}/delay", json={"seconds": seconds})
+        await self._http("PUT", f"http://{manifests.AGENT_NAME}:{agent.PORT}/delay", json={"seconds": seconds})
 
     async def webhooks(self) -> Sequence[Webhook]:
         """What that has received."""
-        url = f"http://{manifests.agent_name}:{agent.port}/webhooks?after={self._webhooks_before}"
+        url = f"http://{manifests.AGENT_NAME}:{agent.PORT}/webhooks?after={self._webhooks_before}"
         return [Webhook(*each) for each in (await self._http("GET", url)).content]
 
     async def keep_artefacts(self, directory: Path) -> None:

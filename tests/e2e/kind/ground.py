@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import shutil
 
-from tests.e2e.asking import services
+from tests.e2e.asking import SERVICES
 from tests.e2e.driver import Broken
 
-from .settings import cluster_file, root, work
+from .settings import CLUSTER_FILE, ROOT, WORK
 from .tools import Tools
 
-cluster_name = "ecommerce-e2e"
+CLUSTER_NAME = "ecommerce-e2e"
 
 
 class Ground:
@@ -36,31 +36,31 @@ class Ground:
     async def remove(self) -> None:
         """Take the cluster away that was made for this run."""
         if self._made:
-            await self._tools.kind("delete", "cluster", "--name", cluster_name)
+            await self._tools.kind("delete", "cluster", "--name", CLUSTER_NAME)
 
     async def _make(self) -> None:
-        kubeconfig = work / "kubeconfig"
-        self._tools.use(f"kind-{cluster_name}", kubeconfig)
+        kubeconfig = WORK / "kubeconfig"
+        self._tools.use(f"kind-{CLUSTER_NAME}", kubeconfig)
         await asyncio.to_thread(kubeconfig.parent.mkdir, parents=True, exist_ok=True)
-        if cluster_name in (await self._tools.kind("get", "clusters")).split():
-            print(f"» the cluster {cluster_name} is there already: it is used, and stays")
-            await self._tools.kind("export", "kubeconfig", "--name", cluster_name, "--kubeconfig", str(kubeconfig))
+        if CLUSTER_NAME in (await self._tools.kind("get", "clusters")).split():
+            print(f"» the cluster {CLUSTER_NAME} is there already: it is used, and stays")
+            await self._tools.kind("export", "kubeconfig", "--name", CLUSTER_NAME, "--kubeconfig", str(kubeconfig))
             return
         image = ["--image", self._settings.node_image] if self._settings.node_image else []
-        where = ["--config", str(cluster_file), "--kubeconfig", str(kubeconfig)]
+        where = ["--config", str(CLUSTER_FILE), "--kubeconfig", str(kubeconfig)]
         self._made = not self._settings.keep
-        await self._tools.kind("create", "cluster", "--name", cluster_name, *where, "--wait", "5m", *image)
+        await self._tools.kind("create", "cluster", "--name", CLUSTER_NAME, *where, "--wait", "5m", *image)
 
     async def _build(self) -> None:
         names = {"IMAGE_PREFIX": self._settings.image_prefix, "IMAGE_TAG": self._settings.image_tag}
-        await self._tools.run([str(root / "scripts/images")], more=names)
+        await self._tools.run([str(ROOT / "scripts/images")], more=names)
 
     async def _load(self) -> None:
         """By archives: loading by name fails for images that could be of several platforms."""
         name = self._kind_cluster()
         engine = self._engine()
-        for image in [*(self._settings.image(service) for service in services), *await self._redis_image(engine)]:
-            archive = work / "images" / f"{image.rpartition('/')[2].replace(':', '-')}.tar"
+        for image in [*(self._settings.image(service) for service in SERVICES), *await self._redis_image(engine)]:
+            archive = WORK / "images" / f"{image.rpartition('/')[2].replace(':', '-')}.tar"
             await asyncio.to_thread(archive.parent.mkdir, parents=True, exist_ok=True)
             await self._tools.run([engine, "save", "--output", str(archive), image])
             await self._tools.kind("load", "image-archive", str(archive), "--name", name)
@@ -68,7 +68,7 @@ class Ground:
 
     def _kind_cluster(self) -> str:
         if not self._settings.context:
-            return cluster_name
+            return CLUSTER_NAME
         if not self._settings.context.startswith("kind-"):
             raise Broken(
                 f"images can't be loaded into {self._settings.context}: push them to where it gets images, "

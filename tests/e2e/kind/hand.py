@@ -15,14 +15,14 @@ import sys
 import time
 from pathlib import Path
 
-_net_namespace = 0x40000000  # CLONE_NEWNET
+_NET_NAMESPACE = 0x40000000  # CLONE_NEWNET
 # From <linux/rtnetlink.h> and <linux/netlink.h>.
-_new_route, _delete_route = 24, 25
-_request, _acknowledge, _create, _exclusive = 0x1, 0x4, 0x400, 0x200
-_main_table, _static, _universe, _blackhole, _destination = 254, 4, 0, 6, 1
-_error_type = 2
+_NEW_ROUTE, _DELETE_ROUTE = 24, 25
+_REQUEST, _ACKNOWLEDGE, _CREATE, _EXCLUSIVE = 0x1, 0x4, 0x400, 0x200
+_MAIN_TABLE, _STATIC, _UNIVERSE, _BLACKHOLE, _DESTINATION = 254, 4, 0, 6, 1
+_ERROR_TYPE = 2
 
-no_such_process = "there is no process of container"
+NO_SUCH_PROCESS = "there is no process of container"
 
 
 def first_process(container: str, proc: Path = Path("/proc")) -> int:
@@ -36,7 +36,7 @@ def first_process(container: str, proc: Path = Path("/proc")) -> int:
         ids = next((line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:")), [])
         if inside and len(ids) > 1 and ids[-1] == "1":
             return int(directory.name)
-    sys.exit(f"{no_such_process} {container} on this node")
+    sys.exit(f"{NO_SUCH_PROCESS} {container} on this node")
 
 
 def send(pid: int, number: int) -> None:
@@ -53,18 +53,18 @@ def route(pid: int, address: str, *, add: bool) -> None:
     """Add a blackhole route to its network namespace, or take it away."""
     libc = ctypes.CDLL(None, use_errno=True)
     with Path(f"/proc/{pid}/ns/net").open() as namespace:
-        if libc.setns(namespace.fileno(), _net_namespace):
+        if libc.setns(namespace.fileno(), _NET_NAMESPACE):
             sys.exit(f"can't enter the network of process {pid}: {os.strerror(ctypes.get_errno())}")
-    kind = _new_route if add else _delete_route
-    flags = _request | _acknowledge | (_create | _exclusive if add else 0)
-    message = struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, _main_table, _static, _universe, _blackhole, 0)
-    message += struct.pack("=HH4s", 8, _destination, socket.inet_aton(address))
+    kind = _NEW_ROUTE if add else _DELETE_ROUTE
+    flags = _REQUEST | _ACKNOWLEDGE | (_CREATE | _EXCLUSIVE if add else 0)
+    message = struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, _MAIN_TABLE, _STATIC, _UNIVERSE, _BLACKHOLE, 0)
+    message += struct.pack("=HH4s", 8, _DESTINATION, socket.inet_aton(address))
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as netlink:
         netlink.send(struct.pack("=IHHII", 16 + len(message), kind, flags, 1, 0) + message)
         answer = netlink.recv(65536)
     _, answer_kind, _, _, _ = struct.unpack_from("=IHHII", answer)
     (error,) = struct.unpack_from("=i", answer, 16)
-    if answer_kind != _error_type or error:
+    if answer_kind != _ERROR_TYPE or error:
         sys.exit(f"route {'to' if add else 'no longer to'} {address}: {os.strerror(-error)}")
 
 

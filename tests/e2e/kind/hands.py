@@ -9,11 +9,11 @@ from pathlib import Path
 from tests.e2e.driver import Broken
 
 from . import manifests
-from .hand import no_such_process
+from .hand import NO_SUCH_PROCESS
 from .pods import Pod
 from .tools import Tools
 
-_script = Path(__file__).with_name("hand.py")
+_SCRIPT = Path(__file__).with_name("hand.py")
 
 
 class Hands:
@@ -31,7 +31,7 @@ class Hands:
         try:
             await self._do(pod, "signal", pod.container, str(number))
         except Broken as error:
-            if no_such_process in str(error):
+            if NO_SUCH_PROCESS in str(error):
                 return False
             raise
         return True
@@ -57,7 +57,7 @@ class Hands:
                 await self._make(pod.node)
         hand = manifests.hand_name(pod.node)
         command = self._tools.kubectl_command("exec", "-i", hand, "--", "python", "-", *what, namespace=self._namespace)
-        await self._tools.run(command, stdin=_script)
+        await self._tools.run(command, stdin=_SCRIPT)
 
     async def _make(self, node: str) -> None:
         name = manifests.hand_name(node)

@@ -7,23 +7,23 @@ import json
 import time
 from collections.abc import Sequence
 
-from tests.e2e.asking import services
+from tests.e2e.asking import SERVICES
 from tests.e2e.driver import Version
-from tests.e2e.receiver import secret
+from tests.e2e.receiver import SECRET
 
 from . import manifests
-from .settings import chart, release, work
+from .settings import CHART, RELEASE, WORK
 from .tools import Tools
 from .values import values
 
-patience = 240.0
+PATIENCE = 240.0
 
 
 class Installation:
     """Remembers which version each service has, how many seconds it took to be ready, and what is ours to remove."""
 
     def __init__(self, tools: Tools) -> None:
-        self.versions: dict[str, Version] = dict.fromkeys(services, "today")
+        self.versions: dict[str, Version] = dict.fromkeys(SERVICES, "today")
         self.present = False
         self.took = 0.0
         self._begun = False
@@ -37,12 +37,12 @@ class Installation:
         self._made_namespace = not await self._namespace_is_there()
         self._begun = True
         await self._tools.apply("namespace", manifests.namespace(namespace, "restricted"))
-        await self._tools.apply("code", *manifests.code(), manifests.webhook_secret(secret))
+        await self._tools.apply("code", *manifests.code(), manifests.webhook_secret(SECRET))
         began = time.monotonic()
         await self.upgrade()
         self.took = time.monotonic() - began
         await self._tools.apply("agent", *manifests.agent_pod(self._settings))
-        await self.ready(f"pod/{manifests.agent_name}")
+        await self.ready(f"pod/{manifests.AGENT_NAME}")
         self.present = True
 
     async def _namespace_is_there(self) -> bool:
@@ -50,40 +50,40 @@ class Installation:
         name = f"namespace/{self._settings.namespace}"
         phase = await self._tools.kubectl("get", name, "--ignore-not-found", "-o", "jsonpath={.status.phase}")
         if phase.strip() == "Terminating":
-            await self._tools.kubectl("wait", "--for=delete", name, f"--timeout={patience:g}s")
+            await self._tools.kubectl("wait", "--for=delete", name, f"--timeout={PATIENCE:g}s")
             return False
         return bool(phase.strip())
 
     async def upgrade(self, *, mark: str = "") -> None:
         """Bring the release to `versions`, and install it where it isn't there; return when everything is ready."""
-        path = work / "values.json"
+        path = WORK / "values.json"
         content = json.dumps(values(self._settings, self.versions, mark=mark), indent=2)
         await asyncio.to_thread(path.write_text, content)
         await self._tools.helm(
-            "upgrade", "--install", release, str(chart), "-f", str(path), "--wait", "--timeout", "5m"
+            "upgrade", "--install", RELEASE, str(CHART), "-f", str(path), "--wait", "--timeout", "5m"
         )
 
     async def ready(self, what: str) -> None:
         """Return when it is."""
-        await self._tools.kubectl("wait", "--for=condition=Ready", what, f"--timeout={patience:g}s")
+        await self._tools.kubectl("wait", "--for=condition=Ready", what, f"--timeout={PATIENCE:g}s")
 
     async def rolled_out(self, service: str) -> None:
         """Return when all pods of a service that there shall be are ready."""
-        await self._tools.kubectl("rollout", "status", f"deployment/{release}-{service}", f"--timeout={patience:g}s")
+        await self._tools.kubectl("rollout", "status", f"deployment/{RELEASE}-{service}", f"--timeout={PATIENCE:g}s")
 
     async def remove(self) -> None:
         """Take everything away: with the namespace, or, where that was there before, piece by piece."""
         if self._made_namespace:
             await self._tools.kubectl("delete", "namespace", self._settings.namespace, "--ignore-not-found")
         elif self._begun:
-            await self._tools.helm("uninstall", release, "--ignore-not-found")
-            await self._tools.kubectl("delete", _kinds, *_names(), "--ignore-not-found")
-            await self._tools.kubectl("delete", "pvc", "-l", f"app.kubernetes.io/instance={release}")
+            await self._tools.helm("uninstall", RELEASE, "--ignore-not-found")
+            await self._tools.kubectl("delete", _KINDS, *_names(), "--ignore-not-found")
+            await self._tools.kubectl("delete", "pvc", "-l", f"app.kubernetes.io/instance={RELEASE}")
 
 
-_kinds = "pod,service,configmap,secret"
+_KINDS = "pod,service,configmap,secret"
 
 
 def _names() -> Sequence[str]:
-    own = [manifests.agent_name, manifests.stranger_name, manifests.code_name]
-    return [*own, manifests.next_version_name, manifests.webhook_secret_name]
+    own = [manifests.AGENT_NAME, manifests.STRANGER_NAME, manifests.CODE_NAME]
+    return [*own, manifests.NEXT_VERSION_NAME, manifests.WEBHOOK_SECRET_NAME]

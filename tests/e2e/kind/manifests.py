@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from . import agent
-from .settings import Settings, release
+from .settings import RELEASE, Settings
 
 Manifest = dict[str, Any]
 
-agent_name, stranger_name = "e2e-agent", "e2e-stranger"
-code_name, next_version_name, webhook_secret_name = "e2e-code", "e2e-next-version", "e2e-webhook"
+AGENT_NAME, STRANGER_NAME = "e2e-agent", "e2e-stranger"
+CODE_NAME, NEXT_VERSION_NAME, WEBHOOK_SECRET_NAME = "e2e-code", "e2e-next-version", "e2e-webhook"
 # The label by which the chart's `networkPolicy.redisFrom` lets the agent at Redis.
-agent_labels = {"e2e": "agent"}
-_here = Path(__file__).parent
-_next_version = _here.parent / "next_version/sitecustomize.py"
+AGENT_LABELS = {"e2e": "agent"}
+_HERE = Path(__file__).parent
+_NEXT_VERSION = _HERE.parent / "next_version/sitecustomize.py"
 
 
 def namespace(name: str, level: str) -> Manifest:
@@ -27,47 +27,47 @@ def namespace(name: str, level: str) -> Manifest:
 def code() -> list[Manifest]:
     """The agent's program, and the next version of the services."""
     return [
-        _files(code_name, _here / "agent.py"),
-        _files(next_version_name, _next_version),
+        _files(CODE_NAME, _HERE / "agent.py"),
+        _files(NEXT_VERSION_NAME, _NEXT_VERSION),
     ]
 
 
 def webhook_secret(secret: str) -> Manifest:
     """Where webhooks go, and what they are signed with."""
-    content = {"url": f"http://{agent_name}:{agent.port}/webhooks", "secret": secret}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": webhook_secret_name}, "stringData": content}
+    content = {"url": f"http://{AGENT_NAME}:{agent.PORT}/webhooks", "secret": secret}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": WEBHOOK_SECRET_NAME}, "stringData": content}
 
 
 def agent_pod(settings: Settings) -> list[Manifest]:
     """The agent, on Redis's node if it can be (so that another node can be drained), and its address."""
-    pod = _pod(settings, agent_name, agent_labels)
+    pod = _pod(settings, AGENT_NAME, AGENT_LABELS)
     spec = pod["spec"]
-    near = {"matchLabels": {"app.kubernetes.io/instance": release, "app.kubernetes.io/component": "redis"}}
+    near = {"matchLabels": {"app.kubernetes.io/instance": RELEASE, "app.kubernetes.io/component": "redis"}}
     term = {"labelSelector": near, "topologyKey": "kubernetes.io/hostname"}
     spec["affinity"] = {
         "podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]}
     }
     container = spec["containers"][0]
     container["env"] = [
-        {"name": "REDIS_URL", "value": f"redis://{release}-redis:6379/0"},
+        {"name": "REDIS_URL", "value": f"redis://{RELEASE}-redis:6379/0"},
         {"name": "REDIS_PASSWORD_FILE", "value": "/run/secrets/redis/password"},
     ]
-    container["readinessProbe"] = {"tcpSocket": {"port": agent.port}, "periodSeconds": 1}
+    container["readinessProbe"] = {"tcpSocket": {"port": agent.PORT}, "periodSeconds": 1}
     container["volumeMounts"].append({"name": "password", "mountPath": "/run/secrets/redis", "readOnly": True})
-    password = {"secretName": f"{release}-redis", "items": [{"key": "password", "path": "password"}]}
+    password = {"secretName": f"{RELEASE}-redis", "items": [{"key": "password", "path": "password"}]}
     spec["volumes"].append({"name": "password", "secret": password})
     service = {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": agent_name},
-        "spec": {"selector": agent_labels, "ports": [{"name": "http", "port": agent.port}]},
+        "metadata": {"name": AGENT_NAME},
+        "spec": {"selector": AGENT_LABELS, "ports": [{"name": "http", "port": agent.PORT}]},
     }
     return [pod, service]
 
 
 def stranger_pod(settings: Settings) -> Manifest:
     """Somebody in the namespace whom nobody has let at Redis."""
-    return _pod(settings, stranger_name, {"e2e": "stranger"})
+    return _pod(settings, STRANGER_NAME, {"e2e": "stranger"})
 
 
 def privileged_pod(settings: Settings) -> Manifest:
@@ -144,7 +144,7 @@ def _pod(settings: Settings, name: str, labels: dict[str, str]) -> Manifest:
                     "volumeMounts": [{"name": "code", "mountPath": "/code", "readOnly": True}],
                 }
             ],
-            "volumes": [{"name": "code", "configMap": {"name": code_name}}],
+            "volumes": [{"name": "code", "configMap": {"name": CODE_NAME}}],
         },
     }
 

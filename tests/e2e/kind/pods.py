@@ -14,10 +14,10 @@ from typing import Any
 from tests.e2e.driver import Broken, Exit
 from tests.e2e.shop import seconds
 
-from .settings import release
+from .settings import RELEASE
 from .tools import Tools
 
-_chunk = 65_536
+_CHUNK = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class Pods:
             self.present[pod.name] = pod
 
     async def _watch(self) -> None:
-        selector = f"app.kubernetes.io/instance={release}"
+        selector = f"app.kubernetes.io/instance={RELEASE}"
         command = ("get", "pods", "-l", selector, "--watch", "--output-watch-events", "-o", "json")
         while True:
             with suppress(Broken):
@@ -147,7 +147,7 @@ class Pods:
         assert process.stderr is not None
         complaints = asyncio.create_task(process.stderr.read())
         decoder, text = codecs.getincrementaldecoder("utf-8")(), ""
-        while chunk := await process.stdout.read(_chunk):
+        while chunk := await process.stdout.read(_CHUNK):
             text += decoder.decode(chunk)
             events, text = documents(text)
             for event in events:

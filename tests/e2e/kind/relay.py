@@ -10,11 +10,11 @@ from typing import Any
 
 from tests.e2e.asking import NoAnswer
 
-from .manifests import agent_name
+from .manifests import AGENT_NAME
 from .tools import Tools
 
-_patience = 15.0
-_command = ("exec", "-i", agent_name, "--", "python", "-u", "/code/agent.py", "relay")
+_PATIENCE = 15.0
+_COMMAND = ("exec", "-i", AGENT_NAME, "--", "python", "-u", "/code/agent.py", "relay")
 
 
 class AgentProblem(Exception):
@@ -40,7 +40,7 @@ class Relay:
         try:
             assert process.stdin is not None
             process.stdin.write(json.dumps({"id": number, "do": what, **details}).encode() + b"\n")
-            async with asyncio.timeout(_patience):
+            async with asyncio.timeout(_PATIENCE):
                 await process.stdin.drain()
                 return await future
         except (OSError, TimeoutError) as error:
@@ -65,11 +65,11 @@ class Relay:
 
     async def _start(self) -> Process:
         await self.close()
-        process = await self._tools.spawn(self._tools.kubectl_command(*_command), stdin=PIPE)
+        process = await self._tools.spawn(self._tools.kubectl_command(*_COMMAND), stdin=PIPE)
         assert process.stdout is not None
         assert process.stderr is not None
         try:
-            async with asyncio.timeout(_patience):
+            async with asyncio.timeout(_PATIENCE):
                 greeting = await process.stdout.readline()
         except TimeoutError:
             greeting = b""
@@ -78,7 +78,7 @@ class Relay:
                 process.kill()
             complaint = (await process.stderr.read()).decode(errors="replace").strip()
             await process.wait()
-            raise NoAnswer(f"no relay to {agent_name}: {complaint or 'it is silent'}")
+            raise NoAnswer(f"no relay to {AGENT_NAME}: {complaint or 'it is silent'}")
         return process
 
     async def _read(self, process: Process) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-root = Path(__file__).parents[3]
-chart = root / "deploy/helm/ecommerce"
-cluster_file = root / "deploy/kind/cluster.yaml"
-work = root / "build/e2e/kind"
+ROOT = Path(__file__).parents[3]
+CHART = ROOT / "deploy/helm/ecommerce"
+CLUSTER_FILE = ROOT / "deploy/kind/cluster.yaml"
+WORK = ROOT / "build/e2e/kind"
 
-release = "shop"
+RELEASE = "shop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,6 @@ class Settings:
 
 def app_version() -> str:
     """The version that `make images` gives the images, as the chart says it."""
-    match = re.search(r'^appVersion: *"?([^"\s]+)', (chart / "Chart.yaml").read_text(encoding="utf-8"), re.MULTILINE)
-    assert match is not None, f"{chart}/Chart.yaml names no appVersion"
+    match = re.search(r'^appVersion: *"?([^"\s]+)', (CHART / "Chart.yaml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert match is not None, f"{CHART}/Chart.yaml names no appVersion"
     return match[1]

@@ -13,9 +13,9 @@ from typing import Any
 
 from tests.e2e.driver import Broken
 
-from .settings import Settings, work
+from .settings import WORK, Settings
 
-_longest_line = 64 * 1024 * 1024
+_LONGEST_LINE = 64 * 1024 * 1024
 
 
 class Tools:
@@ -45,7 +45,7 @@ class Tools:
 
     async def apply(self, name: str, *manifests: Mapping[str, Any], namespace: str | None = None) -> str:
         """Apply manifests, from a file that stays."""
-        path = work / "manifests" / f"{name}.json"
+        path = WORK / "manifests" / f"{name}.json"
         content = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
         await asyncio.to_thread(_write, path, json.dumps(content, indent=2))
         return await self.kubectl("apply", "-f", str(path), namespace=namespace)
@@ -93,7 +93,7 @@ class Tools:
                 stdout=PIPE,
                 stderr=PIPE,
                 env={**os.environ, **self._environment, **more},
-                limit=_longest_line,
+                limit=_LONGEST_LINE,
             )
         except FileNotFoundError as error:
             raise Broken(

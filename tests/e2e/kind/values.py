@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.e2e.asking import services
+from tests.e2e.asking import SERVICES
 from tests.e2e.driver import Version
 
 from . import agent, manifests
 from .settings import Settings
 
-_mounted_at = "/next-version"
+_MOUNTED_AT = "/next-version"
 
 
 def values(settings: Settings, versions: Mapping[str, Version], *, mark: str = "") -> dict[str, Any]:
@@ -20,16 +20,16 @@ def values(settings: Settings, versions: Mapping[str, Version], *, mark: str = "
     Redis syncs every write before it answers, because S5 demands that nothing acknowledged is lost when it is killed;
     the agent may ask Redis; customers are told by a webhook to the agent. `mark` changes the pods of inventory.
     """
-    own: dict[str, dict[str, Any]] = {service: _next_version(versions[service]) for service in services}
+    own: dict[str, dict[str, Any]] = {service: _next_version(versions[service]) for service in SERVICES}
     own["notification"] |= {
         "secretSettings": {
-            "WEBHOOK_URL": {"name": manifests.webhook_secret_name, "key": "url"},
-            "WEBHOOK_SECRET": {"name": manifests.webhook_secret_name, "key": "secret"},
+            "WEBHOOK_URL": {"name": manifests.WEBHOOK_SECRET_NAME, "key": "url"},
+            "WEBHOOK_SECRET": {"name": manifests.WEBHOOK_SECRET_NAME, "key": "secret"},
         },
         "egress": [
             {
-                "to": [{"podSelector": {"matchLabels": manifests.agent_labels}}],
-                "ports": [{"protocol": "TCP", "port": agent.port}],
+                "to": [{"podSelector": {"matchLabels": manifests.AGENT_LABELS}}],
+                "ports": [{"protocol": "TCP", "port": agent.PORT}],
             }
         ],
     }
@@ -38,7 +38,7 @@ def values(settings: Settings, versions: Mapping[str, Version], *, mark: str = "
     return {
         "image": {"prefix": settings.image_prefix, "tag": settings.image_tag},
         "redis": {"appendfsync": "always"} | ({"image": settings.redis_image} if settings.redis_image else {}),
-        "networkPolicy": {"redisFrom": [{"podSelector": {"matchLabels": manifests.agent_labels}}]},
+        "networkPolicy": {"redisFrom": [{"podSelector": {"matchLabels": manifests.AGENT_LABELS}}]},
         "services": {service: each for service, each in own.items() if each},
     }
 
@@ -49,9 +49,9 @@ def _next_version(version: Version) -> dict[str, Any]:
         return {}
     return {
         "extraEnv": [
-            {"name": "PYTHONPATH", "value": _mounted_at},
+            {"name": "PYTHONPATH", "value": _MOUNTED_AT},
             {"name": "E2E_VERSION", "value": version},
         ],
-        "volumes": [{"name": "next-version", "configMap": {"name": manifests.next_version_name}}],
-        "volumeMounts": [{"name": "next-version", "mountPath": _mounted_at, "readOnly": True}],
+        "volumes": [{"name": "next-version", "configMap": {"name": manifests.NEXT_VERSION_NAME}}],
+        "volumeMounts": [{"name": "next-version", "mountPath": _MOUNTED_AT, "readOnly": True}],
     }

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.e2e.asking import services
+from tests.e2e.asking import SERVICES
 from tests.e2e.driver import Broken, NotHere
 from tests.e2e.kind import manifests
 from tests.e2e.kind.driver import Cluster
-from tests.e2e.kind.settings import release
+from tests.e2e.kind.settings import RELEASE
 from tests.e2e.stage import Stage, until
 
 
@@ -21,7 +21,7 @@ async def install(stage: Stage) -> None:
     """S0. The chart is in a `restricted` namespace, `helm test` passes, and a privileged pod is refused there."""
     cluster = _cluster(stage)
     stage.notes.append(f"installed and ready within {cluster.installation.took:.0f} s")
-    await cluster.tools.helm("test", release, "--logs", "--timeout", "5m")
+    await cluster.tools.helm("test", RELEASE, "--logs", "--timeout", "5m")
     refusal = await _refusal(cluster)
     assert refusal, "a privileged pod was let into a restricted namespace"
     assert "PodSecurity" in refusal, f"a privileged pod was refused for another reason: {refusal}"
@@ -33,7 +33,7 @@ async def drain(stage: Stage) -> None:
     """S6. A node is drained under load: never is more of a service missing than its budget says."""
     cluster = _cluster(stage)
     node = await _node_to_drain(cluster)
-    moved = [pod.name for service in services for pod in cluster.pods.of(service) if pod.node == node]
+    moved = [pod.name for service in SERVICES for pod in cluster.pods.of(service) if pod.node == node]
     stage.notes.append(f"{node} drained, with {len(moved)} pods of the services on it")
     await cluster.hands.withdraw(node)
     async with stage.under_load() as load:
@@ -50,7 +50,7 @@ async def drain(stage: Stage) -> None:
             draining.cancel()
             await asyncio.gather(draining, return_exceptions=True)
             await cluster.tools.kubectl("uncordon", node)
-        left = [pod.name for service in services for pod in cluster.pods.of(service) if pod.node == node]
+        left = [pod.name for service in SERVICES for pod in cluster.pods.of(service) if pod.node == node]
         assert not left, f"still on {node}: {', '.join(left)}"
     stage.demand_no_failed_request()
     if moved:
@@ -68,7 +68,7 @@ async def scale_then_upgrade(stage: Stage) -> None:
             return len(cluster.pods.of("inventory")) == 5 and not cluster.pods.leaving()
 
         await until(five, what="five pods of inventory are left after the upgrade", timeout=120)
-        deployment = await cluster.tools.get(f"deployment/{release}-inventory")
+        deployment = await cluster.tools.get(f"deployment/{RELEASE}-inventory")
         assert deployment["spec"]["replicas"] == 5, f"inventory was set to {deployment['spec']['replicas']} replicas"
         marks = deployment["spec"]["template"]["metadata"]["annotations"]
         assert marks.get("e2e/mark") == "upgraded", "the upgrade has changed nothing"
@@ -97,7 +97,7 @@ async def _node_to_drain(cluster: Cluster) -> str:
     ]
     if len(usable) < 2:
         raise NotHere("the cluster has a single node that takes pods, so there is none to drain")
-    agent = await cluster.tools.get(f"pod/{manifests.agent_name}")
+    agent = await cluster.tools.get(f"pod/{manifests.AGENT_NAME}")
     taken = {agent["spec"]["nodeName"], *(pod.node for pod in cluster.pods.of("redis"))}
     if not (free := [node for node in usable if node not in taken]):
         raise NotHere("every node has Redis or the suite's own agent on it")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tests.e2e.stage import Stage, until
-from tests.e2e.streams import group_of
+from tests.e2e.streams import GROUP_OF
 
 # A handler that takes so long is in the middle of its work when its process is killed.
-slow_handler = 1.0
+SLOW_HANDLER = 1.0
 
 
 async def kill_consumers(stage: Stage) -> None:
@@ -15,8 +15,8 @@ async def kill_consumers(stage: Stage) -> None:
     A poisoned entry is among them: it becomes a dead letter, and the only one.
     """
     driver = stage.driver
-    stage.late_after = slow_handler + 1.0
-    await driver.slow_webhooks(slow_handler)
+    stage.late_after = SLOW_HANDLER + 1.0
+    await driver.slow_webhooks(SLOW_HANDLER)
     async with stage.under_load() as load:
         stage.poisoned.append(await stage.streams.poison())
         victim = (await driver.replicas("notification"))[0]
@@ -52,8 +52,8 @@ async def kill_redis(stage: Stage) -> None:
         await load.more(50)
 
         async def all_consume() -> bool:
-            names = {service: await driver.replicas(service) for service in group_of}
-            held = {service: await stage.streams.consumers(service) for service in group_of}
-            return all(held[service].keys() >= set(names[service]) for service in group_of)
+            names = {service: await driver.replicas(service) for service in GROUP_OF}
+            held = {service: await stage.streams.consumers(service) for service in GROUP_OF}
+            return all(held[service].keys() >= set(names[service]) for service in GROUP_OF)
 
         await until(all_consume, what="every replica is a consumer of its group again")

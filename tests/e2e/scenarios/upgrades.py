@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from tests.e2e.asking import services
+from tests.e2e.asking import SERVICES
 from tests.e2e.stage import Stage, until
-from tests.e2e.streams import Streams, orders_stream
+from tests.e2e.streams import ORDERS_STREAM, Streams
 
 
 async def roll_forward(stage: Stage) -> None:
     """S3. All services are upgraded under load: no request fails, old replicas end in order."""
     async with stage.under_load() as load:
         stage.mark("upgrade begins")
-        await stage.driver.upgrade(services, "next")
+        await stage.driver.upgrade(SERVICES, "next")
         await load.more(20)
     assert await _versions(stage.streams) == {"1.1", "1.2"}, f"order.created is in {await _versions(stage.streams)}"
     stage.demand_no_failed_request()
@@ -22,7 +22,7 @@ async def roll_back(stage: Stage) -> None:
     """S4. All services are rolled back under load, with newer events in the streams: the old ones read them."""
     async with stage.under_load() as load:
         stage.mark("rollback begins")
-        await stage.driver.upgrade(services, "today")
+        await stage.driver.upgrade(SERVICES, "today")
         await load.more(20)
     assert await _versions(stage.streams) == {"1.1", "1.2"}, f"order.created is in {await _versions(stage.streams)}"
     stage.demand_no_failed_request()
@@ -49,4 +49,4 @@ async def newer_major(stage: Stage) -> None:
 
 
 async def _versions(streams: Streams) -> set[str]:
-    return {str(event.metadata.get("version")) for event in await streams.events(orders_stream)}
+    return {str(event.metadata.get("version")) for event in await streams.events(ORDERS_STREAM)}

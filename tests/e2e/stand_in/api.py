@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from eventcore.testing import until
-from tests.e2e.asking import services
-from tests.e2e.kind.hand import no_such_process
-from tests.e2e.kind.settings import release
+from tests.e2e.asking import SERVICES
+from tests.e2e.kind.hand import NO_SUCH_PROCESS
+from tests.e2e.kind.settings import RELEASE
 
-from .cluster import StandIn, StandInPod, nodes
+from .cluster import NODES, StandIn, StandInPod
 
 Say = Callable[[str], None]
 
@@ -87,7 +87,7 @@ class Api:
             case ["scale", what, replicas]:
                 self._scale(what, int(replicas.removeprefix("--replicas=")))
             case ["rollout", "status", deployment, _]:
-                await self._rolled_out(deployment.removeprefix(f"deployment/{release}-"))
+                await self._rolled_out(deployment.removeprefix(f"deployment/{RELEASE}-"))
             case ["exec", *rest]:
                 say(await self._exec(rest))
             case ["drain", node, *_]:
@@ -100,28 +100,28 @@ class Api:
                 raise Refused(f"the stand-in does not understand: {command}")
 
     def _scale(self, what: str, replicas: int) -> None:
-        if what == f"statefulset/{release}-redis":
+        if what == f"statefulset/{RELEASE}-redis":
             self.cluster.scale_redis(replicas)
             return
-        service = what.removeprefix(f"deployment/{release}-")
+        service = what.removeprefix(f"deployment/{RELEASE}-")
         self.cluster.replicas[service] = replicas
         self.cluster.begin(self.cluster.reconcile(service))
 
     def _get(self, what: Sequence[str]) -> str:
         cluster = self.cluster
-        counts = {service: len(cluster.of(service)) for service in services}
+        counts = {service: len(cluster.of(service)) for service in SERVICES}
         named: dict[str, Any] = {f"pod/{pod.name}": pod.content for pod in cluster.pods}
         named |= {
             "pods": {"items": [pod.content for pod in cluster.pods]},
-            "nodes": {"items": [{"metadata": {"name": name}, "spec": {}} for name in nodes]},
-            "pod/e2e-agent": {"spec": {"nodeName": nodes[0]}},
-            f"service/{release}-redis": {"spec": {"clusterIP": cluster.redis_pod.ip}},
+            "nodes": {"items": [{"metadata": {"name": name}, "spec": {}} for name in NODES]},
+            "pod/e2e-agent": {"spec": {"nodeName": NODES[0]}},
+            f"service/{RELEASE}-redis": {"spec": {"clusterIP": cluster.redis_pod.ip}},
             "pdb": {"items": [_budget(service, count, cluster) for service, count in counts.items()]},
         }
-        for service in services:
+        for service in SERVICES:
             annotations = {"e2e/mark": cluster.marks.get(service, "")}
             template = {"metadata": {"annotations": annotations}}
-            named[f"deployment/{release}-{service}"] = {
+            named[f"deployment/{RELEASE}-{service}"] = {
                 "spec": {"replicas": cluster.replicas[service], "template": template}
             }
         if what[0].startswith("namespace/"):
@@ -151,7 +151,7 @@ class Api:
         match what:
             case ["-i", _, "--", "python", "-", "signal", container, number]:
                 if not await self.cluster.signal(container, int(number)):
-                    raise Refused(f"{no_such_process} {container} on this node")
+                    raise Refused(f"{NO_SUCH_PROCESS} {container} on this node")
             case ["-i", _, "--", "python", "-", "cut" | "mend" as how, container, _]:
                 self.cluster.route(container, cut=how == "cut")
             case [_, "--", "python", "/code/agent.py", "knock", door, _]:
@@ -162,16 +162,16 @@ class Api:
 
     async def _drain(self, node: str) -> None:
         for pod in [pod for pod in self.cluster.pods if pod.node == node and pod is not self.cluster.redis_pod]:
-            await self.cluster.evict(pod, onto=next(each for each in nodes if each != node))
+            await self.cluster.evict(pod, onto=next(each for each in NODES if each != node))
 
     async def _helm_upgrade(self, path: str) -> None:
         content = json.loads(await asyncio.to_thread(Path(path).read_text))
-        for service in services:
+        for service in SERVICES:
             own = content["services"].get(service, {})
             told = {each["name"]: each["value"] for each in own.get("extraEnv", [])}
             self.cluster.versions[service] = told.get("E2E_VERSION", "today")
             self.cluster.marks[service] = own.get("podAnnotations", {}).get("e2e/mark", "")
-        await asyncio.gather(*(self.cluster.reconcile(service) for service in services))
+        await asyncio.gather(*(self.cluster.reconcile(service) for service in SERVICES))
 
     async def _watch(self, writer: asyncio.StreamWriter) -> None:
         events: asyncio.Queue[tuple[str, StandInPod]] = asyncio.Queue()
@@ -195,7 +195,7 @@ class Api:
 def _budget(service: str, count: int, cluster: StandIn) -> dict[str, Any]:
     healthy = sum(pod.ready for pod in cluster.of(service))
     status = {"expectedPods": cluster.replicas[service], "currentHealthy": healthy}
-    return {"metadata": {"name": f"{release}-{service}"}, "spec": {"maxUnavailable": 1}, "status": status}
+    return {"metadata": {"name": f"{RELEASE}-{service}"}, "spec": {"maxUnavailable": 1}, "status": status}
 
 
 def _without_flags(arguments: Sequence[str]) -> list[str]:

@@ -21,17 +21,17 @@ import aiohttp
 
 from demo.processes import Child
 from eventcore.testing import Server
-from tests.e2e.asking import services
+from tests.e2e.asking import SERVICES
 from tests.e2e.driver import Version
 from tests.e2e.kind import agent
-from tests.e2e.kind.settings import release, root
+from tests.e2e.kind.settings import RELEASE, ROOT
 from tests.e2e.proxy import Proxy
-from tests.e2e.receiver import secret
+from tests.e2e.receiver import SECRET
 from tests.e2e.replica import Replica
 
-ports = {"order": 8001, "inventory": 8002, "notification": 8003, "redis": 6379}
-nodes = ("worker-1", "worker-2")
-_grace, _pre_stop = 30, 1.2
+PORTS = {"order": 8001, "inventory": 8002, "notification": 8003, "redis": 6379}
+NODES = ("worker-1", "worker-2")
+_GRACE, _PRE_STOP = 30, 1.2
 
 
 class StandInPod:
@@ -50,8 +50,8 @@ class StandInPod:
         """The object."""
         metadata: dict[str, Any] = {"name": self.name, "labels": {"app.kubernetes.io/component": self.component}}
         if self.deleted_at is not None:
-            due = self.deleted_at + timedelta(seconds=_grace)
-            metadata |= {"deletionTimestamp": _time(due), "deletionGracePeriodSeconds": _grace}
+            due = self.deleted_at + timedelta(seconds=_GRACE)
+            metadata |= {"deletionTimestamp": _time(due), "deletionGracePeriodSeconds": _GRACE}
         state = {"terminated": self.ended} if self.ended else {"running": {}}
         status = {"name": self.component, "containerID": f"containerd://{self.container}", "state": state}
         return {
@@ -68,15 +68,15 @@ class StandIn:
     def __init__(self, directory: Path, *, replicas: int = 2) -> None:
         self.directory = directory
         self.pods: list[StandInPod] = []
-        self.replicas: dict[str, int] = dict.fromkeys(services, replicas)
-        self.versions: dict[str, Version] = dict.fromkeys(services, "today")
+        self.replicas: dict[str, int] = dict.fromkeys(SERVICES, replicas)
+        self.versions: dict[str, Version] = dict.fromkeys(SERVICES, "today")
         self.marks: dict[str, str] = {}
         self.agent: Child | None = None
         self.on_event: Callable[[str, StandInPod], None] = lambda kind, pod: None
         net = f"127.{secrets.randbelow(200) + 20}.{secrets.randbelow(250) + 1}"
         self._addresses = (f"{net}.{number}" for number in itertools.count(10))
         self.agent_ip, redis_ip = f"{net}.2", f"{net}.3"
-        self.redis_pod = StandInPod("redis", f"{release}-redis-0", redis_ip, nodes[0])
+        self.redis_pod = StandInPod("redis", f"{RELEASE}-redis-0", redis_ip, NODES[0])
         self.server = Server(
             directory=directory / "redis", append_only=True, password="pass word", options={"appendfsync": "always"}
         )
@@ -88,7 +88,7 @@ class StandIn:
         """What the agent is told."""
         return {
             "STAND_IN_NAMES": str(self.directory / "names.json"),
-            "REDIS_URL": f"redis://{release}-redis:{ports['redis']}/0",
+            "REDIS_URL": f"redis://{RELEASE}-redis:{PORTS['redis']}/0",
             "REDIS_PASSWORD_FILE": str(self.directory / "password"),
         }
 
@@ -97,7 +97,7 @@ class StandIn:
         await asyncio.to_thread(self.server.start)
         _write(self.directory / "password", "pass word")
         self.session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
-        self._front = await Proxy("127.0.0.1", self.server.port, at=(self.redis_pod.ip, ports["redis"])).start()
+        self._front = await Proxy("127.0.0.1", self.server.port, at=(self.redis_pod.ip, PORTS["redis"])).start()
         self.pods.append(self.redis_pod)
         self.redis_pod.ready = True
         self.tell_names()
@@ -119,7 +119,7 @@ class StandIn:
 
     def start_agent(self) -> None:
         """The receiver of webhooks."""
-        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(root), "HOST": self.agent_ip}
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOST": self.agent_ip}
         self.agent = Child("agent", "tests.e2e.kind.agent", environment, self.directory / "agent.log")
 
     def of(self, component: str) -> list[StandInPod]:
@@ -128,7 +128,7 @@ class StandIn:
 
     def tell_names(self) -> None:
         """What the names of Services mean now."""
-        names = {f"{release}-{component}": [pod.ip for pod in self.of(component) if pod.ready] for component in ports}
+        names = {f"{RELEASE}-{component}": [pod.ip for pod in self.of(component) if pod.ready] for component in PORTS}
         names["e2e-agent"] = [self.agent_ip]
         _write(self.directory / "names.json", json.dumps(names))
 
@@ -149,7 +149,7 @@ class StandIn:
         pod.deleted_at, pod.ready = datetime.now(UTC), False
         self.tell_names()
         self.on_event("MODIFIED", pod)
-        await asyncio.sleep(_pre_stop)  # requests that were on the way to it arrive, late news of names among them
+        await asyncio.sleep(_PRE_STOP)  # requests that were on the way to it arrive, late news of names among them
         assert pod.replica is not None
         ended = await pod.replica.retire()
         pod.ended = {"exitCode": ended.status, "finishedAt": _time(datetime.now(UTC))}
@@ -210,8 +210,8 @@ class StandIn:
         self.on_event("MODIFIED", pod)
 
     async def _add(self, service: str, node: str = "") -> None:
-        name = f"{release}-{service}-{self.marks.get(service, '')}{secrets.token_hex(4)}"
-        spread = nodes[len(self.of(service)) % len(nodes)]
+        name = f"{RELEASE}-{service}-{self.marks.get(service, '')}{secrets.token_hex(4)}"
+        spread = NODES[len(self.of(service)) % len(NODES)]
         pod = StandInPod(service, name, next(self._addresses), node or spread, self.versions[service])
         self._proxies[name] = await Proxy("127.0.0.1", self.server.port).start()
         self.pods.append(pod)
@@ -227,8 +227,8 @@ class StandIn:
             "REDIS_PASSWORD": "pass word",
         }
         if pod.component == "notification":
-            settings |= {"WEBHOOK_URL": f"http://{self.agent_ip}:{agent.port}/webhooks", "WEBHOOK_SECRET": secret}
-        address = (pod.ip, ports[pod.component])
+            settings |= {"WEBHOOK_URL": f"http://{self.agent_ip}:{agent.PORT}/webhooks", "WEBHOOK_SECRET": SECRET}
+        address = (pod.ip, PORTS[pod.component])
         pod.replica = Replica(pod.component, pod.name, pod.version, settings, self.directory, address=address)
         await pod.replica.ready(self.session)
 

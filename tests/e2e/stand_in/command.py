@@ -8,15 +8,15 @@ import socket
 import sys
 from pathlib import Path
 
-_here = Path(__file__).parent
+_HERE = Path(__file__).parent
 
 
 def main() -> int:
     """Ask the stand-in; its exit status."""
     arguments = sys.argv[1:]
     if arguments[-1] == "relay":
-        agent = _here.parent / "kind/agent.py"
-        environment = {**os.environ, "PYTHONPATH": str(_here / "names")}
+        agent = _HERE.parent / "kind/agent.py"
+        environment = {**os.environ, "PYTHONPATH": str(_HERE / "names")}
         os.execve(sys.executable, [sys.executable, "-u", str(agent), "relay"], environment)  # noqa: S606
     if "-i" in arguments:
         sys.stdin.read()

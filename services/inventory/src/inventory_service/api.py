@@ -11,18 +11,18 @@ from contracts import ProductId
 from eventcore import Value
 from eventcore.web import Api, Page, Problem
 
-from .domain.stock import Level, highest
+from .domain.stock import HIGHEST, Level
 from .inventory import Inventory, Reservation, Unreadable
 
 INVENTORY: web.AppKey[Inventory] = web.AppKey("INVENTORY", Inventory)
-most_levels = 10_000
+MOST_LEVELS = 10_000
 # 10,000 levels do not fit into what other bodies may have; these do, with the longest ids.
-largest_body = 4 * 1024 * 1024
+LARGEST_BODY = 4 * 1024 * 1024
 
 # What this version can't read may have come from a newer one, which is there again some time.
 MAYBE_ROLLED_BACK_SECONDS = 60
 
-Available = Annotated[int, Field(ge=0, le=highest, description="May be ordered from now on.")]
+Available = Annotated[int, Field(ge=0, le=HIGHEST, description="May be ordered from now on.")]
 
 api = Api()
 
@@ -42,7 +42,7 @@ class NewLevel(PutLevel):
 class PutLevels(Value):
     """New levels of many products. Of a product that is named more than once the last level counts."""
 
-    levels: Annotated[list[NewLevel], Field(min_length=1, max_length=most_levels)]
+    levels: Annotated[list[NewLevel], Field(min_length=1, max_length=MOST_LEVELS)]
 
 
 class Updated(Value):
@@ -74,7 +74,7 @@ async def put_level(request: web.Request, product_id: ProductId, body: PutLevel)
     return await _level(request, product_id)
 
 
-@api.put("/stock", scope="stock:write", body=PutLevels, answers={200: Updated}, max_body=largest_body)
+@api.put("/stock", scope="stock:write", body=PutLevels, answers={200: Updated}, max_body=LARGEST_BODY)
 async def put_levels(request: web.Request, body: PutLevels) -> Updated:
     """Set what is available of many products, all of them or none.
 

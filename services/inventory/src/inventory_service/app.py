@@ -9,7 +9,7 @@ from eventcore.web import STORE, create_service
 
 from .api import INVENTORY, api
 from .domain.reservation import reservation
-from .domain.stock import index, stock
+from .domain.stock import stock, stock_index
 from .handlers import inventory_router
 from .inventory import Inventory
 from .settings import InventorySettings
@@ -23,7 +23,7 @@ def create_app(settings: InventorySettings) -> web.Application:
         routers=[inventory_router(settings)],
         api=api,
         publishes=[InventoryReserved, InventoryRejected, InventoryReleased],
-        keeps=[stock, index, reservation("*")],
+        keeps=[stock, stock_index, reservation("*")],
         description="Keeps the stock and reserves it for orders.",
     )
     app[INVENTORY] = Inventory(app[STORE])

@@ -13,7 +13,7 @@ from eventcore import Store, Value
 from eventcore.events.odd_records import OddRecords
 
 from .domain.reservation import reservation
-from .domain.stock import Level, available, index, put, reserved, stock
+from .domain.stock import Level, available, put, reserved, stock, stock_index
 
 
 class Reservation(Value):
@@ -56,7 +56,7 @@ class Inventory:
         What can't be read is left out. Where to go on is `None` when there are no more.
         """
         start = b"-" if after is None else b"(" + after
-        key = self.store.key(index.key)
+        key = self.store.key(stock_index.key)
         members = await self.store.commands.execute("ZRANGE", key, start, "+", "BYLEX", "LIMIT", 0, count + 1)
         shown, more = members[:count], len(members) > count
         ids = [each for each in map(self._id, shown) if each is not None]

@@ -10,7 +10,7 @@ from eventcore import Value
 from eventcore.events.odd_records import OddRecords
 from eventcore.web import STORE, Api
 
-from .domain.record import Record, readable, records
+from .domain.record import Record, readable, records_of
 
 ODD: web.AppKey[OddRecords] = web.AppKey("ODD", OddRecords)
 
@@ -33,6 +33,6 @@ class Notifications(Value):
 async def list_notifications(request: web.Request, query: OfOrder) -> Notifications:
     """List what the customer was told about an order."""
     store = request.app[STORE]
-    kept = await store.commands.execute("HVALS", store.key(records(query.order_id).key))
+    kept = await store.commands.execute("HVALS", store.key(records_of(query.order_id).key))
     told = sorted(readable(query.order_id, kept, request.app[ODD]), key=lambda record: (record.sent_at, record.id))
     return Notifications(notifications=told)

@@ -16,7 +16,7 @@ from .api import ODD, api
 from .channels.careful import CarefulChannel
 from .delivering import Courier
 from .domain.measures import receivers_down
-from .domain.record import odd_records, records
+from .domain.record import odd_records, records_of
 from .handlers import notification_router
 from .settings import NotificationSettings
 
@@ -52,7 +52,7 @@ def create_app(settings: NotificationSettings) -> web.Application:
         routers=routers,
         api=api,
         resources=[use_channels],
-        keeps=[records("*")],
+        keeps=[records_of("*")],
         description="Tells customers what became of their orders.",
     )
     app[ODD] = odd_records()

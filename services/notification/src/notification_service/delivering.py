@@ -10,15 +10,15 @@ from datetime import timedelta
 from eventcore import Store, Transaction, timestamp
 from eventcore.events.odd_records import OddRecords
 
-from .channels import Channel, Declined, Notification, Refused, Unavailable
+from .channels import Channel, ChannelUnavailable, Declined, Notification, Refused
 from .channels.log import LogChannel
-from .domain.record import Record, Status, keep, odd_records, record, records, status_of
+from .domain.record import NotificationStatus, Record, odd_records, record, record_all, records_of, status_of
 from .domain.telling import reaching
 from .verdicts import verdict
 
 # Longer than a channel's own time limit may be set (10 min) and the queue before it: this one only makes sure that
 # there is one at all, because the limit of a handler would count as the event's failure.
-patience = timedelta(minutes=11)
+PATIENCE = timedelta(minutes=11)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,9 @@ class Courier:
         ]
         failures = {channel.name: error for channel, error in outcomes if error is not None}
         if not failures:
-            return keep(written, self.keep)
+            return record_all(written, self.keep)
         if written:
-            await self.store.commit(keep(written, self.keep), resend=True)
+            await self.store.commit(record_all(written, self.keep), resend=True)
         raise verdict(failures, least=self._aside if len(failures) < len(chosen) else timedelta(0))
 
     @property
@@ -61,7 +61,7 @@ class Courier:
 
     async def _statuses(self, told: Notification, chosen: Sequence[Channel]) -> Mapping[str, str | None]:
         """What is recorded of this event by each channel."""
-        key = self.store.key(records(told.order_id).key)
+        key = self.store.key(records_of(told.order_id).key)
         names = [record(told, channel.name).name for channel in chosen]
         kept = await self.store.commands.execute("HMGET", key, *names)
         return {
@@ -72,19 +72,19 @@ class Courier:
 
 async def _send(told: Notification, channel: Channel) -> None:
     try:
-        async with asyncio.timeout(patience.total_seconds()):
+        async with asyncio.timeout(PATIENCE.total_seconds()):
             await channel.send(told)
     except TimeoutError as error:
-        raise Unavailable(f"took more than {patience}") from error
+        raise ChannelUnavailable(f"took more than {PATIENCE}") from error
 
 
-def _status(error: BaseException | None) -> Status | None:
+def _status(error: BaseException | None) -> NotificationStatus | None:
     """What to record; nothing of what is only a matter of time, or a defect of our own."""
     if error is None:
         return "sent"
     return "failed" if isinstance(error, Refused | Declined) else None
 
 
-def _recorded(told: Notification, channel: Channel, status: Status) -> Record:
+def _recorded(told: Notification, channel: Channel, status: NotificationStatus) -> Record:
     recipient = channel.recipient(told) or "unknown"
     return Record.of(told, channel=channel.name, recipient=recipient, status=status, at=timestamp())

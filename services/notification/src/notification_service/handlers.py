@@ -7,20 +7,20 @@ from datetime import timedelta
 from contracts import InventoryRejected, InventoryReleased, InventoryReserved
 from eventcore import Metadata, RetryPolicy, Router, Transaction
 
-from .delivering import Courier, patience
+from .delivering import PATIENCE, Courier
 from .domain.telling import Outcome, notification
 from .verdicts import MayHaveArrived, TurnedAway
 
 # Nobody asks a receiver more often than that about one notification, once it has been failing for a while.
-LONGEST_WAIT = timedelta(minutes=5)
+LONGEST_RETRY_WAIT = timedelta(minutes=5)
 
 
 def notification_router(courier: Courier, *, attempts: int, give_up_after: timedelta | None = None) -> Router:
     """The handlers of `notification-group`."""
     router = Router(
         group="notification-group",
-        retry=RetryPolicy(attempts=attempts, ceiling=LONGEST_WAIT),
-        timeout=patience + timedelta(minutes=1),  # `patience` is to run out first
+        retry=RetryPolicy(attempts=attempts, ceiling=LONGEST_RETRY_WAIT),
+        timeout=PATIENCE + timedelta(minutes=1),  # `patience` is to run out first
         give_up_after=give_up_after,
     )
     retry_for: dict[type[Exception], RetryPolicy] = {

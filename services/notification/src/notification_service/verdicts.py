@@ -33,7 +33,7 @@ def verdict(failures: Mapping[str, BaseException], *, least: timedelta = timedel
     """
     said = "; ".join(f"{name}: {_words(error)}" for name, error in failures.items())
     errors = failures.values()
-    if waits := [each for each in errors if isinstance(each, channels.Unavailable)]:
+    if waits := [each for each in errors if isinstance(each, channels.ChannelUnavailable)]:
         return _later(max(waits, key=_asked), said, least)
     if defects := [each for each in errors if not isinstance(each, channels.ChannelError)]:
         return defects[0]
@@ -42,9 +42,9 @@ def verdict(failures: Mapping[str, BaseException], *, least: timedelta = timedel
     return Reject(f"refused for good: {said}")
 
 
-def _later(error: channels.Unavailable, said: str, least: timedelta) -> Unavailable:
+def _later(error: channels.ChannelUnavailable, said: str, least: timedelta) -> Unavailable:
     match error:
-        case channels.TurnedAway(retry_after=wait):
+        case channels.ReceiverSpared(retry_after=wait):
             return TurnedAway(said, retry_after=max(wait or least, least))
         case channels.Unanswered():
             return MayHaveArrived(said, retry_after=REPEAT_AFTER)
@@ -52,7 +52,7 @@ def _later(error: channels.Unavailable, said: str, least: timedelta) -> Unavaila
             return Unavailable(said, retry_after=error.retry_after)
 
 
-def _asked(error: channels.Unavailable) -> timedelta:
+def _asked(error: channels.ChannelUnavailable) -> timedelta:
     return error.retry_after or timedelta(0)
 
 

@@ -15,8 +15,8 @@ from eventcore.web import Answer, Api, FieldError, Page, Problem, correlation_id
 from .domain.order import NewOrder, Order
 from .domain.placing import KeyReused, Once, UnreadableReceipt, fingerprint
 from .domain.progress import NotCancellable, UnknownOrder
-from .domain.status import Status
-from .orders import Orders, UnreadableOrder, Wanted
+from .domain.status import OrderStatus
+from .orders import Orders, SoughtOrders, UnreadableOrder
 from .settings import OrderSettings
 
 ORDERS: web.AppKey[Orders] = web.AppKey("ORDERS", Orders)
@@ -24,14 +24,14 @@ SETTINGS: web.AppKey[OrderSettings] = web.AppKey("SETTINGS", OrderSettings)
 
 CustomerId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 # What could be an address; whether it is one, only its mail server knows.
-Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+$")]
+EmailAddress = Annotated[str, Field(max_length=254, pattern=r"^[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+$")]
 
 # An order that this version can't read may have come from a newer one, which is there again some time.
 MAYBE_ROLLED_BACK_SECONDS = 60
 
 api = Api()
 # For links from an answer that names an order.
-same_order = {"id": "$response.body#/id"}
+SAME_ORDER = {"id": "$response.body#/id"}
 
 
 class PlaceOrder(Value):
@@ -39,7 +39,7 @@ class PlaceOrder(Value):
 
     items: Annotated[list[Line], Field(min_length=1, max_length=100)]
     customer_id: CustomerId | None = None
-    email: Email | None = None
+    email: EmailAddress | None = None
 
 
 class PlacingHeaders(Value):
@@ -60,7 +60,7 @@ class Accepted:
     """An order, and where it stands with this request."""
 
     id: str
-    status: Status
+    status: OrderStatus
 
 
 class OrderPage(Value):
@@ -73,7 +73,7 @@ class OrderPage(Value):
 class OrderFilter(Page):
     """Which orders to list."""
 
-    status: Status | None = Field(None, description="Only orders of this status.")
+    status: OrderStatus | None = Field(None, description="Only orders of this status.")
 
 
 @api.post(
@@ -83,7 +83,7 @@ class OrderFilter(Page):
     headers=PlacingHeaders,
     answers={202: Accepted},
     answer_headers={"Location": "Where the order can be followed."},
-    links={"get_order": same_order, "cancel_order": same_order},
+    links={"get_order": SAME_ORDER, "cancel_order": SAME_ORDER},
 )
 async def place_order(request: web.Request, body: PlaceOrder, headers: PlacingHeaders) -> Answer:
     """Place an order.
@@ -106,7 +106,7 @@ async def place_order(request: web.Request, body: PlaceOrder, headers: PlacingHe
     except UnreadableReceipt:
         detail = "The Idempotency-Key was used before, and this version can't read for what: nothing was placed."
         raise Problem(503, detail=detail, retry_after=MAYBE_ROLLED_BACK_SECONDS) from None
-    return Answer(Accepted(id=order_id, status=Status.PROCESSING), headers={"Location": f"/orders/{order_id}"})
+    return Answer(Accepted(id=order_id, status=OrderStatus.PROCESSING), headers={"Location": f"/orders/{order_id}"})
 
 
 @api.get("/orders/{id}", scope="orders:read", answers={200: Order}, errors=(404,))
@@ -121,8 +121,8 @@ async def list_orders(request: web.Request, query: OrderFilter) -> OrderPage:
 
     A page may hold fewer than `limit` although it is not the last one, where orders are large.
     """
-    statuses = list(Status) if query.status is None else [query.status]
-    wanted = Wanted(frozenset(statuses), _customer_of(request))
+    statuses = list(OrderStatus) if query.status is None else [query.status]
+    wanted = SoughtOrders(frozenset(statuses), _customer_of(request))
     orders, last = await request.app[ORDERS].newest(wanted, before=query.position, count=query.limit)
     return OrderPage(orders=orders, next_cursor=None if last is None else query.cursor_at(last))
 
@@ -131,7 +131,7 @@ async def list_orders(request: web.Request, query: OrderFilter) -> OrderPage:
     "/orders/{id}/cancel",
     scope="orders:write",
     answers={202: Accepted},
-    links={"get_order": same_order},
+    links={"get_order": SAME_ORDER},
     errors=(404, 409),
 )
 async def cancel_order(request: web.Request, id: str) -> Accepted:
@@ -144,7 +144,7 @@ async def cancel_order(request: web.Request, id: str) -> Accepted:
         raise _unknown(id) from None
     except NotCancellable as error:
         raise Problem(409, detail=f"The order is {error}: there is nothing to cancel.") from None
-    return Accepted(id=id, status=Status.CANCELLED)
+    return Accepted(id=id, status=OrderStatus.CANCELLED)
 
 
 def _customer_of(request: web.Request) -> str | None:

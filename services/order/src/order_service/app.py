@@ -14,20 +14,20 @@ from eventcore.web import STORE, create_service, current_origin
 from .api import ORDERS, SETTINGS, api
 from .domain.order import index, order
 from .domain.placing import receipt
-from .domain.status import Status
+from .domain.status import OrderStatus
 from .handlers import order_router
 from .housekeeping import keep_house
 from .orders import Orders
 from .settings import OrderSettings
 
-name = "order-service"
+NAME = "order-service"
 
 
 def create_app(settings: OrderSettings) -> web.Application:
     """The order service: serves HTTP, and consumes `inventory_stream` as `order-group`."""
     store = Store(
         settings,
-        source=name,
+        source=NAME,
         origin=current_origin,
         durability=settings.order_durability,
         replicas=settings.order_durability_replicas,
@@ -35,13 +35,13 @@ def create_app(settings: OrderSettings) -> web.Application:
     )
     app = create_service(
         settings,
-        name=name,
+        name=NAME,
         routers=[order_router(settings)],
         api=api,
         resources=[_housekeeping],
         store=store,
         publishes=[OrderCreated, OrderCancelled],
-        keeps=[order("*"), *map(index, Status), receipt("*")],
+        keeps=[order("*"), *map(index, OrderStatus), receipt("*")],
         description="Accepts orders and follows each to its end.",
     )
     app[SETTINGS], app[ORDERS] = settings, Orders(app[STORE], settings.keep)

@@ -13,7 +13,7 @@ from .orders import Orders
 
 log = logging.getLogger(__name__)
 
-every = timedelta(minutes=10)
+SWEEP_EVERY = timedelta(minutes=10)
 
 
 async def keep_house(orders: Orders) -> None:
@@ -27,4 +27,4 @@ async def keep_house(orders: Orders) -> None:
             if str(error) != told and (isinstance(error, Forbidden) or not isinstance(error, Unavailable)):
                 log.warning("the indexes of orders grow, they can't be cleaned up: %s", error)
                 told = str(error)
-        await asyncio.sleep(every.total_seconds() * random.uniform(0.5, 1))
+        await asyncio.sleep(SWEEP_EVERY.total_seconds() * random.uniform(0.5, 1))

@@ -15,10 +15,10 @@ from eventcore.events.odd_records import OddRecords
 from .domain import progress
 from .domain.order import NewOrder, Order, index, order
 from .domain.placing import Once, place, placed_before
-from .domain.status import Status
+from .domain.status import OrderStatus
 
 # How many ids housekeeping looks at in one go.
-page = 1000
+PAGE = 1000
 # What the orders of one page may hold, about: a page of large orders is shorter than its limit.
 PAGE_BYTES = 512 * 1024
 # How many orders are looked at before it is known how large they are.
@@ -32,10 +32,10 @@ class UnreadableOrder(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class SoughtOrders:
     """Which orders: those of some statuses, of one customer or of all."""
 
-    statuses: frozenset[Status] = frozenset(Status)
+    statuses: frozenset[OrderStatus] = frozenset(OrderStatus)
     customer_id: str | None = None
 
     def holds(self, order: Order) -> bool:
@@ -80,7 +80,9 @@ class Orders:
             raise UnreadableOrder(order_id)
         return found
 
-    async def newest(self, wanted: Wanted, *, before: bytes | None, count: int) -> tuple[list[Order], bytes | None]:
+    async def newest(
+        self, wanted: SoughtOrders, *, before: bytes | None, count: int
+    ) -> tuple[list[Order], bytes | None]:
         """The newest of these orders whose ids come before this one, newest first, and where to go on.
 
         What can't be read is left out. At most `count`, and about `PAGE_BYTES` of them; where to go on is `None` when
@@ -89,7 +91,7 @@ class Orders:
         async with self._pages:
             return await self._page(wanted, before, count)
 
-    async def _page(self, wanted: Wanted, before: bytes | None, count: int) -> tuple[list[Order], bytes | None]:
+    async def _page(self, wanted: SoughtOrders, before: bytes | None, count: int) -> tuple[list[Order], bytes | None]:
         found: list[Order] = []
         looked_at = size = 0
         look = min(FIRST_LOOK, count)
@@ -113,15 +115,15 @@ class Orders:
         seconds, _ = await self._execute("TIME")  # by which orders expire; this machine's clock may be off
         latest = int(seconds) * 1000 - int(self.keep.total_seconds() * 1000)
         end = f"({latest >> 16:08x}-{latest & 0xFFFF:04x}"  # as the id of an order begins that was placed then
-        for status in Status:
+        for status in OrderStatus:
             key, start = self.store.key(index(status).key), b"-"
-            while ids := await self._execute("ZRANGE", key, start, end, "BYLEX", "LIMIT", 0, page):
+            while ids := await self._execute("ZRANGE", key, start, end, "BYLEX", "LIMIT", 0, PAGE):
                 exist = await self._ask([("EXISTS", self.store.key(order("").key).encode() + each) for each in ids])
                 if gone := [each for each, exists in zip(ids, exist, strict=True) if not exists]:
                     await self._execute("ZREM", key, *gone)
                 start = b"(" + ids[-1]
 
-    async def _newest_ids(self, statuses: Iterable[Status], *, before: bytes | None, count: int) -> list[bytes]:
+    async def _newest_ids(self, statuses: Iterable[OrderStatus], *, before: bytes | None, count: int) -> list[bytes]:
         """All indexes are read at one moment, so that an order on its way from one to another is in one of them."""
         last = b"+" if before is None else b"(" + before
         reads = [

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 _find = socket.getaddrinfo
-_names = Path(os.environ["STAND_IN_NAMES"])
+_NAMES = Path(os.environ["STAND_IN_NAMES"])
 
 
 def _found(host: Any, *arguments: Any, **options: Any) -> Any:
     name = host.decode() if isinstance(host, bytes) else host
-    known = json.loads(_names.read_text(encoding="utf-8"))
+    known = json.loads(_NAMES.read_text(encoding="utf-8"))
     if name not in known:
         return _find(host, *arguments, **options)
     if not known[name]:

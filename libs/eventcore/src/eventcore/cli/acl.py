@@ -17,7 +17,7 @@ from eventcore.events.personal_data import declared
 from eventcore.operate.access import Activity, User, users
 from eventcore.settings import Settings, load
 
-from .complaints import Failure
+from .complaints import ToolFailure
 from .tool import Tool
 
 
@@ -62,7 +62,7 @@ async def acl(tool: Tool, services: Services, passwords: Passwords = None, forma
 
 
 def activity(named: str, prefix: str) -> Activity:
-    """What a service does that is created by `<package>.app:create_app`, or by `module:function`. Raises `Failure`."""
+    """What a service does, created by `<package>.app:create_app`, or by `module:function`. Raises `ToolFailure`."""
     from eventcore.web.service import SERVICE  # only here: what serves HTTP takes its time to import
 
     module, colon, function = named.partition(":")
@@ -71,7 +71,7 @@ def activity(named: str, prefix: str) -> Activity:
     try:
         found: Activity = app[SERVICE].activity
     except (KeyError, TypeError):
-        raise Failure(f"{named} makes no service: create_service does") from None
+        raise ToolFailure(f"{named} makes no service: create_service does") from None
     return found
 
 
@@ -79,9 +79,9 @@ def _function(module: str, name: str) -> Callable[..., Any]:
     try:
         found = getattr(importlib.import_module(module), name, None)
     except ModuleNotFoundError as error:
-        raise Failure(f"can't import {module}: {error}") from error
+        raise ToolFailure(f"can't import {module}: {error}") from error
     if not callable(found):
-        raise Failure(f"{module} has no function {name}")
+        raise ToolFailure(f"{module} has no function {name}")
     made: Callable[..., Any] = found
     return made
 
@@ -91,7 +91,7 @@ def _settings_class(create: Callable[..., Any]) -> type[Settings]:
     parameters = list(inspect.signature(create).parameters)
     kind = typing.get_type_hints(create).get(parameters[0]) if parameters else None
     if not (inspect.isclass(kind) and issubclass(kind, Settings)):
-        raise Failure(
+        raise ToolFailure(
             f"{create.__module__}:{create.__qualname__} must take the service's settings, and say their class"
         )
     return kind
@@ -104,9 +104,9 @@ def _password(directory: Path | None, user: str) -> str:
     try:
         password = (directory / user).read_text().removesuffix("\n")
     except OSError as error:
-        raise Failure(f"no password for {user}: {error}") from error
+        raise ToolFailure(f"no password for {user}: {error}") from error
     if not password:
-        raise Failure(f"the password of {user} is empty")
+        raise ToolFailure(f"the password of {user} is empty")
     return f"resetpass #{hashlib.sha256(password.encode()).hexdigest()} "
 
 

@@ -7,7 +7,7 @@ import typer
 from .acl import acl
 from .dead_letters import list_letters, purge, redrive, show
 from .forget import forget
-from .publish import publish
+from .publish import publish_event
 from .running import Prefix, RedisUrl, command, paragraphs
 from .status import status
 from .tail import tail
@@ -36,7 +36,7 @@ app.callback(help=paragraphs(connection))(connection)
 command(app)(status)
 command(app)(tail)
 command(app)(trace)
-command(app)(publish)
+command(app)(publish_event)
 command(app)(acl)
 command(app)(forget)
 app.add_typer(dlq, name="dlq")

@@ -12,18 +12,18 @@ from redis.asyncio.sentinel import MasterNotFoundError
 
 from eventcore.errors import EventcoreError
 
-out_of_reach = (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError)
+OUT_OF_REACH = (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError)
 
 
-class Failure(Exception):
+class ToolFailure(Exception):
     """The command can't do what it was asked to; the message is one line for the operator. Exit status 1."""
 
 
-def explain(error: Exception, address: str) -> str:
+def explain_error(error: Exception, address: str) -> str:
     """One line for an error that ended a command; `address` says where Redis is."""
-    if isinstance(error, Failure | EventcoreError):
+    if isinstance(error, ToolFailure | EventcoreError):
         return str(error)
-    for kind, words in _kinds:
+    for kind, words in _KINDS:
         if isinstance(error, kind):
             return f"Redis at {address} {words(error)}"
     return f"internal error, please report it: {type(error).__name__}: {error} (LOG_LEVEL=DEBUG shows more)"
@@ -55,7 +55,7 @@ def _reason(error: Exception) -> str:
 
 
 # The first that fits: redis-py's subclasses come before their bases.
-_kinds: Sequence[tuple[type[Exception], Callable[[Exception], str]]] = (
+_KINDS: Sequence[tuple[type[Exception], Callable[[Exception], str]]] = (
     (redis_errors.AuthenticationError, _login),
     (MasterNotFoundError, _no_master),
     (redis_errors.NoPermissionError, lambda error: f"does not allow this: {error}"),

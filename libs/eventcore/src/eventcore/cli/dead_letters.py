@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from .complaints import Failure
+from .complaints import ToolFailure
 from .letters import Choice, choose, details, is_redrivable, summary
 from .letters_view import show_letter, show_table
-from .options import Json
+from .options import Json, Yes
 from .output import clean
 from .tool import Tool
 from .words import counted
@@ -22,9 +22,8 @@ Group = Annotated[str | None, typer.Option("--group", "-g", metavar="GROUP", hel
 Ids = Annotated[list[str] | None, typer.Option("--id", metavar="ID", help="This letter; any number of times.")]
 All = Annotated[bool, typer.Option("--all", help="All letters (of the group, with --group).")]
 Last = Annotated[int | None, typer.Option("--last", "-n", min=1, help="Only the newest; 100 without --json or --all.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
-_shown_to_people = 100
+_SHOWN_TO_PEOPLE = 100
 
 
 async def list_letters(
@@ -40,7 +39,7 @@ async def list_letters(
     choice = await choose(tool, stream, group, id, everything)
     if last and (id or everything):
         raise typer.BadParameter("not together with --id or --all", param_hint="--last")
-    limit = last or (None if as_json or everything or id else _shown_to_people)
+    limit = last or (None if as_json or everything or id else _SHOWN_TO_PEOPLE)
     letters = choice.newest(tool, limit) if limit else choice.letters(tool)
     if as_json:
         await tool.output.document_of(_head(choice), "letters", (summary(each) async for each in letters))
@@ -111,7 +110,7 @@ async def purge(
     if not yes and sys.stdin.isatty():
         what = counted(len(choice.ids), "dead letter") if choice.ids else "all dead letters"
         if not tool.ask(f"Delete {what} of {_place(choice)} for good?"):
-            raise Failure("nothing was purged")
+            raise ToolFailure("nothing was purged")
     met, done = 0, 0
     async for batch in choice.batches(tool):
         met += len(batch)

@@ -15,18 +15,18 @@ from eventcore.errors import Undecodable
 from eventcore.events.envelope import Envelope, decode, timestamp
 from eventcore.events.strict_json import parse_to_show
 from eventcore.operate.inspection.ids import text
-from eventcore.operate.inspection.replies import Fields, Row, entries, newest_entries
+from eventcore.operate.inspection.replies import RawFields, Row, entries, newest_entries
 
-page_size = 500
+PAGE_SIZE = 500
 
 
 @dataclass(frozen=True)
-class Entry:
+class StreamEntry:
     """One entry of a stream, whatever is in it."""
 
     stream: str
     id: str
-    fields: Fields
+    fields: RawFields
 
     @property
     def time(self) -> datetime | None:
@@ -105,9 +105,9 @@ def parsed(raw: bytes | None) -> Any:
 
 async def pages(redis: Redis, key: str, start: str = "-", end: str = "+") -> AsyncIterator[list[Row]]:
     """All entries between two ids, oldest first."""
-    while rows := await entries(redis, key, start, end, page_size):
+    while rows := await entries(redis, key, start, end, PAGE_SIZE):
         yield rows
-        if len(rows) < page_size:
+        if len(rows) < PAGE_SIZE:
             return
         start = f"({rows[-1][0]}"
 
@@ -115,7 +115,7 @@ async def pages(redis: Redis, key: str, start: str = "-", end: str = "+") -> Asy
 async def newest(redis: Redis, key: str, count: int) -> tuple[str, str] | None:
     """The ids between which the newest entries stand, `count` at most; `None` if there are none."""
     last, first, end = None, "", "+"
-    while count > 0 and (rows := await newest_entries(redis, key, end, min(count, page_size))):
+    while count > 0 and (rows := await newest_entries(redis, key, end, min(count, PAGE_SIZE))):
         last, first = last or rows[0][0], rows[-1][0]
         count -= len(rows)
         end = f"({first}"

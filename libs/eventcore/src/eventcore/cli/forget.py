@@ -11,16 +11,15 @@ from rich.table import Table
 
 from eventcore.events.personal_data import ENTRY_POINTS, Person, declared
 
-from .complaints import Failure
+from .complaints import ToolFailure
 from .forgetting import Findings, Forgetting
-from .options import Json
+from .options import Json, Yes
 from .output import clean
 from .tool import Tool
 
 Customer = Annotated[str | None, typer.Option("--customer", metavar="ID", help="Who has this customer id.")]
 Email = Annotated[str | None, typer.Option("--email", metavar="ADDRESS", help="Who has this mail address.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only look, and change nothing.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 
 async def forget(
@@ -41,9 +40,9 @@ async def forget(
         raise typer.BadParameter("say who: --customer ID or --email ADDRESS", param_hint="--customer")
     places = declared()
     if not places:
-        raise Failure(f"no installed package says where personal data stands (entry points {ENTRY_POINTS})")
+        raise ToolFailure(f"no installed package says where personal data stands (entry points {ENTRY_POINTS})")
     if not (yes or dry_run) and sys.stdin.isatty() and not tool.ask("Forget this customer for good?"):
-        raise Failure("nobody was forgotten")
+        raise ToolFailure("nobody was forgotten")
     found = await Forgetting(tool, places, Person.of(customer, email), change=not dry_run).run()
     looked_at = [records.keys for each in places for records in each.records]
     if as_json:

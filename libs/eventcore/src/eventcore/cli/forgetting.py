@@ -13,7 +13,7 @@ from eventcore.events.personal_data import MASK, Person, PersonalData, Records, 
 from eventcore.operate.inspection.aside import entries_aside
 from eventcore.operate.inspection.ids import parse_id, text
 from eventcore.operate.inspection.names import scan_pattern
-from eventcore.operate.inspection.replies import Fields, groups
+from eventcore.operate.inspection.replies import RawFields, groups
 from eventcore.server.keys import aside_key, dead_letter_stream, retry_stream
 from eventcore.server.script import Script
 
@@ -90,7 +90,7 @@ class Forgetting:
     def _records(self) -> list[Records]:
         return [records for each in self._declared for records in each.records]
 
-    async def _all(self, records: Records) -> AsyncIterator[tuple[str, Fields]]:
+    async def _all(self, records: Records) -> AsyncIterator[tuple[str, RawFields]]:
         before, _, after = records.keys.partition("*")
         pattern = scan_pattern(self._tool.key(before)) + scan_pattern(after)[:-1]
         keys: list[str] = []
@@ -103,7 +103,7 @@ class Forgetting:
         for row in await self._hashes(keys):
             yield row
 
-    async def _hashes(self, keys: Sequence[str]) -> list[tuple[str, Fields]]:
+    async def _hashes(self, keys: Sequence[str]) -> list[tuple[str, RawFields]]:
         pipeline = self._redis.pipeline(transaction=False)
         for key in keys:
             pipeline.hgetall(key)
@@ -131,7 +131,7 @@ class Forgetting:
                 return
         findings.leave(CHANGING)
 
-    async def _everything_in(self, stream: str) -> AsyncIterator[Fields]:
+    async def _everything_in(self, stream: str) -> AsyncIterator[RawFields]:
         names = await self._groups(stream)
         for name in (stream, *(retry_stream(stream, group) for group in names), dead_letter_stream(stream)):
             async for _, fields in self._entries(name):
@@ -140,7 +140,7 @@ class Forgetting:
             async for _, fields in entries_aside(self._redis, self._tool.key(""), stream, group):
                 yield fields
 
-    async def _entries(self, name: str) -> AsyncIterator[tuple[str, Fields]]:
+    async def _entries(self, name: str) -> AsyncIterator[tuple[str, RawFields]]:
         if await self._tool.is_stream(name):
             async for page in pages(self._redis, self._tool.key(name)):
                 for row in page:
@@ -149,7 +149,7 @@ class Forgetting:
     async def _groups(self, stream: str) -> dict[str, Any]:
         return dict(await groups(self._redis, self._tool.key(stream))) if await self._tool.is_stream(stream) else {}
 
-    def _said_in(self, fields: Fields) -> list[tuple[str, list[str]]]:
+    def _said_in(self, fields: RawFields) -> list[tuple[str, list[str]]]:
         """What an entry is about, by each declaration, and what it says of people."""
         event = parsed(fields.get(b"event"))
         data = event.get("data") if isinstance(event, dict) else None
@@ -157,7 +157,7 @@ class Forgetting:
             return []
         return [(str(data[each.about]), members(data, each.events)) for each in self._declared if each.about in data]
 
-    def _tells(self, fields: Fields) -> bool:
+    def _tells(self, fields: RawFields) -> bool:
         return any(self._person.is_told_by(about, said) for about, said in self._said_in(fields))
 
     async def _take_out_of(self, stream: str) -> None:
@@ -210,7 +210,7 @@ class Forgetting:
                 findings.found += 1
                 findings.leave(NO_EVENT)
 
-    def _blotted(self, fields: Fields) -> dict[bytes, bytes]:
+    def _blotted(self, fields: RawFields) -> dict[bytes, bytes]:
         """A letter that tells nothing of them, and can be redriven as before."""
         event = parsed(fields[b"event"])
         for each in self._declared:
@@ -221,7 +221,7 @@ class Forgetting:
     def _masked(self, value: bytes) -> bytes:
         return self._quoted.sub(MASK, value.decode("utf-8", "replace")).encode()
 
-    def _is_quoted(self, fields: Fields) -> bool:
+    def _is_quoted(self, fields: RawFields) -> bool:
         return any(self._quoted.search(value.decode("utf-8", "replace")) for value in fields.values())
 
     @cached_property

@@ -11,13 +11,13 @@ import typer
 
 from eventcore.operate.dead_letters import DeadLetters, Letter
 from eventcore.operate.inspection.ids import parse_id, text
-from eventcore.operate.inspection.replies import Fields, groups, newest_entries
+from eventcore.operate.inspection.replies import RawFields, groups, newest_entries
 from eventcore.server.keys import dead_letter_stream
 
-from .entries import last_id, page_size
+from .entries import PAGE_SIZE, last_id
 from .tool import Tool
 
-_batch = 100
+_BATCH = 100
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Choice:
         """The newest letters of all, `count` at most, oldest first."""
         letters: deque[Letter] = deque()
         end = "+"
-        while len(letters) < count and (rows := await newest_entries(tool.redis, self.key, end, page_size)):
+        while len(letters) < count and (rows := await newest_entries(tool.redis, self.key, end, PAGE_SIZE)):
             read = (letter_in(self.dead_letters.stream, *row) for row in rows)
             letters.extendleft(each for each in read if self.group in (None, each.group))
             end = f"({rows[-1][0]}"
@@ -66,7 +66,7 @@ class Choice:
         batch: list[Letter] = []
         async for letter in self.letters(tool):
             batch.append(letter)
-            if len(batch) == _batch:
+            if len(batch) == _BATCH:
                 yield batch
                 batch = []
         if batch:
@@ -78,7 +78,7 @@ async def choose(
 ) -> Choice:
     """What the user has asked for. Without ids it is all letters; if this must be said, `explicit` demands it.
 
-    Raises `typer.BadParameter` (wrong usage), and `Failure` where there is neither such a stream nor its dead letters.
+    Raises `typer.BadParameter` (wrong usage), and `ToolFailure` without such a stream or dead letters.
     """
     if ids and everything:
         raise typer.BadParameter("not together with --id", param_hint="--all")
@@ -99,7 +99,7 @@ async def choose(
 
 
 async def stream_of(tool: Tool, given: str) -> str:
-    """The stream that is meant by its own name or by that of its dead letters. Raises `Failure` if there is neither."""
+    """The stream meant by its name or that of its dead letters. Raises `ToolFailure` if there is neither."""
     name = tool.name(given)
     base = name.removesuffix("_dlq")
     candidates = [name] if name == base else [f"{base}_stream", base]
@@ -111,7 +111,7 @@ async def stream_of(tool: Tool, given: str) -> str:
     raise await tool.no_stream(candidates[0])
 
 
-def letter_in(stream: str, letter_id: str, fields: Fields) -> Letter:
+def letter_in(stream: str, letter_id: str, fields: RawFields) -> Letter:
     """What stands in an entry of a stream's dead letters, as the letter that it is."""
     facts = {text(name): text(value) for name, value in fields.items() if name != b"event"}
     return Letter(letter_id, stream, fields.get(b"event"), facts)

@@ -14,19 +14,19 @@ from .entries import parsed
 from .output import Output, clean
 from .words import moment
 
-_batch = 100
+_BATCH = 100
 # From here on there is room for a letter on one line.
-_wide = 190
-_columns = ("ID", "WHEN", "GROUP", "REASON", "ATTEMPTS", "TYPE", "EVENT ID", "ERROR")
+_WIDE = 190
+_COLUMNS = ("ID", "WHEN", "GROUP", "REASON", "ATTEMPTS", "TYPE", "EVENT ID", "ERROR")
 
 
 async def show_table(output: Output, letters: AsyncIterator[Letter]) -> int:
     """Print a table as the letters come in; how many there were. Its columns are as wide as the first letters need."""
-    shown, widths = 0, [0] * len(_columns)
+    shown, widths = 0, [0] * len(_COLUMNS)
     rows: list[Sequence[str]] = []
     async for letter in letters:
-        rows.append(_row(letter, full=output.width >= _wide))
-        if len(rows) == _batch:
+        rows.append(_row(letter, full=output.width >= _WIDE))
+        if len(rows) == _BATCH:
             shown, widths, rows = _print(output, rows, shown, widths), _widths(rows, widths), []
     return _print(output, rows, shown, widths)
 
@@ -34,7 +34,7 @@ async def show_table(output: Output, letters: AsyncIterator[Letter]) -> int:
 def _print(output: Output, rows: list[Sequence[str]], shown: int, widths: list[int]) -> int:
     widths = _widths(rows, widths)
     if rows and not shown:
-        for text in _lines(_columns, widths, output.width, heading=True):
+        for text in _lines(_COLUMNS, widths, output.width, heading=True):
             output.line(text)
     for row in rows:
         for text in _lines(row, widths, output.width):
@@ -55,7 +55,7 @@ def _row(letter: Letter, *, full: bool) -> Sequence[str]:
 
 
 def _widths(rows: Iterable[Sequence[str]], least: Sequence[int]) -> list[int]:
-    return [max(map(len, column)) for column in zip(_columns, *rows, strict=True)] if not any(least) else list(least)
+    return [max(map(len, column)) for column in zip(_COLUMNS, *rows, strict=True)] if not any(least) else list(least)
 
 
 def _lines(row: Sequence[str], widths: Sequence[int], width: int, *, heading: bool = False) -> Iterable[Text]:
@@ -63,7 +63,7 @@ def _lines(row: Sequence[str], widths: Sequence[int], width: int, *, heading: bo
     cells = [
         Text(f"{value:<{size}}  ", style) for value, size, style in zip(row, widths, _styles(heading), strict=True)
     ]
-    if width >= _wide:
+    if width >= _WIDE:
         yield _stripped(*cells)
         return
     yield _stripped(*cells[:4])
@@ -78,7 +78,7 @@ def _stripped(*cells: Text) -> Text:
 
 
 def _styles(heading: bool) -> Sequence[str]:
-    return ["bold"] * len(_columns) if heading else ("cyan", "", "bold", "red", "", "", "dim", "")
+    return ["bold"] * len(_COLUMNS) if heading else ("cyan", "", "bold", "red", "", "", "dim", "")
 
 
 def show_letter(output: Output, letter: Letter) -> None:

@@ -8,3 +8,4 @@ import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 Stream = Annotated[str, typer.Argument(metavar="STREAM", help="A stream's name, with or without the prefix.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]

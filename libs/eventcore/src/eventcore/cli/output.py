@@ -15,10 +15,10 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from .complaints import Failure
+from .complaints import ToolFailure
 
 # Nothing is cut off that goes into a pipe.
-_endless_width = 10_000
+_ENDLESS_WIDTH = 10_000
 
 
 class Output:
@@ -31,7 +31,7 @@ class Output:
         self.is_terminal = sys.stdout.isatty()
         self.console = Console(
             force_terminal=self.is_terminal,
-            width=None if self.is_terminal else _endless_width,
+            width=None if self.is_terminal else _ENDLESS_WIDTH,
             highlight=False,
             markup=False,
             emoji=False,
@@ -106,7 +106,7 @@ def _writing() -> Iterator[None]:
         raise
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
-        raise Failure(f"can't write to standard output: {error.strerror}") from error
+        raise ToolFailure(f"can't write to standard output: {error.strerror}") from error
 
 
 def _is_abandoned() -> bool:

@@ -20,17 +20,17 @@ from .trends import Trends
 from .words import age, at_least, counted, rate, size
 
 # Longer than the retries of a delivery at default settings.
-stuck_after = timedelta(minutes=5)
+STUCK_AFTER = timedelta(minutes=5)
 # Less is what lies between an event and its reading.
-behind_after = timedelta(seconds=1)
+BEHIND_AFTER = timedelta(seconds=1)
 # What is aside and due comes back with somebody's next heartbeat (`HEARTBEAT_SECONDS` is a minute at most).
-overdue_after = timedelta(minutes=2)
+OVERDUE_AFTER = timedelta(minutes=2)
 # Of the hard cap, at which services refuse new events, and of the server's memory.
-nearly_full = 0.9
+NEARLY_FULL = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class FoundProblem:
     """Something that is wrong (or, if not `grave`, may become so); `kind` is for programs, `text` for people.
 
     One without a stream is the server's.
@@ -43,21 +43,25 @@ class Problem:
     grave: bool = True
 
 
-_unseen = Problem("unchecked", None, None, "the Redis user may not run INFO: the server is not checked", grave=False)
+_UNSEEN = FoundProblem(
+    "unchecked", None, None, "the Redis user may not run INFO: the server is not checked", grave=False
+)
 
 
-def problems(server: ServerState | None, states: Sequence[StreamState], trends: Trends, *, cap: int) -> list[Problem]:
+def problems(
+    server: ServerState | None, states: Sequence[StreamState], trends: Trends, *, cap: int
+) -> list[FoundProblem]:
     """The problems of the server and all streams, grave ones first."""
-    found = [*_of_server(server)] if server else [_unseen]
+    found = [*_of_server(server)] if server else [_UNSEEN]
     found += [problem for state in states for problem in _of_stream(state, trends, cap)]
     return sorted(found, key=lambda problem: not problem.grave)
 
 
-def _of_server(server: ServerState) -> Iterator[Problem]:
-    def problem(kind: str, text: str, *, grave: bool = True) -> Problem:
-        return Problem(kind, None, None, text, grave)
+def _of_server(server: ServerState) -> Iterator[FoundProblem]:
+    def problem(kind: str, text: str, *, grave: bool = True) -> FoundProblem:
+        return FoundProblem(kind, None, None, text, grave)
 
-    if server.memory_limit and (server.memory_used or 0) >= nearly_full:
+    if server.memory_limit and (server.memory_used or 0) >= NEARLY_FULL:
         text = f"{size(server.memory)} of {size(server.memory_limit)} of memory are used, then writes are refused"
         yield problem("memory_nearly_full", text)
     for each in server.findings:
@@ -66,19 +70,19 @@ def _of_server(server: ServerState) -> Iterator[Problem]:
         yield problem("replica", "this is a replica: what it shows may be old", grave=False)
 
 
-def _of_stream(state: StreamState, trends: Trends, cap: int) -> Iterator[Problem]:
-    if state.length >= nearly_full * cap:
+def _of_stream(state: StreamState, trends: Trends, cap: int) -> Iterator[FoundProblem]:
+    if state.length >= NEARLY_FULL * cap:
         text = f"{counted(state.length, 'entry', 'entries')} of at most {cap:,}, then new events are refused"
-        yield Problem("nearly_full", state.name, None, text)
+        yield FoundProblem("nearly_full", state.name, None, text)
     if not state.exists:
         text = "it is not there, only what belongs to it: somebody has deleted it, or nothing was published yet"
-        yield Problem("not_there", state.name, None, text, grave=False)
+        yield FoundProblem("not_there", state.name, None, text, grave=False)
     if state.length and not state.groups:
-        yield Problem("no_group", state.name, None, "no group reads it", grave=False)
+        yield FoundProblem("no_group", state.name, None, "no group reads it", grave=False)
     for group in state.groups:
         yield from _of_group(state, group, trends)
     if state.dead_letters.length:
-        yield Problem("dead_letters", state.name, None, _letters(state.name, state.dead_letters))
+        yield FoundProblem("dead_letters", state.name, None, _letters(state.name, state.dead_letters))
 
 
 def _letters(stream: str, letters: DeadLetterState) -> str:
@@ -89,9 +93,9 @@ def _letters(stream: str, letters: DeadLetterState) -> str:
     return f"{counted(letters.length, 'dead letter')}{since} ({reasons}): eventcore dlq list {stream}"
 
 
-def _of_group(state: StreamState, group: GroupState, trends: Trends) -> Iterator[Problem]:
-    def problem(kind: str, text: str, *, grave: bool = True) -> Problem:
-        return Problem(kind, state.name, group.name, text, grave)
+def _of_group(state: StreamState, group: GroupState, trends: Trends) -> Iterator[FoundProblem]:
+    def problem(kind: str, text: str, *, grave: bool = True) -> FoundProblem:
+        return FoundProblem(kind, state.name, group.name, text, grave)
 
     lag, alive = group.main.lag, any(consumer.alive for consumer in group.consumers)
     waiting = f"{at_least(lag.entries, lag.capped)} undelivered, the first for {age(lag.age)}"
@@ -102,25 +106,25 @@ def _of_group(state: StreamState, group: GroupState, trends: Trends) -> Iterator
     if lag.entries + group.unfinished_retries + group.aside.count and not alive:
         since = f"; {waiting}" if lag.entries else ""
         yield problem("no_consumer", f"nobody reads, no consumer is alive{since}")
-    if trends.rising(state.name, group.name) and lag.age >= behind_after:
+    if trends.rising(state.name, group.name) and lag.age >= BEHIND_AFTER:
         yield problem("lag_rising", f"lag is rising by {rate(trends.lag(state.name, group.name) or 0)}: {waiting}")
-    elif lag.age >= stuck_after and alive:
+    elif lag.age >= STUCK_AFTER and alive:
         yield problem("behind", waiting + _outlook(lag.entries, trends.lag(state.name, group.name)), grave=False)
     yield from _of_waiting(state, group)
 
 
-def _of_waiting(state: StreamState, group: GroupState) -> Iterator[Problem]:
+def _of_waiting(state: StreamState, group: GroupState) -> Iterator[FoundProblem]:
     """What waits for another attempt, pending or aside."""
 
-    def problem(kind: str, text: str, *, grave: bool = True) -> Problem:
-        return Problem(kind, state.name, group.name, text, grave)
+    def problem(kind: str, text: str, *, grave: bool = True) -> FoundProblem:
+        return FoundProblem(kind, state.name, group.name, text, grave)
 
     if first := group.aside.next:
         due = timedelta(milliseconds=first.due_at - round(state.at.timestamp() * 1000))
-        yield problem("aside", _aside(group.aside.count, first, due), grave=-due > overdue_after)
+        yield problem("aside", _aside(group.aside.count, first, due), grave=-due > OVERDUE_AFTER)
     for progress in (group.main, group.retry):
         oldest = progress.oldest_pending if progress else None
-        if oldest and oldest.age >= stuck_after:
+        if oldest and oldest.age >= STUCK_AFTER:
             yield problem("stuck", _unfinished(oldest))
         elif oldest and oldest.attempts > 1:
             yield problem("retrying", _unfinished(oldest), grave=False)
@@ -150,7 +154,7 @@ def _aside(count: int, first: AsideEntry, due: timedelta) -> str:
     of = f" of lane {first.lane}" if first.lane else ""
     why = f" failed with {first.error}," if first.error else ""
     when = f"is tried again in {age(max(due, timedelta(0)))}"
-    if -due > overdue_after:
+    if -due > OVERDUE_AFTER:
         when = (
             f"was to be tried again {age(-due)} ago, but nobody brings it back (versions that put nothing aside don't),"
         )

@@ -15,11 +15,11 @@ from eventcore.events.envelope import Origin, decode, new_id, timestamp
 from eventcore.events.event import Version
 from eventcore.operate.inspection.ids import text
 
-from .complaints import Failure, out_of_reach
+from .complaints import OUT_OF_REACH, ToolFailure
 from .options import Json, Stream
 from .tool import Tool
 
-source = "eventcore-cli"
+SOURCE = "eventcore-cli"
 
 
 def _trace_id(text: str | None) -> str | None:
@@ -37,7 +37,7 @@ def _version(text: str) -> str:
         raise typer.BadParameter(str(error)) from None
 
 
-async def publish(
+async def publish_event(
     tool: Tool,
     stream: Stream,
     type: Annotated[str, typer.Argument(metavar="TYPE", help="The event's type, as in order.created.")],
@@ -57,7 +57,7 @@ async def publish(
     if not (name := tool.name(stream)).strip():
         raise typer.BadParameter("must not be empty", param_hint="STREAM")
     content = _object(sys.stdin.read() if data == "-" else data)
-    origin = Origin.new(source, correlation_id)
+    origin = Origin.new(SOURCE, correlation_id)
     event_id = event_id if event_id is not None else new_id()
     raw = envelope(type, content, version, event_id, origin)
     existed = await _check_room(tool, name)
@@ -104,10 +104,10 @@ def envelope(type: str, data: dict[str, Any], version: str, event_id: str, origi
 
 
 async def _check_room(tool: Tool, name: str) -> bool:
-    """Whether the stream is there. Raises `Failure` at its hard cap, where services refuse new events as well."""
+    """Whether the stream is there. Raises `ToolFailure` at its hard cap, where services refuse new events as well."""
     existed = await tool.is_stream(name)
     if existed and await tool.redis.xlen(tool.key(name)) >= tool.settings.stream_cap:
-        raise Failure(f"{name} is at its hard cap of {tool.settings.stream_cap:,} entries (STREAM_CAP)")
+        raise ToolFailure(f"{name} is at its hard cap of {tool.settings.stream_cap:,} entries (STREAM_CAP)")
     return existed
 
 
@@ -116,7 +116,7 @@ async def _append(tool: Tool, name: str, raw: bytes, event_id: str) -> str:
         return text(await tool.redis.xadd(tool.key(name), {"event": raw}) or "")
     except AuthenticationError:
         raise
-    except out_of_reach as error:
-        raise Failure(
+    except OUT_OF_REACH as error:
+        raise ToolFailure(
             f"Redis at {tool.settings.redis_address} has not answered ({error}): event {event_id} was published, or not"
         ) from error

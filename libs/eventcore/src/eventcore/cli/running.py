@@ -17,7 +17,7 @@ from eventcore.errors import SettingsError
 from eventcore.server.connection import Connector
 from eventcore.settings import Settings, load
 
-from .complaints import explain
+from .complaints import explain_error
 from .output import Output
 from .tool import Tool
 
@@ -28,21 +28,21 @@ Prefix = Annotated[
     str | None, typer.Option("--prefix", metavar="PREFIX", help="What stands before every key (KEY_PREFIX).")
 ]
 
-Command = Callable[..., Awaitable[None]]
+CommandFunction = Callable[..., Awaitable[None]]
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
-def command(app: typer.Typer, name: str | None = None) -> Callable[[Command], Command]:
+def command(app: typer.Typer, name: str | None = None) -> Callable[[CommandFunction], CommandFunction]:
     """Register a coroutine function as a command: its first argument is the tool, all others are the user's.
 
     Every command also takes `--redis-url` and `--prefix`, which may stand before its name as well.
     """
 
-    def register(function: Command) -> Command:
+    def register(function: CommandFunction) -> CommandFunction:
         def run_it(ctx: typer.Context, redis_url: str | None, prefix: str | None, **arguments: Any) -> None:
             before = ctx.obj or {}
             url = redis_url if redis_url is not None else before.get("redis_url")
-            run(url, prefix if prefix is not None else before.get("prefix"), function, arguments)
+            run_command(url, prefix if prefix is not None else before.get("prefix"), function, arguments)
 
         # typer makes the command line from this signature.
         run_it.__signature__ = _signature(function)  # type: ignore[attr-defined]
@@ -58,7 +58,7 @@ def paragraphs(function: Callable[..., Any]) -> str:
     return re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(function) or "")
 
 
-def _signature(function: Command) -> inspect.Signature:
+def _signature(function: CommandFunction) -> inspect.Signature:
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
     return inspect.Signature(
         [
@@ -70,7 +70,9 @@ def _signature(function: Command) -> inspect.Signature:
     )
 
 
-def run(redis_url: str | None, prefix: str | None, function: Command, arguments: dict[str, Any]) -> None:
+def run_command(
+    redis_url: str | None, prefix: str | None, function: CommandFunction, arguments: dict[str, Any]
+) -> None:
     """Run a command to its end. Whatever happens becomes an exit status and at most one line."""
     output = Output()
     try:
@@ -87,10 +89,10 @@ def run(redis_url: str | None, prefix: str | None, function: Command, arguments:
     except Exception as error:  # noqa: BLE001 - the one place: an operator is told what is wrong, in one line
         if settings.log_level == "DEBUG":
             traceback.print_exception(error)
-        _fail(output, explain(error, settings.redis_address))
+        _fail(output, explain_error(error, settings.redis_address))
 
 
-async def _use(tool: Tool, function: Command, arguments: dict[str, Any]) -> None:
+async def _use(tool: Tool, function: CommandFunction, arguments: dict[str, Any]) -> None:
     tool.listen_for_ctrl_c()
     try:
         await function(tool, **arguments)

@@ -16,27 +16,27 @@ from rich.live import Live
 from eventcore.events.envelope import timestamp
 from eventcore.operate.inspection import ServerState, StreamState, WrongType
 
-from .complaints import explain, out_of_reach
+from .complaints import OUT_OF_REACH, explain_error
 from .options import Json
-from .problems import Problem, problems
+from .problems import FoundProblem, problems
 from .status_json import problem_documents, server_document, stream_document
 from .status_view import Fitted, screen
 from .tool import Tool
 from .trends import Trends
 
 # Whether it is getting better can't be seen at one look: where something waits, there are two more, so far apart.
-_more_looks, _glance_seconds = 2, 0.5
+_MORE_LOOKS, _GLANCE_SECONDS = 2, 0.5
 # The keyspace is searched for new streams only so often while watching.
-_search_seconds = 15.0
-_longest_interval = 86_400
+_SEARCH_SECONDS = 15.0
+_LONGEST_INTERVAL = 86_400
 
 Streams = Annotated[list[str] | None, typer.Argument(metavar="STREAM", help="Only these.", show_default=False)]
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.")]
 
 
 def _interval(seconds: float) -> float:
-    if not 0.1 <= seconds <= _longest_interval:  # not by `min` and `max`, which let NaN through
-        raise typer.BadParameter(f"{seconds} is not from 0.1 to {_longest_interval}", param_hint="--interval")
+    if not 0.1 <= seconds <= _LONGEST_INTERVAL:  # not by `min` and `max`, which let NaN through
+        raise typer.BadParameter(f"{seconds} is not from 0.1 to {_LONGEST_INTERVAL}", param_hint="--interval")
     return seconds
 
 
@@ -51,7 +51,7 @@ class Look:
 
     server: ServerState | None
     states: Sequence[StreamState]
-    problems: Sequence[Problem]
+    problems: Sequence[FoundProblem]
 
 
 async def status(
@@ -78,10 +78,10 @@ async def status(
 
 async def _settled(eye: _Eye, look: Look) -> Look:
     """The last of a few looks, until nothing waits any more."""
-    for _ in range(_more_looks):
+    for _ in range(_MORE_LOOKS):
         if not any(group.unfinished for state in look.states for group in state.groups):
             break
-        await asyncio.sleep(_glance_seconds)
+        await asyncio.sleep(_GLANCE_SECONDS)
         look = await eye.look()
     return look
 
@@ -114,8 +114,8 @@ async def _watch(
             look, trouble = await eye.look(), None
         except AuthenticationError:
             raise
-        except out_of_reach as error:
-            trouble = explain(error, tool.settings.redis_address)
+        except OUT_OF_REACH as error:
+            trouble = explain_error(error, tool.settings.redis_address)
 
 
 class _Eye:
@@ -128,7 +128,7 @@ class _Eye:
         self.trends = Trends()
 
     async def look(self) -> Look:
-        if not self._fixed and time.monotonic() - self._searched > _search_seconds:
+        if not self._fixed and time.monotonic() - self._searched > _SEARCH_SECONDS:
             self._found = await self._tool.inspector.streams()
             self._searched = time.monotonic()
         server = await self._tool.inspector.server()
@@ -137,7 +137,7 @@ class _Eye:
             try:
                 states.append(await self._tool.inspector.stream(name))
             except WrongType as error:
-                misplaced.append(Problem("wrong_type", name, None, str(error)))
+                misplaced.append(FoundProblem("wrong_type", name, None, str(error)))
         self.trends.observe(states)
         others = problems(server, states, self.trends, cap=self._tool.settings.stream_cap)
         return Look(server, states, [*misplaced, *others])

@@ -17,7 +17,7 @@ from eventcore.operate.inspection import (
     StreamState,
 )
 
-from .problems import Problem
+from .problems import FoundProblem
 from .trends import Trends
 
 
@@ -54,7 +54,7 @@ def stream_document(state: StreamState, trends: Trends) -> dict[str, Any]:
     }
 
 
-def problem_document(problem: Problem) -> dict[str, Any]:
+def problem_document(problem: FoundProblem) -> dict[str, Any]:
     """A problem."""
     return {
         "severity": "critical" if problem.grave else "warning",
@@ -65,7 +65,7 @@ def problem_document(problem: Problem) -> dict[str, Any]:
     }
 
 
-def problem_documents(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+def problem_documents(problems: Sequence[FoundProblem]) -> list[dict[str, Any]]:
     """All problems, in their order."""
     return [problem_document(problem) for problem in problems]
 

@@ -13,23 +13,23 @@ from rich.text import Text
 from eventcore.operate.inspection import ConsumerState, GroupState, ServerState, StreamState
 
 from .output import clean
-from .problems import Problem
+from .problems import FoundProblem
 from .trends import Trends
 from .words import age, at_least, clock, counted, rate, size
 
 # Consumers that hold nothing and are listed one by one.
-_shown_consumers = 8
-_columns = ("GROUP", "LAG", "BEHIND", "PENDING", "OLDEST", "DONE", "REDRIVEN", "LETTERS")
-_words = ("dead", "resting", "alive")
+_SHOWN_CONSUMERS = 8
+_COLUMNS = ("GROUP", "LAG", "BEHIND", "PENDING", "OLDEST", "DONE", "REDRIVEN", "LETTERS")
+_WORDS = ("dead", "resting", "alive")
 # What is left out first where there is little room.
-_dispensable = ("REDRIVEN", "DONE", "LETTERS", "OLDEST")
+_DISPENSABLE = ("REDRIVEN", "DONE", "LETTERS", "OLDEST")
 
 
 def screen(
     place: str,
     server: ServerState | None,
     states: Sequence[StreamState],
-    problems: Sequence[Problem],
+    problems: Sequence[FoundProblem],
     trends: Trends,
     trouble: str | None,
 ) -> RenderableType:
@@ -77,7 +77,7 @@ class Fitted:
             yield Text(f"… {hidden + 1} more lines: name the streams to watch", "reverse", end="")
 
 
-def _problems(problems: Sequence[Problem]) -> Table:
+def _problems(problems: Sequence[FoundProblem]) -> Table:
     table = Table.grid(padding=(0, 1, 0, 0))
     for problem in problems:
         where = f"{problem.group} on {problem.stream}" if problem.group else problem.stream or "server"
@@ -113,19 +113,19 @@ class _Groups:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         unlimited = options.update(width=1_000)
-        tables = [_indented(self._table(_dispensable[:count]), 2) for count in range(len(_dispensable) + 1)]
+        tables = [_indented(self._table(_DISPENSABLE[:count]), 2) for count in range(len(_DISPENSABLE) + 1)]
         fitting = (each for each in tables if console.measure(each, options=unlimited).maximum <= options.max_width)
         yield next(fitting, tables[-1])
 
     def _table(self, left_out: Sequence[str]) -> Table:
         table = Table(box=None, pad_edge=False, show_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-        for name in _columns:
+        for name in _COLUMNS:
             if name == "GROUP":
                 table.add_column(name, overflow="ellipsis")  # may wrap, and so gives way to the numbers
             elif name not in left_out:
                 table.add_column(name, justify="right", no_wrap=True)
         for row in self._rows:
-            table.add_row(*(cell for name, cell in zip(_columns, row, strict=True) if name not in left_out))
+            table.add_row(*(cell for name, cell in zip(_COLUMNS, row, strict=True) if name not in left_out))
         return table
 
 
@@ -176,12 +176,12 @@ def _consumers(group: GroupState) -> Table:
     if not group.consumers:
         table.add_row(Text("no consumers", "yellow"))
     notable = sorted(group.consumers, key=lambda each: (each.alive, -each.holds, each.name))
-    idle = {word: [each for each in notable if _word(each) == word and not each.holds] for word in _words}
+    idle = {word: [each for each in notable if _word(each) == word and not each.holds] for word in _WORDS}
     for each in notable:
-        if each not in idle[_word(each)][_shown_consumers:]:
+        if each not in idle[_word(each)][_SHOWN_CONSUMERS:]:
             table.add_row(*_consumer(each))
-    for word in _words:
-        if hidden := len(idle[word][_shown_consumers:]):
+    for word in _WORDS:
+        if hidden := len(idle[word][_SHOWN_CONSUMERS:]):
             table.add_row(Text(f"and {hidden:,} more, {word} and holding nothing", "dim"))
     return table
 

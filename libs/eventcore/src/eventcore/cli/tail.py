@@ -11,19 +11,19 @@ from rich.text import Text
 
 from eventcore.operate.inspection.replies import rows_of
 
-from .complaints import explain, out_of_reach
-from .entries import Entry, last_id, newest, page_size, pages
+from .complaints import OUT_OF_REACH, explain_error
+from .entries import PAGE_SIZE, StreamEntry, last_id, newest, pages
 from .options import Json, Stream
 from .output import clean
 from .tool import Tool
 from .words import clock, head, moment
-from .words import tail as end_of
+from .words import last_characters as end_of
 
 # Below the connection's timeout for a reply.
-_block_milliseconds = 2_000
-_pause_seconds = 1.0
+_BLOCK_MILLISECONDS = 2_000
+_PAUSE_SECONDS = 1.0
 # From here on ids are shown in full.
-_wide = 150
+_WIDE = 150
 
 
 async def tail(
@@ -43,7 +43,7 @@ async def tail(
     if (found := await newest(tool.redis, key, last)) is not None:
         async for page in pages(tool.redis, key, *found):
             for entry_id, fields in page:
-                _show(tool, Entry(name, entry_id, fields), as_json)
+                _show(tool, StreamEntry(name, entry_id, fields), as_json)
         position = found[1]
     if follow:
         tool.endless = True
@@ -56,31 +56,31 @@ async def _follow(tool: Tool, name: str, position: str, as_json: bool) -> None:
     while True:
         tool.output.flush()  # before waiting: an event is shown when it comes, also in a pipe
         try:
-            reply: Any = await tool.redis.xread({tool.key(name): position}, count=page_size, block=_block_milliseconds)
+            reply: Any = await tool.redis.xread({tool.key(name): position}, count=PAGE_SIZE, block=_BLOCK_MILLISECONDS)
         except AuthenticationError:
             raise
-        except out_of_reach as error:
+        except OUT_OF_REACH as error:
             if connected:
-                tool.output.complain(explain(error, tool.settings.redis_address))
+                tool.output.complain(explain_error(error, tool.settings.redis_address))
             connected = False
-            await asyncio.sleep(_pause_seconds)
+            await asyncio.sleep(_PAUSE_SECONDS)
             continue
         connected = True
         for row in [row for _, rows in reply or () for row in rows_of(rows)]:
-            _show(tool, Entry(name, *row), as_json)
+            _show(tool, StreamEntry(name, *row), as_json)
             position = row[0]
 
 
-def _show(tool: Tool, entry: Entry, as_json: bool) -> None:
+def _show(tool: Tool, entry: StreamEntry, as_json: bool) -> None:
     if as_json:
         tool.output.json_line(entry.as_json())
     else:
         tool.output.line(line(entry, tool.output.width))
 
 
-def line(entry: Entry, width: int) -> Text:
+def line(entry: StreamEntry, width: int) -> Text:
     """An entry on one line, in as much detail as there is room for."""
-    full = width >= _wide
+    full = width >= _WIDE
     time = moment(entry.time) if full else clock(entry.time)
     shown = Text.assemble((time, "dim"), " ", (entry.id, "cyan"), " ")
     if entry.envelope is None:

@@ -16,11 +16,11 @@ from eventcore.operate.inspection.ids import text
 from eventcore.server.connection import Connector
 from eventcore.settings import Settings
 
-from .complaints import Failure
+from .complaints import ToolFailure
 from .output import Output
 
 # Raised where there are no such signals, or outside the main thread.
-_no_signals = (NotImplementedError, RuntimeError, ValueError)
+_NO_SIGNALS = (NotImplementedError, RuntimeError, ValueError)
 
 
 class Tool:
@@ -52,12 +52,12 @@ class Tool:
             if task is not None and task.cancel():
                 loop.call_later(0.1, interrupt)
 
-        with suppress(*_no_signals):
+        with suppress(*_NO_SIGNALS):
             loop.add_signal_handler(signal.SIGINT, interrupt)
 
     def ask(self, question: str) -> bool:
         """Ask on the terminal; Ctrl-C there raises `typer.Abort`."""
-        with suppress(*_no_signals):
+        with suppress(*_NO_SIGNALS):
             asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
         answer: bool = typer.confirm(question, err=True)
         self.listen_for_ctrl_c()
@@ -72,23 +72,23 @@ class Tool:
         return given.removeprefix(self.settings.key_prefix)
 
     async def stream(self, given: str) -> str:
-        """The name of a stream that is there; raises `Failure` if it isn't, or is none."""
+        """The name of a stream that is there; raises `ToolFailure` if it isn't, or is none."""
         name = self.name(given)
         if await self.is_stream(name):
             return name
         raise await self.no_stream(name)
 
     async def is_stream(self, name: str) -> bool:
-        """Whether it is there. Raises `Failure` for a key of another type."""
+        """Whether it is there. Raises `ToolFailure` for a key of another type."""
         kind = text(await self.redis.type(self.key(name)))
         if kind not in ("stream", "none"):
-            raise Failure(f"{self.key(name)} is a {kind}, not a stream")
+            raise ToolFailure(f"{self.key(name)} is a {kind}, not a stream")
         return kind == "stream"
 
-    async def no_stream(self, name: str) -> Failure:
+    async def no_stream(self, name: str) -> ToolFailure:
         """What to say of a stream that isn't there."""
         streams = await self.inspector.streams()
         near = difflib.get_close_matches(name, streams, n=1, cutoff=0.7)
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(streams[:8]) or 'none'}"
         prefix = f" with the prefix {self.settings.key_prefix}" if self.settings.key_prefix else ""
-        return Failure(f"there is no stream {name}{prefix}; {hint}")
+        return ToolFailure(f"there is no stream {name}{prefix}; {hint}")

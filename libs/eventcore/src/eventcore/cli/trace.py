@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from .following import Step, follow
+from .following import TraceStep, follow
 from .letters import summary
-from .meaning import Wanted
+from .meaning import SoughtId
 from .options import Json
 from .tool import Tool
 from .trace_view import timeline
@@ -28,7 +28,7 @@ async def trace(
     acknowledged (also where its dead letter was purged). Looks at every entry there is, which on long streams takes
     some seconds.
     """
-    wanted = Wanted.read(id)
+    wanted = SoughtId.read(id)
     if not wanted.text:
         raise typer.BadParameter("must not be empty", param_hint="ID")
     story = await follow(tool, wanted)
@@ -39,7 +39,7 @@ async def trace(
         tool.output.show(timeline(story.steps))
 
 
-def as_document(step: Step) -> dict[str, Any]:
+def as_document(step: TraceStep) -> dict[str, Any]:
     """A step for programs."""
     envelope = step.entry.envelope
     return {

@@ -11,12 +11,12 @@ from rich.text import Text
 from eventcore.operate.dead_letters import Letter
 from eventcore.operate.inspection.ids import milliseconds, parse_id
 
-from .following import Delivery, Step
+from .following import GroupProgress, TraceStep
 from .output import clean
 from .words import age, clock, counted, moment
 
-_margin = " " * 23
-_marks = {
+_MARGIN = " " * 23
+_MARKS = {
     "done": ("✓", "green"),
     "waiting": ("…", "yellow"),
     "pending": ("↻", "yellow"),
@@ -26,7 +26,7 @@ _marks = {
 }
 
 
-def timeline(steps: Sequence[Step]) -> Group:
+def timeline(steps: Sequence[TraceStep]) -> Group:
     """What happened, when, and how long after what came before; where each group is with it."""
     lines = [_summary(steps), Text()]
     before: int | None = None
@@ -39,7 +39,7 @@ def timeline(steps: Sequence[Step]) -> Group:
     return Group(*lines)
 
 
-def _summary(steps: Sequence[Step]) -> Text:
+def _summary(steps: Sequence[TraceStep]) -> Text:
     entries = [step.entry for step in steps]
     letters = sum(step.letter is not None for step in steps)
     span = parse_id(entries[-1].id)[0] - parse_id(entries[0].id)[0]
@@ -58,19 +58,19 @@ def _distinct(values: Iterable[str | None]) -> list[str]:
     return list(dict.fromkeys(value for value in values if value))
 
 
-def _event(start: Text, step: Step) -> list[Text]:
+def _event(start: Text, step: TraceStep) -> list[Text]:
     entry, envelope = step.entry, step.entry.envelope
     if envelope is None:
         title = Text.assemble(start, ("undecodable", "bold red"), f" {clean(entry.error or '')}")
     else:
         source = f" from {clean(envelope.metadata.source)}" if envelope.metadata.source else ""
         title = Text.assemble(start, (clean(envelope.type), "bold"), f" {envelope.version}", (source, "dim"))
-    place = Text.assemble(_margin, (f"{clean(entry.stream)} {entry.id}", "cyan"))
+    place = Text.assemble(_MARGIN, (f"{clean(entry.stream)} {entry.id}", "cyan"))
     return [title, place, *map(_delivery, step.deliveries)]
 
 
-def _delivery(each: Delivery) -> Text:
-    mark, style = _marks[each.state]
+def _delivery(each: GroupProgress) -> Text:
+    mark, style = _MARKS[each.state]
     state = each.state.replace("_", "-")
     if each.state == "pending":
         idle = f" for {age(each.idle)}" if each.idle is not None else ""
@@ -82,7 +82,7 @@ def _delivery(each: Delivery) -> Text:
         state = f"waiting, put aside after attempt {each.attempts}, the next {when}{why}"
     if each.state == "handed_on":
         state = "handed on to the retry stream"
-    return Text.assemble(_margin, (mark, style), f" {clean(each.group)}: ", (state, "" if mark == "✓" else style))
+    return Text.assemble(_MARGIN, (mark, style), f" {clean(each.group)}: ", (state, "" if mark == "✓" else style))
 
 
 def _letter(start: Text, letter: Letter) -> list[Text]:
@@ -91,9 +91,9 @@ def _letter(start: Text, letter: Letter) -> list[Text]:
     attempts = f" at attempt {facts['attempts']}" if facts.get("attempts") else ""
     return [
         Text.assemble(start, ("dead letter", "bold red"), f" of {facts.get('group') or '?'}"),
-        Text.assemble(_margin, (facts.get("reason", "?"), "red"), attempts),
-        Text.assemble(_margin, error),
-        Text.assemble(_margin, (f"eventcore dlq show {clean(letter.stream)} --id {letter.id}", "dim")),
+        Text.assemble(_MARGIN, (facts.get("reason", "?"), "red"), attempts),
+        Text.assemble(_MARGIN, error),
+        Text.assemble(_MARGIN, (f"eventcore dlq show {clean(letter.stream)} --id {letter.id}", "dim")),
     ]
 
 

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 from eventcore.operate.inspection import GroupState, StreamState
 
-_window = timedelta(seconds=10)
-_least_samples = 3
+_WINDOW = timedelta(seconds=10)
+_LEAST_SAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Trends:
     def _with(self, state: StreamState, group: GroupState) -> deque[_Sample]:
         samples = self._samples.get((state.name, group.name), deque())
         samples.append(_Sample.of(state, group))
-        while len(samples) > _least_samples and samples[0].at < state.at - _window:
+        while len(samples) > _LEAST_SAMPLES and samples[0].at < state.at - _WINDOW:
             samples.popleft()
         return samples
 
@@ -63,11 +63,11 @@ class Trends:
 
     def _rate(self, stream: str, group: str, number: Callable[[_Sample], int]) -> float | None:
         samples = self._samples.get((stream, group), deque[_Sample]())
-        if len(samples) < _least_samples or samples[-1].at <= samples[0].at:
+        if len(samples) < _LEAST_SAMPLES or samples[-1].at <= samples[0].at:
             return None
         return (number(samples[-1]) - number(samples[0])) / (samples[-1].at - samples[0].at).total_seconds()
 
     def rising(self, stream: str, group: str) -> bool:
         """Whether the lag has grown, and goes on growing: no look of the last three found less than the one before."""
-        lags = [sample.lag for sample in list(self._samples.get((stream, group), ()))[-_least_samples:]]
-        return len(lags) == _least_samples and lags == sorted(lags) and lags[0] < lags[-1]
+        lags = [sample.lag for sample in list(self._samples.get((stream, group), ()))[-_LEAST_SAMPLES:]]
+        return len(lags) == _LEAST_SAMPLES and lags == sorted(lags) and lags[0] < lags[-1]

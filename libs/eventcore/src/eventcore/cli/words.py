@@ -55,7 +55,7 @@ def head(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def tail(text: str, length: int) -> str:
+def last_characters(text: str, length: int) -> str:
     """The end of an id whose beginning says little: a UUID version 7 begins with the time."""
     return text if len(text) <= length else "…" + text[1 - length :]
 

@@ -12,19 +12,19 @@ from msgspec import Struct
 from eventcore.errors import ENDS_PROCESS, Conflict, EventcoreError, Forbidden, StreamFull
 from eventcore.server.pipe import Command, Pipe, Reply
 from eventcore.server.script import Call, Script, run_all
-from eventcore.telemetry import RecordedSpan
+from eventcore.telemetry import RecordedSpan, end_spans
 from eventcore.telemetry.measurements import commit_duration
 from eventcore.telemetry.trouble import summary_of
 
-from .compiler import Fence, Keys, Work, compile_transaction, guards_in_script_order, largest_integer
-from .publishing import end_spans, measure
+from .compiler import LARGEST_INTEGER, Fence, KeyNumbers, Work, compile_transaction, guards_in_script_order
+from .publishing import measure
 from .transaction import Found, Transaction
 
-__all__ = ["Acknowledgement", "Answer", "Committed", "Committer", "Duplicate", "Fence", "GuardsFailed", "Work"]
+__all__ = ["Acknowledgement", "CommitAnswer", "Committed", "Committer", "Duplicate", "Fence", "GuardsFailed", "Work"]
 
 # Transactions in one call, and how many bytes of them: enough to share what a call costs and what they look at, few
 # enough that nobody waits much longer than a millisecond until it is over.
-_most_in_a_call, _enough_bytes = 128, 128 * 1024
+_MOST_IN_A_CALL, _ENOUGH_BYTES = 128, 128 * 1024
 
 
 class Committed(Struct, frozen=True, gc=False):
@@ -56,8 +56,8 @@ class GuardsFailed(Struct, frozen=True):
     found: Found
 
 
-Answer = Committed | Duplicate | GuardsFailed | Exception
-_committed = Committed()
+CommitAnswer = Committed | Duplicate | GuardsFailed | Exception
+_COMMITTED = Committed()
 
 
 @cache
@@ -71,7 +71,7 @@ class Committer:
 
     def __init__(self, pipe: Pipe, *, prefix: str = "", stream_cap: int | None = None) -> None:
         self.pipe = pipe
-        self._prefix, self._cap = prefix, None if stream_cap is None else min(stream_cap, largest_integer)
+        self._prefix, self._cap = prefix, None if stream_cap is None else min(stream_cap, LARGEST_INTEGER)
         self._unfenced, self._fenced = commit_script(allow_oom=False), commit_script(allow_oom=True)
 
     async def load_script(self) -> None:
@@ -81,7 +81,9 @@ class Committer:
         """
         await self.pipe.execute("SCRIPT", "LOAD", self._fenced.source)
 
-    async def commit_all(self, work: Sequence[Work], acknowledgements: Sequence[Acknowledgement] = ()) -> list[Answer]:
+    async def commit_all(
+        self, work: Sequence[Work], acknowledgements: Sequence[Acknowledgement] = ()
+    ) -> list[CommitAnswer]:
         """Commit each piece of work on its own, in order, then acknowledge; the answers, an exception where one failed.
 
         Raises `Unavailable` when the server could not be reached, `OutcomeUnknown` when the connection died with the
@@ -140,7 +142,7 @@ class _Batch:
 
     def __init__(self, fence: Fence | None, prefix: str) -> None:
         self.fence = fence
-        self.keys = Keys(prefix)
+        self.keys = KeyNumbers(prefix)
         self.places: list[int] = []
         self._transactions: list[bytes] = []
         self._bytes = 0
@@ -149,7 +151,7 @@ class _Batch:
 
     def takes(self, fence: Fence | None) -> bool:
         """Whether a transaction that settles this may be added."""
-        if len(self.places) == _most_in_a_call or self._bytes >= _enough_bytes:
+        if len(self.places) == _MOST_IN_A_CALL or self._bytes >= _ENOUGH_BYTES:
             return False
         mine = self.fence
         if fence is None or mine is None:
@@ -173,11 +175,11 @@ class _Batch:
         return zip(self.places, each, strict=True)
 
 
-_outcomes: dict[type, str] = {Committed: "committed", Duplicate: "duplicate", GuardsFailed: "guards_failed"}
+_OUTCOMES: dict[type, str] = {Committed: "committed", Duplicate: "duplicate", GuardsFailed: "guards_failed"}
 
 
 def _measure(
-    work: Sequence[Work], acknowledgements: Sequence[Acknowledgement], answers: Sequence[Answer], seconds: float
+    work: Sequence[Work], acknowledgements: Sequence[Acknowledgement], answers: Sequence[CommitAnswer], seconds: float
 ) -> None:
     """Commits that were sent together took equally long."""
     settling = next((each.fence for each in work if each.fence), None) or next(iter(acknowledgements), None)
@@ -186,7 +188,7 @@ def _measure(
         kinds[type(answer)] += len(each.entry_ids)
     for kind, count in kinds.items():
         commit_duration.record(
-            seconds, settling.group if settling else None, _outcomes.get(kind, "failed"), count=count
+            seconds, settling.group if settling else None, _OUTCOMES.get(kind, "failed"), count=count
         )
     sent: list[str] = []
     spans: list[RecordedSpan] = []
@@ -201,13 +203,13 @@ def _measure(
     measure(sent, seconds)
 
 
-def _acknowledged(reply: Reply, acknowledgement: Acknowledgement) -> Answer:
+def _acknowledged(reply: Reply, acknowledgement: Acknowledgement) -> CommitAnswer:
     if isinstance(reply, Forbidden):  # the server says what, but not of which stream
         return Forbidden.to_run("XACK", acknowledgement.stream)
-    return reply if isinstance(reply, Exception) else _committed
+    return reply if isinstance(reply, Exception) else _COMMITTED
 
 
-def _guards_failed(replies: Sequence[Reply], transaction: Transaction) -> Answer:
+def _guards_failed(replies: Sequence[Reply], transaction: Transaction) -> CommitAnswer:
     guards, reads = guards_in_script_order(transaction.when), transaction.reads
     values = [None if value is None else value.decode("utf-8", "replace") for value in replies[: len(guards)]]
     try:
@@ -217,9 +219,9 @@ def _guards_failed(replies: Sequence[Reply], transaction: Transaction) -> Answer
     return GuardsFailed(Found(zip(guards, values, strict=True), zip(reads, read, strict=True)))
 
 
-def _answer(reply: Reply, transaction: Transaction) -> Answer:
+def _answer(reply: Reply, transaction: Transaction) -> CommitAnswer:
     if reply == b"ok":
-        return _committed
+        return _COMMITTED
     if isinstance(reply, Exception):
         return reply
     match reply[0]:

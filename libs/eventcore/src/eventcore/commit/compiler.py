@@ -23,8 +23,8 @@ from .transaction import (
     Append,
     Delete,
     Expire,
-    Field,
     Guard,
+    HashField,
     Publish,
     RemoveMember,
     SetFields,
@@ -34,11 +34,11 @@ from .transaction import (
 )
 
 # Within ±2**53 Lua's numbers are exact.
-largest_integer = 2**53 - 1
+LARGEST_INTEGER = 2**53 - 1
 # The server would close the connection over an argument larger than its `proto-max-bulk-len`, 512 MiB by default.
 MOST_BYTES = 256 * 1024 * 1024
 # More would not go through the script's stack.
-_most_entry_fields = 1000
+_MOST_ENTRY_FIELDS = 1000
 
 
 class Fence(Struct, frozen=True, gc=False):
@@ -62,11 +62,11 @@ class Work(Struct):
     spans: Sequence[telemetry.RecordedSpan] = ()
 
 
-Fields = dict[str | bytes, int]
+FieldNumbers = dict[str | bytes, int]
 """Names, those that are no text as bytes, with their numbers: from 1, in the order in which they are first named."""
 
 
-class Keys:
+class KeyNumbers:
     """The keys of a call, and the fields of hashes that it looks at. Transactions name both by number."""
 
     __slots__ = ("_fields", "_named", "_new", "_numbers", "_prefix", "names")
@@ -74,8 +74,8 @@ class Keys:
     def __init__(self, prefix: str = "") -> None:
         self._prefix = prefix
         self._numbers: dict[str, int] = {}
-        self._fields: dict[int, Fields] = {}
-        self._named: list[Fields] = []  # to which of them a name was added, for each name
+        self._fields: dict[int, FieldNumbers] = {}
+        self._named: list[FieldNumbers] = []  # to which of them a name was added, for each name
         self._new: list[int] = []
         self.names: list[bytes] = []
 
@@ -87,14 +87,14 @@ class Keys:
             number = self._numbers[key] = len(self.names)
         return number
 
-    def fields(self, number: int) -> Fields:
+    def fields(self, number: int) -> FieldNumbers:
         """The fields that are looked at in the hash of this number; more are added by `name`."""
         fields = self._fields.get(number)
         if fields is None:
             fields = self._fields[number] = {}
         return fields
 
-    def name(self, field: str | bytes, fields: Fields) -> int:
+    def name(self, field: str | bytes, fields: FieldNumbers) -> int:
         """The number of a field that is looked at for the first time."""
         if isinstance(field, str):
             field.encode()  # raises now, for one transaction, what would else be raised for the call
@@ -125,7 +125,7 @@ class Keys:
         return _packed((fields, self._new))
 
 
-def compile_transaction(work: Work, keys: Keys, cap: int | None = None) -> bytes:
+def compile_transaction(work: Work, keys: KeyNumbers, cap: int | None = None) -> bytes:
     """The argument for `lua/commit.lua`, which documents its layout by reading it; `cap` is the hard cap of streams.
 
     Raises `TypeError`, `ValueError` or `Conflict` for what the script could only fail over half-way, or would do in
@@ -137,7 +137,7 @@ def compile_transaction(work: Work, keys: Keys, cap: int | None = None) -> bytes
         for guard in work.transaction.when:
             plan.guard(guard)
         for write in work.transaction.then:
-            planned = _planned.get(type(write))
+            planned = _PLANNED.get(type(write))
             if planned is None:
                 raise TypeError(f"{write!r} is not a write")
             planned(plan, write)
@@ -187,15 +187,15 @@ class _HashPlan(Struct):
     """
 
     number: int
-    keys: Keys
-    fields: Fields
+    keys: KeyNumbers
+    fields: FieldNumbers
     rules: list[Any] = []
     values: list[str | Raw] = []
     amounts: dict[int, int] = {}
     """Where in `rules` the amount of a field stands."""
     adds: bool = False
 
-    def guard(self, guard: Guard, place: Field) -> None:
+    def guard(self, guard: Guard, place: HashField) -> None:
         name: str | bytes = place.name
         operand: str | Raw = guard.operand
         if name.__class__ is not str or operand.__class__ is not str:  # hardly ever: a look costs less than a call
@@ -240,7 +240,7 @@ class _Plan(Struct):
     """A transaction on its way to becoming an argument: sorted by key, as the script wants it."""
 
     origin: Origin
-    keys: Keys
+    keys: KeyNumbers
     cap: int | Literal[False]
     published: list[str] = []
     spans: list[telemetry.RecordedSpan] = []
@@ -271,7 +271,7 @@ class _Plan(Struct):
 
     def guard(self, guard: Guard) -> None:
         place = guard.place
-        if isinstance(place, Field):
+        if isinstance(place, HashField):
             plan = self._hash(place.key)
             if guard.operator == "absent" and not plan.rules:
                 self.keys.expect_new(plan.number)
@@ -290,7 +290,7 @@ class _Plan(Struct):
         if not isinstance(write.amount, int):
             raise TypeError(f"{write.field}: {write.amount!r} can't be added: it is no integer")
         amount = self._hash(write.field.key).add(write.field.name, write.amount)
-        if not -largest_integer <= amount <= largest_integer:
+        if not -LARGEST_INTEGER <= amount <= LARGEST_INTEGER:
             raise Conflict(f"{write.field}: {amount} can't be added: it is beyond the range of 2**53")
 
     def set_fields(self, write: SetFields) -> None:
@@ -302,7 +302,7 @@ class _Plan(Struct):
         number = self._use(write.text.key, "string")
         if not seen:  # no guard looks at it: the script shall see what it is, all the same
             self._texts += (number, False, False)
-        limit = () if write.ttl is None else ("PX", milliseconds(write.ttl))
+        limit = () if write.ttl is None else ("PX", milliseconds_text(write.ttl))
         self._write("SET", number, _text(write.value), *limit)
 
     def add_member(self, write: AddMember) -> None:
@@ -321,7 +321,7 @@ class _Plan(Struct):
     def expire(self, write: Expire) -> None:
         number = self.keys.number(write.key)
         self._treated.add(number)
-        self._write("PEXPIRE", number, milliseconds(write.ttl))
+        self._write("PEXPIRE", number, milliseconds_text(write.ttl))
 
     def delete(self, write: Delete) -> None:
         number = self.keys.number(write.key)
@@ -333,7 +333,7 @@ class _Plan(Struct):
         event, origin, event_id = write.event, self.origin, write.event_id
         number = self._use(event.stream, "stream")
         self._streams[number] = self.cap
-        if telemetry.records(origin.traceparent):
+        if telemetry.is_recorded(origin.traceparent):
             event_id = event_id or new_id()
             origin, span = traced(event, origin, event_id)
             if span is not None:
@@ -342,11 +342,11 @@ class _Plan(Struct):
         self._write("XADD", number, "*", "event", encode(event, origin, event_id).decode())
 
     def append(self, write: Append) -> None:
-        if not 1 <= len(write.fields) <= _most_entry_fields or index(write.max_length or 0) < 0:
+        if not 1 <= len(write.fields) <= _MOST_ENTRY_FIELDS or index(write.max_length or 0) < 0:
             raise ValueError(f"{write.stream}: the server would not take such an entry")
         number = self._use(write.stream, "stream")
         self._streams.setdefault(number, False)
-        limit = () if write.max_length is None else ("MAXLEN", "~", str(min(write.max_length, largest_integer)))
+        limit = () if write.max_length is None else ("MAXLEN", "~", str(min(write.max_length, LARGEST_INTEGER)))
         values = [_text(part) for name, value in write.fields for part in (name, value)]
         self._write("XADD", number, *limit, "*", *values)
 
@@ -381,7 +381,7 @@ class _Plan(Struct):
 
 
 # By type and not by `match`: this is the hot path of every commit.
-_planned: dict[type[Write], Callable[[_Plan, Any], None]] = {
+_PLANNED: dict[type[Write], Callable[[_Plan, Any], None]] = {
     AddToField: _Plan.add_to_field,
     SetFields: _Plan.set_fields,
     SetText: _Plan.set_text,
@@ -395,12 +395,12 @@ _planned: dict[type[Write], Callable[[_Plan, Any], None]] = {
 
 
 @lru_cache(maxsize=64)  # of the few times for which a service keeps things
-def milliseconds(time: timedelta) -> str:
+def milliseconds_text(time: timedelta) -> str:
     """As Redis counts time; at least one, because it takes 0 for an error or for "now"."""
-    return str(max(1, time // _millisecond))
+    return str(max(1, time // _MILLISECOND))
 
 
-_millisecond = timedelta(milliseconds=1)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def guards_in_script_order(guards: Sequence[Guard]) -> list[Guard]:
@@ -408,7 +408,7 @@ def guards_in_script_order(guards: Sequence[Guard]) -> list[Guard]:
     hashes: dict[str, list[Guard]] = {}
     texts: list[Guard] = []
     for guard in guards:
-        if isinstance(guard.place, Field):
+        if isinstance(guard.place, HashField):
             hashes.setdefault(guard.place.key, []).append(guard)
         else:
             texts.append(guard)

@@ -16,7 +16,7 @@ from eventcore.server.pipe import Command, Reply
 log = logging.getLogger(__name__)
 
 # How long a commit may take to become durable; `appendfsync everysec` needs a second.
-PATIENCE = timedelta(seconds=3)
+CONFIRM_WITHIN = timedelta(seconds=3)
 # How long it may take to find out whether a server can be trusted: enough for four syncs, one a second.
 PROOF = timedelta(seconds=4.5)
 # With `everysec` a sync begins once a second: three answers of WAITAOF within a second can't all be true, unless a sync
@@ -55,7 +55,7 @@ class Promise:
         self.name = f"ORDER_DURABILITY={durability}"
         self._to_disk = durability is Durability.DISK
         self._enough = 1 if self._to_disk else replicas
-        milliseconds = PATIENCE // timedelta(milliseconds=1)
+        milliseconds = CONFIRM_WITHIN // timedelta(milliseconds=1)
         self._mark: Command = ("SET", prefix + MARKER, "", "PX", MARKER_MILLISECONDS)
         self._wait: Command = ("WAITAOF", 1, 0, milliseconds) if self._to_disk else ("WAIT", replicas, milliseconds)
         self._unproven = unproven
@@ -83,7 +83,7 @@ class Promise:
         count: int = reached[0] if self._to_disk else reached
         if count >= self._enough:
             return None
-        late = f"within {PATIENCE.total_seconds():g} s"
+        late = f"within {CONFIRM_WITHIN.total_seconds():g} s"
         return f"not synced {late}" if self._to_disk else f"{count} of {self._enough} replicas had it {late}"
 
     async def prove(self, ask: Ask) -> None:

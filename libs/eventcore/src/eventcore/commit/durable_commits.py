@@ -8,7 +8,7 @@ from datetime import timedelta
 from eventcore.errors import DurabilityUnknown, NotDurable, OutcomeUnknown, SettingsError, Unavailable
 from eventcore.server.pipe import Pipe
 
-from .committer import Answer, Committed, Committer, GuardsFailed, Work
+from .committer import CommitAnswer, Committed, Committer, GuardsFailed, Work
 from .durability import PROOF, Promise
 from .per_turn import answer_all
 
@@ -24,7 +24,7 @@ class DurableCommitter:
     def __init__(self, pipe: Pipe, committer: Committer, promise: Promise) -> None:
         self.pipe, self._committer, self._promise = pipe, committer, promise
         self._work: list[Work] = []
-        self._waiting: list[asyncio.Future[Answer]] = []  # for the answer to each
+        self._waiting: list[asyncio.Future[CommitAnswer]] = []  # for the answer to each
         self._flushing: asyncio.Task[None] | None = None
 
     async def check_server(self) -> None:
@@ -39,13 +39,13 @@ class DurableCommitter:
         reason = str(self.pipe.failure or "the server is being tried")
         return reason if reason.startswith(self._promise.name) else f"{self._promise.name}: {reason}"
 
-    async def commit(self, work: Work) -> Answer:
+    async def commit(self, work: Work) -> CommitAnswer:
         """The answer, once what was written is durable. An exception is returned, as by `Committer.commit_all`.
 
         `NotDurable` where nothing was written, `DurabilityUnknown` where it was, and did not become durable in time:
         repeating it is safe where its guards make it so.
         """
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[CommitAnswer] = asyncio.get_running_loop().create_future()
         self._work.append(work)
         self._waiting.append(answer)
         if self._flushing is None or self._flushing.done():
@@ -58,7 +58,7 @@ class DurableCommitter:
             waiting, self._waiting = self._waiting, []
             answer_all(waiting, await self._answers(work))
 
-    async def _answers(self, work: list[Work]) -> list[Answer]:
+    async def _answers(self, work: list[Work]) -> list[CommitAnswer]:
         try:
             await self.pipe.wait_connected(SOON)
             connection = self.pipe.connections
@@ -87,6 +87,6 @@ class DurableCommitter:
         return None
 
 
-def _promises(answer: Answer) -> bool:
+def _promises(answer: CommitAnswer) -> bool:
     """A guard may fail because of a commit that is not durable yet: the same request, repeated, maybe elsewhere."""
     return isinstance(answer, Committed | GuardsFailed)

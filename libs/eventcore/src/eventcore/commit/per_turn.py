@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
-from .committer import Answer, Work
+from .committer import CommitAnswer, Work
 
 # So that the server works on the first of a crowd while we prepare the next.
-most_at_once = 24
+MOST_AT_ONCE = 24
 
 
-def answer_all(waiting: Iterable[asyncio.Future[Answer]], answers: Iterable[Answer]) -> None:
+def answer_all(waiting: Iterable[asyncio.Future[CommitAnswer]], answers: Iterable[CommitAnswer]) -> None:
     """Tell everybody who still waits, and has not given up."""
     for each, answer in zip(waiting, answers, strict=True):
         if not each.done():
@@ -24,17 +24,17 @@ class GatheringCommitter:
     Requests come in crowds: sockets are read one after the other, then all of their handlers run.
     """
 
-    def __init__(self, commit_all: Callable[[list[Work]], Awaitable[list[Answer]]]) -> None:
+    def __init__(self, commit_all: Callable[[list[Work]], Awaitable[list[CommitAnswer]]]) -> None:
         self._commit_all = commit_all
         self._work: list[Work] = []
-        self._waiting: list[asyncio.Future[Answer]] = []  # for the answer to each
+        self._waiting: list[asyncio.Future[CommitAnswer]] = []  # for the answer to each
         self._flushing: asyncio.Task[None] | None = None
 
-    def commit(self, work: Work) -> asyncio.Future[Answer]:
+    def commit(self, work: Work) -> asyncio.Future[CommitAnswer]:
         """The answer; raises as `commit_all` does."""
         if not self._work:
             self._begin()
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[CommitAnswer] = asyncio.get_running_loop().create_future()
         self._work.append(work)
         self._waiting.append(answer)
         return answer
@@ -43,8 +43,8 @@ class GatheringCommitter:
         self._flushing = asyncio.create_task(self._flush(), name="commits")
 
     async def _flush(self) -> None:
-        work, self._work = self._work[:most_at_once], self._work[most_at_once:]
-        waiting, self._waiting = self._waiting[:most_at_once], self._waiting[most_at_once:]
+        work, self._work = self._work[:MOST_AT_ONCE], self._work[MOST_AT_ONCE:]
+        waiting, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
         if self._work:
             self._begin()
         try:

@@ -19,7 +19,7 @@ from eventcore.telemetry.measurements import publish_duration
 async def send(pipe: Pipe, event: Event, origin: Origin, *, prefix: str, event_id: str | None = None) -> str:
     """Append one event to its stream; its entry id. Raises as `Pipe.execute` does."""
     span: telemetry.RecordedSpan | None = None
-    if telemetry.records(origin.traceparent):
+    if telemetry.is_recorded(origin.traceparent):
         event_id = event_id or new_id()
         origin, span = traced(event, origin, event_id)
     command: Command = ("XADD", prefix + event.stream, "*", "event", encode(event, origin, event_id))
@@ -32,7 +32,7 @@ async def send(pipe: Pipe, event: Event, origin: Origin, *, prefix: str, event_i
     failure = reply if isinstance(reply, Exception) else None
     publish_duration.record(seconds, event.stream, None if failure is None else type(failure).__qualname__)
     if span is not None:
-        end_spans([span], failure)
+        telemetry.end_spans([span], failure)
     if failure is not None:
         raise failure
     entry_id: bytes = reply
@@ -44,7 +44,7 @@ async def send_all(pipe: Pipe, events: Sequence[Event], origin: Origin, *, prefi
     if len(events) == 1:
         return [await send(pipe, events[0], origin, prefix=prefix)]
     batch: telemetry.RecordedSpan | None = None
-    if telemetry.records(origin.traceparent):
+    if telemetry.is_recorded(origin.traceparent):
         envelopes, batch = _created(events, origin)
     else:
         envelopes = [encode(event, origin) for event in events]
@@ -65,7 +65,7 @@ async def send_all(pipe: Pipe, events: Sequence[Event], origin: Origin, *, prefi
         for stream, reply in zip(streams, replies, strict=True):
             measure([stream], seconds, reply if isinstance(reply, Exception) else None)
     if batch is not None:
-        end_spans([batch], failure)
+        telemetry.end_spans([batch], failure)
     if failure is not None:
         raise failure
     return [reply.decode() for reply in replies]
@@ -85,11 +85,8 @@ def _created(events: Sequence[Event], origin: Origin) -> tuple[list[bytes], tele
         return envelopes, None
     streams = sorted({event.stream for event in events})
     batch = telemetry.batch_span(origin.traceparent, origin.tracestate, streams=streams, events=spans)
-    end_spans(spans)
+    telemetry.end_spans(spans)
     return envelopes, batch
-
-
-end_spans = telemetry.end_spans
 
 
 def traced(

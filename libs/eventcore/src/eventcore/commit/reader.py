@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eventcore.errors import Conflict, Forbidden, OutcomeUnknown, Unavailable, Unreadable
-from eventcore.server.pipe import Command, Pipe, Reply, shown
+from eventcore.server.pipe import Command, Pipe, Reply, argument_shown
 
 from .query import Query, T
 
@@ -54,7 +54,7 @@ def _sound(commands: Sequence[Command], replies: Sequence[Reply]) -> Sequence[Re
     """The replies. Raises what the server refuses, but for a type."""
     for command, reply in zip(commands, replies, strict=True):
         if isinstance(reply, Forbidden):  # the server does not name the key
-            raise Forbidden.to_run(str(command[0]), shown(command[1]))
+            raise Forbidden.to_run(str(command[0]), argument_shown(command[1]))
         if isinstance(reply, Exception) and not isinstance(reply, Conflict):
             raise reply
     return replies

@@ -13,13 +13,13 @@ from eventcore.events.event import Event
 from eventcore.server.clock import Clock
 from eventcore.server.connection import Connector
 from eventcore.server.lookout import Lookout
-from eventcore.server.pipe import Pipe, longest_block
+from eventcore.server.pipe import LONGEST_BLOCK, Pipe
 from eventcore.server.requirements import check_server
 from eventcore.server.rights import Refusals
 from eventcore.settings import Settings
 
-from .committer import Answer, Committed, Committer, GuardsFailed, Work
-from .durability import PATIENCE, Durability, Promise, Unproven
+from .committer import CommitAnswer, Committed, Committer, GuardsFailed, Work
+from .durability import CONFIRM_WITHIN, Durability, Promise, Unproven
 from .durable_commits import DurableCommitter
 from .per_turn import GatheringCommitter
 from .publishing import send, send_all
@@ -28,7 +28,7 @@ from .reader import Reader
 from .transaction import Transaction, plain
 
 # A transaction whose guards fail again after each new decision is chasing a moving target.
-_most_decisions = 8
+_MOST_DECISIONS = 8
 
 U = TypeVar("U")
 V = TypeVar("V")
@@ -74,7 +74,9 @@ class Store:
         self._durable: DurableCommitter | None = None
         if durability is not Durability.MEMORY:
             promise = Promise(durability, replicas=replicas, prefix=settings.key_prefix, unproven=unproven)
-            pipe = Pipe(self._connector.connect, name="durable commits", timeout=2 * PATIENCE, prove=promise.prove)
+            pipe = Pipe(
+                self._connector.connect, name="durable commits", timeout=2 * CONFIRM_WITHIN, prove=promise.prove
+            )
             self._durable = DurableCommitter(pipe, self._committer(pipe), promise)
 
     def _committer(self, pipe: Pipe) -> Committer:
@@ -165,7 +167,7 @@ class Store:
         sent once more; say so only where the transaction's own guards make a second run harmless.
         """
         origin, transaction = origin or self._origin(self.source), plain(transaction)
-        for _ in range(_most_decisions):
+        for _ in range(_MOST_DECISIONS):
             work = Work(transaction, origin)
             try:
                 answer = await self._answer(work)
@@ -188,12 +190,12 @@ class Store:
                 failed = ", ".join(map(str, answer.found.failed))
                 raise GuardFailed(f"guard failed: {failed}", answer.found)
             transaction = decision
-        raise GuardFailed(f"guards failed after each of {_most_decisions} decisions", {})
+        raise GuardFailed(f"guards failed after each of {_MOST_DECISIONS} decisions", {})
 
-    def _answer(self, work: Work) -> Awaitable[Answer]:
+    def _answer(self, work: Work) -> Awaitable[CommitAnswer]:
         return self._gathering.commit(work) if self._durable is None else self._durable.commit(work)
 
-    async def _answer_again(self, work: Work) -> Answer:
+    async def _answer_again(self, work: Work) -> CommitAnswer:
         """The answer to work that was sent before, whose answer was lost."""
         try:
             answer = await self._answer(work)
@@ -204,7 +206,7 @@ class Store:
             raise OutcomeUnknown(str(answer), retry_after=answer.retry_after) from answer
         return answer
 
-    async def _commit_all(self, work: Sequence[Work]) -> list[Answer]:
+    async def _commit_all(self, work: Sequence[Work]) -> list[CommitAnswer]:
         return await self.committer.commit_all(work)
 
     async def publish(self, event: Event, *, origin: Origin | None = None, event_id: str | None = None) -> str:
@@ -230,6 +232,6 @@ class Store:
         return Pipe(
             self._connector.connect,
             name=name,
-            timeout=longest_block + timedelta(seconds=5),
+            timeout=LONGEST_BLOCK + timedelta(seconds=5),
             on_connect=[("CLIENT", "ID")],
         )

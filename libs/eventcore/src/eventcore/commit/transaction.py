@@ -44,7 +44,7 @@ class _Value(Struct, frozen=True, gc=False):
 class Guard(_Value, frozen=True):
     """A condition on one place. If it doesn't hold when the transaction commits, nothing at all is written."""
 
-    place: Field | Text
+    place: HashField | String
     operator: Operator
     operand: str = ""
 
@@ -66,14 +66,14 @@ class SetFields(_Value, frozen=True):
 class AddToField(_Value, frozen=True):
     """Add `amount` to an integer field (absent counts as 0). Additions to one field in one transaction add up."""
 
-    field: Field
+    field: HashField
     amount: int
 
 
 class SetText(_Value, frozen=True):
     """Put a string under a key, to vanish after `ttl`."""
 
-    text: Text
+    text: String
     value: str
     ttl: timedelta | None
 
@@ -124,7 +124,7 @@ class Append(_Value, frozen=True):
 Write = SetFields | AddToField | SetText | AddMember | RemoveMember | Expire | Delete | Publish | Append
 
 
-class Field(_Value, frozen=True):
+class HashField(_Value, frozen=True):
     """One field of a hash."""
 
     key: str
@@ -175,9 +175,9 @@ class Hash(_Value, frozen=True):
 
     key: str
 
-    def __getitem__(self, name: str) -> Field:
+    def __getitem__(self, name: str) -> HashField:
         """One of its fields."""
-        return Field(self.key, name)
+        return HashField(self.key, name)
 
     def set(self, values: Mapping[str, str | int | None]) -> SetFields:
         """Write: these fields; those that are `None` are left alone."""
@@ -208,7 +208,7 @@ class Hash(_Value, frozen=True):
         return Query(self.key, "EXISTS", (), yes)
 
 
-class Text(_Value, frozen=True):
+class String(_Value, frozen=True):
     """A plain string under one key."""
 
     key: str

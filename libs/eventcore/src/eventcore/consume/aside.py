@@ -15,7 +15,7 @@ from eventcore.events.odd_records import OddRecords
 from eventcore.settings import Settings
 from eventcore.telemetry.measurements import put_aside, trimmed_unread
 
-from .delivery import ATTEMPTS, ENTRY_ID, FAILURES, LANE, LAST_ERROR, PAST_FIELDS, Delivery, Key
+from .delivery import ATTEMPTS, ENTRY_ID, FAILURES, LANE, LAST_ERROR, PAST_FIELDS, Delivery, DeliveryKey
 from .group_member import GroupMember, Leaving, NoGroup
 from .in_flight import Holding
 
@@ -33,10 +33,10 @@ LEAST_BEHIND = 5.0
 # Nothing is put aside for longer: what asks for more is looked at again and again.
 MOST_SECONDS = 30 * 86_400.0
 # In one call, which keeps the server busy for a few milliseconds at most.
-MOST_AT_ONCE, ENOUGH_BYTES, MOST_FIELDS = 128, 512 * 1024, 1000
+MOST_SENT_ASIDE, ENOUGH_BYTES, MOST_FIELDS = 128, 512 * 1024, 1000
 AGAIN_AFTER_REFUSAL = 5.0
 # Of lane and error, for whoever looks.
-LONGEST_TEXT = 300
+LONGEST_ERROR = 300
 # What comes back at once, and how often in a row.
 MOST_BACK, MOST_ROUNDS = 200, 20
 
@@ -69,7 +69,7 @@ class Aside:
         self._missing = missing
         self._detours = holding.detours
         self._limit, self._after = settings.consumer_aside, settings.aside_after_seconds
-        self._heads: dict[Key, Head] = {}
+        self._heads: dict[DeliveryKey, Head] = {}
         self._rest_until = 0.0
         self._told = False
         self._odd = OddRecords(f"what {member.group} has put aside as")
@@ -147,7 +147,7 @@ class Aside:
         """The next to go, in order, of one main stream: not too many at once."""
         batch: list[Leaving] = []
         size = 0
-        for leaving in islice(self._leaving(now), MOST_AT_ONCE):
+        for leaving in islice(self._leaving(now), MOST_SENT_ASIDE):
             if batch and (leaving.stream != batch[0].stream or size > ENOUGH_BYTES):
                 break
             batch.append(leaving)
@@ -235,9 +235,9 @@ def _words(delivery: Delivery, spent: int) -> list[bytes]:
         FAILURES: b"%d" % delivery.failures,
     }
     if delivery.lane is not None:
-        past[LANE] = delivery.lane[:LONGEST_TEXT].encode("utf-8", "replace")
+        past[LANE] = delivery.lane[:LONGEST_ERROR].encode("utf-8", "replace")
     if delivery.error:
-        past[LAST_ERROR] = delivery.error[:LONGEST_TEXT].encode("utf-8", "replace")
+        past[LAST_ERROR] = delivery.error[:LONGEST_ERROR].encode("utf-8", "replace")
     raw = [(name, value) for name, value in delivery.fields.items() if name not in PAST_FIELDS]
     return list(_flat((*raw, *past.items())))
 

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from eventcore.telemetry.measurements import retries
 
 from .aside import Aside
-from .delivery import Delivery, Key, TryAgain
+from .delivery import Delivery, DeliveryKey, TryAgain
 from .group_member import Entry, GroupMember, Pending
 from .in_flight import Holding
 
 # From this attempt on, a delivery that was taken over is suspected of killing its process: it runs alone, so that its
 # neighbours are not counted as killers with it.
-suspect_from = 3
+SUSPECT_FROM = 3
 
 
 class Retries:
@@ -43,8 +43,8 @@ class Retries:
         self._aside, self._batch = aside, batch
         self._clock: list[tuple[float, int, Delivery, bool]] = []
         self._ticket = itertools.count()
-        self._recovered: dict[Key, Pending] = {}
-        self._suspects: dict[Key, Pending] = {}
+        self._recovered: dict[DeliveryKey, Pending] = {}
+        self._suspects: dict[DeliveryKey, Pending] = {}
 
     def add(self, delivery: Delivery, verdict: TryAgain, others_pass: bool) -> None:
         """Try this delivery again when its time has come. `others_pass`: others have succeeded while it failed."""
@@ -60,7 +60,7 @@ class Retries:
         for each in found:
             key = (each.stream, each.entry_id)
             if key not in self._holding:
-                queue = self._suspects if each.attempt + 1 >= suspect_from else self._recovered
+                queue = self._suspects if each.attempt + 1 >= SUSPECT_FROM else self._recovered
                 queue.setdefault(key, each)
         self._holding.changed()
 
@@ -70,7 +70,7 @@ class Retries:
         return bool(self._recovered)
 
     @property
-    def unspent(self) -> list[Key]:
+    def unspent(self) -> list[DeliveryKey]:
         """Deliveries held whose latest attempt has cost nothing: it has not reported yet, or no fault was its own."""
         spent = {delivery.key for _, _, delivery, counts in self._clock if counts}
         return [key for key in self._holding if key not in spent]

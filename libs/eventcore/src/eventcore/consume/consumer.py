@@ -13,33 +13,33 @@ from typing import Any
 
 from eventcore.commit.store import Store
 from eventcore.errors import EventcoreError, Forbidden
-from eventcore.server.pipe import longest_block
+from eventcore.server.pipe import LONGEST_BLOCK
 from eventcore.telemetry import measurements
 
 from .aside import Aside
 from .attempts import Retries
 from .consumer_name import Naming
 from .deciding import Decider
-from .delivery import Delivery, Reason
-from .group_member import GroupMember, NameTaken, NoGroup, shortest_block
+from .delivery import Delivery, LetterReason
+from .group_member import SHORTEST_BLOCK, GroupMember, NameTaken, NoGroup
 from .in_flight import Holding
 from .losses import Losses, notice_losses
 from .retry_policy import RetryPolicy
 from .router import Router, united
 from .settling import Processor
 from .takeover import Takeover
-from .waiting import cancel, either
+from .waiting import cancel_all, either
 from .watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
-_survivable = (EventcoreError, NoGroup, NameTaken)
+_SURVIVABLE = (EventcoreError, NoGroup, NameTaken)
 # One being read, one being decided upon, one being committed: so the server and we work at the same time.
-_batches_in_hand = 3
+_BATCHES_IN_HAND = 3
 # What leaving the group may take beyond the drain budget: a server that is silent must not keep a process from its end.
 LEAVE_SECONDS = 0.75
 # In seconds.
-_between_probes = 1.0
+_BETWEEN_PROBES = 1.0
 
 
 class Consumer:
@@ -67,7 +67,7 @@ class Consumer:
         self._naming = Naming(member, router.types, timedelta(seconds=settings.dead_after_seconds))
         self.holding = Holding(
             router.group,
-            limit=settings.consumer_concurrency if router.is_async else _batches_in_hand * settings.consumer_batch,
+            limit=settings.consumer_concurrency if router.is_async else _BATCHES_IN_HAND * settings.consumer_batch,
             waiting_limit=settings.consumer_waiting,
         )
         self._watchdog = Watchdog(self.holding, router)
@@ -160,7 +160,7 @@ class Consumer:
             self.stop()
             await self._drain(reading, retrying)
         finally:
-            await cancel([stopping, *loops, *self._work])
+            await cancel_all([stopping, *loops, *self._work])
             await self._reader.close()
             self._handled.pop(self.router.group, None)
             forget()
@@ -185,7 +185,7 @@ class Consumer:
     def _measure(self) -> Callable[[], None]:
         """Let the metrics show this consumer, until the returned function is called."""
         for stream in self.member.streams:
-            measurements.expect(stream, self.router.group, Reason)
+            measurements.expect(stream, self.router.group, LetterReason)
         key = (self.router.group,)
         watched = [
             measurements.waiting.watch(lambda: {key: self.holding.waiting}),
@@ -223,7 +223,7 @@ class Consumer:
                 else:
                     await self.holding.change(1)
                 attempt = 0
-            except _survivable as error:
+            except _SURVIVABLE as error:
                 # A lost reply may have left entries pending on us: joining again finds them.
                 attempt, self.joined = attempt + 1, False
                 await self._survive(error, attempt)
@@ -235,13 +235,13 @@ class Consumer:
         """
         now = time.monotonic()
         if self._retries.recovering:
-            return 0, longest_block
+            return 0, LONGEST_BLOCK
         if not self.holding.paused:
-            return min(self.holding.room, self.holding.portions.read(self._settings.consumer_batch)), longest_block
-        if not self.holding.may_probe or now < self._probed_at + _between_probes:
-            return 0, longest_block
+            return min(self.holding.room, self.holding.portions.read(self._settings.consumer_batch)), LONGEST_BLOCK
+        if not self.holding.may_probe or now < self._probed_at + _BETWEEN_PROBES:
+            return 0, LONGEST_BLOCK
         self._probed_at = now
-        return min(self.holding.room, max(1, self._settings.consumer_waiting // 8)), shortest_block
+        return min(self.holding.room, max(1, self._settings.consumer_waiting // 8)), SHORTEST_BLOCK
 
     async def _join(self) -> None:
         """Beat before reading, so that nothing is ever held by a consumer unknown to its peers; resume what is ours."""
@@ -313,7 +313,7 @@ class Consumer:
             try:
                 await step()
                 attempt = 0
-            except _survivable as error:
+            except _SURVIVABLE as error:
                 attempt += 1
                 if isinstance(error, NoGroup | Forbidden):  # to join again is to ask for all rights
                     self.joined = False
@@ -328,7 +328,7 @@ class Consumer:
                 if self._naming.settled:
                     await self._takeover.beat_once()
                     await self._aside.bring_back()
-            except _survivable as error:
+            except _SURVIVABLE as error:
                 if isinstance(error, NameTaken):
                     self._naming.settled = False
                 # What a takeover has claimed may be pending on us, its reply lost: joining again finds it.
@@ -359,9 +359,9 @@ class Consumer:
         budget = self._settings.drain_seconds
         deadline = self._leave_by = time.monotonic() + budget
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(longest_block.total_seconds() + 1, max(budget, 0.5))):
+            async with asyncio.timeout(min(LONGEST_BLOCK.total_seconds() + 1, max(budget, 0.5))):
                 await self._end_read(reading)
-        await cancel(retrying)
+        await cancel_all(retrying)
         while self._work and (left := deadline - time.monotonic()) > 0:
             await asyncio.wait(self._work, timeout=left)
 
@@ -383,7 +383,7 @@ class Consumer:
         try:
             async with asyncio.timeout(seconds):
                 left = await self.member.leave(self._retries.unspent if self._defect is None else ())
-        except (*_survivable, TimeoutError) as error:
+        except (*_SURVIVABLE, TimeoutError) as error:
             reason = str(error) or f"no answer within {seconds:.1f} s"
             log.warning("could not leave %s: %s; peers will notice our silence", self.router.group, reason)
         else:

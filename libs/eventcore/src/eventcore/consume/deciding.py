@@ -25,19 +25,19 @@ from eventcore.server.client_errors import as_unavailable
 from eventcore.telemetry.measurements import dead_letters, process_duration
 from eventcore.telemetry.trouble import summary_of
 
-from .attempts import suspect_from
-from .delivery import CrashLoop, DeadLetter, Delivery, Reason, TryAgain, Verdict, judge, unknown
+from .attempts import SUSPECT_FROM
+from .delivery import UNKNOWN, CrashLoop, DeadLetter, Delivery, LetterReason, TryAgain, Verdict, judge
 from .detours import Detours
 from .handler_task import Failure, decision_of
 from .lanes import Lanes
-from .letter import bare_letter, failed_attempt, letter
+from .letter import FAILED_ATTEMPT, bare_letter, letter
 from .retry_policy import RetryPolicy
 from .router import Router
 
 log = logging.getLogger(__name__)
 
 # A transaction whose guards fail again after each new decision is chasing a moving target; then it is a failed attempt.
-_most_decisions = 8
+_MOST_DECISIONS = 8
 
 
 class Decided(Struct, gc=False):
@@ -94,7 +94,7 @@ class Decider:
         except ENDS_PROCESS:
             raise
         except BaseException as error:  # noqa: BLE001 - a handler may raise anything
-            telemetry.handled.set(delivery)  # what is logged now is about this one, whoever was handled before it
+            telemetry.HANDLED.set(delivery)  # what is logged now is about this one, whoever was handled before it
             return self.failed(delivery, error)
 
     def _decide_upon(self, delivery: Delivery) -> Decided | Undecided | None:
@@ -107,14 +107,14 @@ class Decider:
         handler = self.router.handlers[delivery.type]
         if delivery.lane is None and self._must_wait(delivery, event):
             return None
-        if delivery.recovered and delivery.attempts_here > max(handler.most_attempts, suspect_from):
+        if delivery.recovered and delivery.attempts_here > max(handler.most_attempts, SUSPECT_FROM):
             # Where fewer attempts are allowed, a few deaths of the process are still nobody's fault in particular.
             raise CrashLoop(f"{delivery.attempts_here - 1} attempts began and none of them reported back")
-        if telemetry.tracing:
+        if telemetry.TRACING:
             self._begin_span(delivery, metadata)
         if handler.is_async:
             return Undecided(delivery, partial(handler, event, metadata), handler.timeout.total_seconds())
-        telemetry.handled.set(delivery)
+        telemetry.HANDLED.set(delivery)
         delivery.event = None  # whatever lives as long as its batch costs the collector; a later attempt opens it anew
         if delivery.span is None and metadata.baggage is None:
             return Decided(delivery, plain(handler(event, metadata)))
@@ -155,11 +155,11 @@ class Decider:
 
     def _begin_span(self, delivery: Delivery, metadata: Metadata) -> None:
         carried = metadata.traceparent
-        if carried and not telemetry.records(carried):
+        if carried and not telemetry.is_recorded(carried):
             return
         about = telemetry.processing(delivery.stream, self.router.group, self.consumer, delivery.type, delivery.attempt)
         # The attempt after which it was dead-lettered, if it was and has been redriven, did not cause this one.
-        failed_before = delivery.fields.get(failed_attempt)
+        failed_before = delivery.fields.get(FAILED_ATTEMPT)
         links = telemetry.links_to(failed_before) if failed_before else ()
         event_id, entry_id = metadata.event_id, delivery.entry_id
         if carried and telemetry.is_valid(carried):
@@ -172,7 +172,7 @@ class Decider:
         """Run an `async` handler; `None` when the delivery will be tried again."""
         delivery = undecided.delivery
         try:
-            telemetry.handled.set(delivery)
+            telemetry.HANDLED.set(delivery)
             metadata = cast("Metadata", delivery.metadata)  # nobody handles what has none
             with telemetry.current(delivery.span or _carried(metadata), metadata.baggage):
                 async with self._slots:
@@ -187,7 +187,7 @@ class Decider:
     def decide_again(self, each: Decided, found: Found) -> Decided | None:
         """What to commit instead, now that a guard has failed; `None` when the delivery will be tried again."""
         try:
-            transaction = each.transaction.decide_again(found) if each.decisions < _most_decisions else None
+            transaction = each.transaction.decide_again(found) if each.decisions < _MOST_DECISIONS else None
         except ENDS_PROCESS:
             raise
         except BaseException as error:  # noqa: BLE001 - `otherwise` is a handler's code
@@ -224,7 +224,7 @@ class Decider:
         )
 
     def _act_on(self, verdict: Verdict, delivery: Delivery, error: BaseException) -> Decided | None:
-        if telemetry.tracing and delivery.span is None and delivery.metadata is not None:
+        if telemetry.TRACING and delivery.span is None and delivery.metadata is not None:
             self._begin_span(delivery, delivery.metadata)
         facts = {
             "stream": delivery.stream,
@@ -259,7 +259,7 @@ class Decider:
         delay = RetryPolicy().delay(delivery.attempt)
         if delay is None:
             append = bare_letter(delivery, error, self.router.group, self.dead_letter_cap)
-            group, spent = self.router.group, Reason.ATTEMPTS_EXHAUSTED
+            group, spent = self.router.group, LetterReason.ATTEMPTS_EXHAUSTED
             announce = partial(_announce, delivery.stream, group, spent, summary_of(error), about)
             return Decided(delivery, Transaction(then=[append]), outcome="dead_lettered", announce=announce)
         self.on_retry(delivery, TryAgain(delay), False)
@@ -275,11 +275,11 @@ class Decider:
             if outcome == "handled":
                 self.passed_at = now
             # Any type may stand in an entry; only those that we know become labels.
-            known = event_type if event_type in self.router.handlers else unknown
+            known = event_type if event_type in self.router.handlers else UNKNOWN
             process_duration.record(now - received_at, stream, self.router.group, known, outcome, count=count)
 
 
-def _announce(stream: str, group: str, reason: Reason, failure: str, facts: Mapping[str, object]) -> None:
+def _announce(stream: str, group: str, reason: LetterReason, failure: str, facts: Mapping[str, object]) -> None:
     log.error("dead-lettered (%s): %s", reason, failure, extra=facts)
     dead_letters.add(stream, group, reason)
 

@@ -15,7 +15,7 @@ from eventcore.telemetry import RecordedSpan, traceparent_of
 
 from .retry_policy import RetryPolicy
 
-Key = tuple[str, str]
+DeliveryKey = tuple[str, str]
 
 # The fields that an entry has beside those of the event when it comes back from being put aside.
 ENTRY_ID, FIRST_SEEN, ATTEMPTS, FAILURES = b"entryId", b"firstSeen", b"attempts", b"failures"
@@ -26,10 +26,10 @@ LONGEST_TRIED = 10 * 365 * 86_400.0
 
 
 # Who asks for more is asked again after so long: an entry that waits for ever is as good as lost.
-LONGEST_WAIT = timedelta(days=1)
+LONGEST_RETRY_AFTER = timedelta(days=1)
 
 
-class Reason(StrEnum):
+class LetterReason(StrEnum):
     """Why a delivery was dead-lettered."""
 
     UNDECODABLE = "undecodable"
@@ -48,7 +48,7 @@ class LetterRefused(Unavailable):
     """The delivery's dead letter can't be written just now: it stays pending until it can."""
 
 
-unknown = "unknown"
+UNKNOWN = "unknown"
 """The type of an event that could not be read."""
 
 
@@ -102,7 +102,7 @@ class Delivery(Struct, eq=False, gc=False):
     error: str = ""
     past: Past | None = None
     maybe_aside: bool = False
-    type: str = unknown
+    type: str = UNKNOWN
     metadata: Metadata | None = None
     event: Event | None = None
     lane: str | None = None
@@ -110,7 +110,7 @@ class Delivery(Struct, eq=False, gc=False):
     span: RecordedSpan | None = None
 
     @property
-    def key(self) -> Key:
+    def key(self) -> DeliveryKey:
         """What tells it from every other delivery to this group."""
         return self.stream, self.entry_id
 
@@ -163,7 +163,7 @@ class TryAgain(Struct, frozen=True, gc=False):
 class DeadLetter(Struct, frozen=True, gc=False):
     """Give up: append a letter to the dead-letter stream and acknowledge, in one script."""
 
-    reason: Reason
+    reason: LetterReason
 
 
 Verdict = TryAgain | DeadLetter
@@ -187,22 +187,22 @@ def judge(  # noqa: PLR0911 - one return for each kind of failure
     """
     match error:
         case Undecodable():
-            return DeadLetter(Reason.UNDECODABLE)
+            return DeadLetter(LetterReason.UNDECODABLE)
         case Reject():
-            return DeadLetter(Reason.REJECTED)
+            return DeadLetter(LetterReason.REJECTED)
         case CrashLoop():
-            return DeadLetter(Reason.CRASH_LOOP)
+            return DeadLetter(LetterReason.CRASH_LOOP)
         case UnsupportedVersion():
             if waited >= rollout:
-                return DeadLetter(Reason.UNSUPPORTED_VERSION)
+                return DeadLetter(LetterReason.UNSUPPORTED_VERSION)
             return TryAgain(min(rollout - waited, max(timedelta(seconds=1), policy.ceiling / 2)), counts=False)
         case Unavailable(retry_after=least):
             if _is_too_long(waited, give_up_after) and not isinstance(error, LetterRefused):
-                return DeadLetter(Reason.UNAVAILABLE)
+                return DeadLetter(LetterReason.UNAVAILABLE)
             return TryAgain(_bounded(max(least or timedelta(0), policy.backoff(failures))), counts=False)
     delay = policy.delay(attempt)
     if delay is None:
-        return DeadLetter(Reason.ATTEMPTS_EXHAUSTED)
+        return DeadLetter(LetterReason.ATTEMPTS_EXHAUSTED)
     return TryAgain(_bounded(max(delay, error.after or delay) if isinstance(error, Retry) else delay))
 
 
@@ -211,7 +211,7 @@ def _is_too_long(waited: timedelta, limit: timedelta | None) -> bool:
 
 
 def _bounded(wait: timedelta) -> timedelta:
-    return min(wait, LONGEST_WAIT)
+    return min(wait, LONGEST_RETRY_AFTER)
 
 
 def entry_time(entry_id: str) -> datetime | None:

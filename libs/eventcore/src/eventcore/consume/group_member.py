@@ -22,16 +22,16 @@ from eventcore.server.keys import (
     members_key,
     retry_stream,
 )
-from eventcore.server.pipe import Argument, Command, Pipe, Reply, ServerError, shown
-from eventcore.server.rights import needs_of_aside, needs_of_member, require
-from eventcore.server.script import Call, Script, run, run_all
+from eventcore.server.pipe import Argument, Command, Pipe, Reply, ServerError, argument_shown
+from eventcore.server.rights import needs_of_aside, needs_of_member, require_rights
+from eventcore.server.script import Call, Script, run_all, run_script
 
-from .delivery import Delivery, Key
+from .delivery import Delivery, DeliveryKey
 
 # Not to wait at all (0 would be for ever).
-shortest_block = timedelta(milliseconds=1)
+SHORTEST_BLOCK = timedelta(milliseconds=1)
 # How long a consumer that never sent a heartbeat (another library's) must be idle to be taken for dead.
-foreign_idle = timedelta(minutes=5)
+FOREIGN_IDLE = timedelta(minutes=5)
 
 
 @cache
@@ -142,7 +142,7 @@ class GroupMember:
         names = [self._prefix + stream for stream in self.streams]
         aside = needs_of_aside(names[len(self.main_streams) :], map(self._aside, self.main_streams))
         needs = needs_of_member(names, map(self._beats, self.streams), sorted(letters))
-        await require(self._commands, needs, later=aside)
+        await require_rights(self._commands, needs, later=aside)
 
     async def exists(self) -> bool:
         """Whether the group is there on all its streams."""
@@ -199,7 +199,7 @@ class GroupMember:
         """Since when we talk to the same server, by the monotonic clock."""
         return max(self._commands.connected_at, self._reader.connected_at)
 
-    async def look_for(self, deliveries: Sequence[Key]) -> list[tuple[bool, bool]]:
+    async def look_for(self, deliveries: Sequence[DeliveryKey]) -> list[tuple[bool, bool]]:
         """Of each of these entries: whether it stands in its stream, and whether it is pending on anybody."""
         commands: list[Command] = []
         for stream, entry_id in deliveries:
@@ -228,7 +228,7 @@ class GroupMember:
             return reply.decode()
         self.consumer = name
         return [
-            Peer(stream, shown(peer), handled_types(shown(about)))
+            Peer(stream, argument_shown(peer), handled_types(argument_shown(about)))
             for stream, found in zip(self.streams, reply, strict=True)
             for peer, about in pairs(found).items()
         ]
@@ -266,17 +266,17 @@ class GroupMember:
             arguments += [len(each.words), *each.words]
         return [ours == 1 for ours in await self._run(Call(_script("put_aside"), keys, arguments))]
 
-    async def bring_back(self, count: int) -> tuple[int, list[Key], list[str]]:
+    async def bring_back(self, count: int) -> tuple[int, list[DeliveryKey], list[str]]:
         """Let what is due come back, `count` to each retry stream at most: the most for one, what is lost and odd."""
         keys = [[*self._aside(main), self._prefix + retry_stream(main, self.group)] for main in self.main_streams]
         calls = [Call(_script("bring_back"), each, [count]) for each in keys]
-        most, lost, unreadable = 0, list[Key](), list[str]()
+        most, lost, unreadable = 0, list[DeliveryKey](), list[str]()
         for stream, reply in zip(self.main_streams, await run_all(self._commands, calls), strict=True):
             if isinstance(reply, Exception):
                 raise reply
             due, gone, odd = (*reply, [], [])[:3]
-            most, lost = max(most, due), lost + [(stream, shown(name)) for name in gone]
-            unreadable += map(shown, odd)
+            most, lost = max(most, due), lost + [(stream, argument_shown(name)) for name in gone]
+            unreadable += map(argument_shown, odd)
         return most, lost, unreadable
 
     def _aside(self, stream: str) -> list[str]:
@@ -289,7 +289,7 @@ class GroupMember:
             beats = set(await self._execute("ZRANGE", self._beats(stream), 0, -1))
             for row in await self._execute("XINFO", "CONSUMERS", self._prefix + stream, self.group):
                 consumer = pairs(row)
-                if consumer[b"name"] not in beats and consumer[b"idle"] >= _milliseconds(foreign_idle):
+                if consumer[b"name"] not in beats and consumer[b"idle"] >= _milliseconds(FOREIGN_IDLE):
                     found.append((stream, consumer[b"name"]))
         return found
 
@@ -306,7 +306,7 @@ class GroupMember:
             self.consumer,
             dead,
             _milliseconds(dead_after),
-            _milliseconds(foreign_idle),
+            _milliseconds(FOREIGN_IDLE),
             count,
         ]
         taken, lost = await self._run(Call(_script("take_over"), keys, arguments))
@@ -315,7 +315,7 @@ class GroupMember:
             [Entry(stream, entry_id.decode(), int(attempt), None) for entry_id, attempt in lost],
         )
 
-    async def leave(self, unspent: Iterable[Key] = ()) -> bool:
+    async def leave(self, unspent: Iterable[DeliveryKey] = ()) -> bool:
         """Leave the group on every stream; whether nothing was left for peers to take over.
 
         Of `unspent` deliveries that are left, the latest attempt is given back: it counts for nothing.
@@ -355,7 +355,7 @@ class GroupMember:
 
     async def _run(self, call: Call) -> Reply:
         try:
-            return await run(self._commands, call)
+            return await run_script(self._commands, call)
         except ServerError as error:
             raise _translated(error) from error
 

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 CLEANING_SECONDS = 5.0
 _LONGEST_SECONDS = 86_400.0 * 365  # of which every event loop can make a timer
 # Handlers that did not end when they were cancelled: referred to, or they would be collected while they run.
-_left_running: set[asyncio.Task[Any]] = set()
+_LEFT_RUNNING: set[asyncio.Task[Any]] = set()
 
 
 class Failure(NamedTuple):
@@ -73,7 +73,7 @@ def _error_of(running: asyncio.Task[Transaction]) -> BaseException:
 async def _end(running: asyncio.Task[Any]) -> None:
     """Cancel a handler, and wait for its end; one that goes on all the same is left alone."""
     running.cancel()
-    _left_running.add(running)
+    _LEFT_RUNNING.add(running)
     running.add_done_callback(_ended)
     await asyncio.wait((running,), timeout=CLEANING_SECONDS)
     if not running.done():
@@ -83,6 +83,6 @@ async def _end(running: asyncio.Task[Any]) -> None:
 
 
 def _ended(running: asyncio.Task[Any]) -> None:
-    _left_running.discard(running)
+    _LEFT_RUNNING.discard(running)
     if not running.cancelled():
         running.exception()  # looked at, so that asyncio does not complain

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from eventcore.telemetry.measurements import trimmed_unread
 
-from .delivery import Delivery, Key, Past
+from .delivery import Delivery, DeliveryKey, Past
 from .detours import Detours
 from .group_member import Entry
 from .lanes import Lanes
@@ -32,8 +32,8 @@ class Holding:
     def __init__(self, group: str, *, limit: int, waiting_limit: int) -> None:
         self.group, self._limit, self._waiting_limit = group, limit, waiting_limit
         self.portions = Portions()
-        self._held: dict[Key, Delivery] = {}
-        self._waiting: set[Key] = set()
+        self._held: dict[DeliveryKey, Delivery] = {}
+        self._waiting: set[DeliveryKey] = set()
         self.lanes: Lanes[Delivery] = Lanes()
         self.detours = Detours()
         self._most_behind = max(limit, waiting_limit)
@@ -42,10 +42,10 @@ class Holding:
     def __len__(self) -> int:
         return len(self._held)
 
-    def __iter__(self) -> Iterator[Key]:
+    def __iter__(self) -> Iterator[DeliveryKey]:
         return iter(self._held)
 
-    def __contains__(self, key: Key) -> bool:
+    def __contains__(self, key: DeliveryKey) -> bool:
         return key in self._held
 
     @property

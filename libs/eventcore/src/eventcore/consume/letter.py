@@ -13,19 +13,19 @@ from eventcore.server.keys import dead_letter_stream
 from eventcore.telemetry import traceparent_of
 from eventcore.telemetry.trouble import kind_of, text_of, traceback_of
 
-from .delivery import Delivery, Reason, unknown
+from .delivery import UNKNOWN, Delivery, LetterReason
 
 _LONGEST_ERROR = 2_000
 # In bytes: nobody reads an event of half of this, and a letter takes several times its size on its way.
 LARGEST_KEPT = 1024 * 1024
 _LONGEST_FIELDS = 64 * 1024
-_longest_type = 200
+_LONGEST_TYPE = 200
 # A redriven event brings along under this name (of a letter's fact, and of an entry's field) which attempt had failed.
-failed_attempt = b"failedAttempt"
+FAILED_ATTEMPT = b"failedAttempt"
 
 
 def letter(
-    delivery: Delivery, error: BaseException, reason: Reason, group: str, consumer: str, max_length: int
+    delivery: Delivery, error: BaseException, reason: LetterReason, group: str, consumer: str, max_length: int
 ) -> Append:
     """The write that puts a delivery into its stream's dead letters: the raw event, and everything about the failure.
 
@@ -52,7 +52,7 @@ def letter(
         "traceparent": (metadata.traceparent or "") if metadata else "",
     }
     if delivery.span is not None:
-        facts[failed_attempt.decode()] = traceparent_of(delivery.span)
+        facts[FAILED_ATTEMPT.decode()] = traceparent_of(delivery.span)
     safe = tuple((name, value.encode("utf-8", "replace")) for name, value in facts.items())
     return Append(dead_letter_stream(source), (*_raw(delivery), *safe), max_length)
 
@@ -61,7 +61,7 @@ def bare_letter(delivery: Delivery, error: BaseException, group: str, max_length
     """The same of a delivery of which nothing more can be said."""
     source = delivery.stream.removesuffix(f":{group}:retry")
     facts = {
-        "reason": Reason.ATTEMPTS_EXHAUSTED.value,
+        "reason": LetterReason.ATTEMPTS_EXHAUSTED.value,
         "errorType": kind_of(error),
         "error": text_of(error, _LONGEST_ERROR),
         "attempts": str(delivery.attempt),
@@ -76,11 +76,11 @@ def bare_letter(delivery: Delivery, error: BaseException, group: str, max_length
 def _type_of(delivery: Delivery) -> str:
     """As far as it can be read, even where nothing else can."""
     try:
-        said = parse_to_show(delivery.fields.get(b"event", b"")[:LARGEST_KEPT]) if delivery.type == unknown else None
+        said = parse_to_show(delivery.fields.get(b"event", b"")[:LARGEST_KEPT]) if delivery.type == UNKNOWN else None
     except ValueError:
         said = None
     read = said.get("type") if isinstance(said, dict) else None
-    return read[:_longest_type] if read and isinstance(read, str) else delivery.type
+    return read[:_LONGEST_TYPE] if read and isinstance(read, str) else delivery.type
 
 
 def _raw(delivery: Delivery) -> tuple[tuple[str, bytes], ...]:

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import cache
 
-from eventcore.server.pipe import Pipe, shown
+from eventcore.server.pipe import Pipe, argument_shown
 from eventcore.server.script import Call, Script, run_all
 from eventcore.telemetry.measurements import trimmed_unread
 
-from .delivery import Delivery, Key
+from .delivery import Delivery, DeliveryKey
 from .group_member import GroupMember, NoGroup
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ async def notice_losses(commands: Pipe, streams: Sequence[str], prefix: str) -> 
         if isinstance(reply, Exception):
             raise reply
         for name, count in reply:
-            group = shown(name)
+            group = argument_shown(name)
             log.error("%d entries of %s were trimmed before %s was given them: they are lost", count, stream, group)
             trimmed_unread.add(stream, group, count=count)
 
@@ -49,7 +49,7 @@ class Losses:
 
     def __init__(self, member: GroupMember, surely_ours: Callable[[float], bool]) -> None:
         self._member, self._surely_ours = member, surely_ours
-        self._missing: dict[Key, bool] = {}
+        self._missing: dict[DeliveryKey, bool] = {}
 
     def missing(self, delivery: Delivery) -> None:
         """The server says that this delivery is not pending on us."""

@@ -8,7 +8,7 @@ from datetime import timedelta
 from operator import index
 
 # Beyond these nobody waits, and times can't be counted with any more.
-MOST_ATTEMPTS, LONGEST_WAIT = 1_000_000, timedelta(days=730)
+MOST_ATTEMPTS, LONGEST_CEILING = 1_000_000, timedelta(days=730)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ class RetryPolicy:
             raise ValueError(f"attempts must be from 1 to {MOST_ATTEMPTS:,}, not {self.attempts}")
         if not timedelta(0) <= self.base <= self.ceiling:
             raise ValueError(f"base must lie between 0 and the ceiling of {self.ceiling}, not {self.base}")
-        if self.ceiling > LONGEST_WAIT:
-            raise ValueError(f"ceiling must be at most {LONGEST_WAIT}, not {self.ceiling}")
+        if self.ceiling > LONGEST_CEILING:
+            raise ValueError(f"ceiling must be at most {LONGEST_CEILING}, not {self.ceiling}")
 
     def delay(self, attempt: int) -> timedelta | None:
         """How long to wait after attempt number `attempt` (from 1) has failed; `None` when attempts are spent."""

@@ -12,7 +12,7 @@ from eventcore.commit.transaction import Transaction
 from eventcore.events.envelope import Metadata
 from eventcore.events.event import Event
 
-from .retry_policy import LONGEST_WAIT, RetryPolicy
+from .retry_policy import LONGEST_CEILING, RetryPolicy
 
 E = TypeVar("E", bound=Event)
 Decision = Transaction | None
@@ -157,8 +157,8 @@ def united(routers: Iterable[Router], *, retry: RetryPolicy) -> list[Router]:
 
 
 def _check_time(whose: str, name: str, time: timedelta | None) -> None:
-    if time is not None and not timedelta(0) < time <= LONGEST_WAIT:
-        raise ValueError(f"{whose}: {name} must be more than 0 and at most {LONGEST_WAIT}, not {time}")
+    if time is not None and not timedelta(0) < time <= LONGEST_CEILING:
+        raise ValueError(f"{whose}: {name} must be more than 0 and at most {LONGEST_CEILING}, not {time}")
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from eventcore import telemetry
 from eventcore.commit.committer import (
     Acknowledgement,
-    Answer,
+    CommitAnswer,
     Committed,
     Committer,
     Duplicate,
@@ -35,7 +35,7 @@ from .retry_policy import RetryPolicy
 
 log = logging.getLogger(__name__)
 
-_reconnecting = RetryPolicy(base=timedelta(milliseconds=100), ceiling=timedelta(seconds=5))
+_RECONNECTING = RetryPolicy(base=timedelta(milliseconds=100), ceiling=timedelta(seconds=5))
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ class Processor:
                         decided, size = [], 0
                 elif decision is not None:
                     undecided.append(decision)
-            telemetry.handled.set(None)
+            telemetry.HANDLED.set(None)
             if undecided:
                 # Each goes on into its own lane's followers without waiting for the others.
                 self._let_follow(followers)
@@ -119,7 +119,7 @@ class Processor:
             decided = again
         return followers
 
-    async def _answers(self, decided: Sequence[Decided]) -> Iterable[tuple[Answer, list[Decided]]]:
+    async def _answers(self, decided: Sequence[Decided]) -> Iterable[tuple[CommitAnswer, list[Decided]]]:
         """Send the commits, and one acknowledgement a stream for all that have nothing more to say.
 
         A lost reply is no reason to decide again: fenced work can be sent until it is answered.
@@ -146,7 +146,7 @@ class Processor:
 
     async def _pause(self, number: int) -> None:
         """Wait a little longer each time; not longer than until the connection is back."""
-        longest = _reconnecting.backoff(number)
+        longest = _RECONNECTING.backoff(number)
         pipe = self.committer.pipe
         if pipe.connected or isinstance(pipe.failure, WrongPassword):
             await asyncio.sleep(longest.total_seconds())
@@ -161,7 +161,7 @@ class Processor:
 
     def _origin(self, delivery: Delivery) -> Origin:
         if delivery.metadata is None:
-            return _nowhere
+            return _NOWHERE
         origin = Origin.caused_by(delivery.metadata, self.decider.source)
         span = delivery.span
         return origin if span is None else replace(origin, traceparent=telemetry.traceparent_of(span))
@@ -198,7 +198,7 @@ class Processor:
 
     def _finish(self, done: Sequence[Decided]) -> list[Delivery]:
         """Measure and let go of what is done; the deliveries that were waiting behind it in their lanes."""
-        if telemetry.tracing:
+        if telemetry.TRACING:
             _end_spans(done)
         deliveries: list[Delivery] = []
         followers: list[Delivery] = []
@@ -209,9 +209,9 @@ class Processor:
                 for tally in each.transaction.counts:
                     tally.add()
                 if each.announce is not None:
-                    telemetry.handled.set(delivery)
+                    telemetry.HANDLED.set(delivery)
                     each.announce()
-                    telemetry.handled.set(None)
+                    telemetry.HANDLED.set(None)
             if (follower := self.decider.next_in_lane(delivery)) is not None:
                 followers.append(follower)
         self.decider.measure(done)
@@ -231,4 +231,4 @@ def _end_spans(done: Iterable[Decided]) -> None:
         telemetry.end_spans(spans, outcome=outcome)
 
 
-_nowhere = Origin("", "", "")
+_NOWHERE = Origin("", "", "")

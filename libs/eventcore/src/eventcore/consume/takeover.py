@@ -6,7 +6,7 @@ import logging
 import time
 from datetime import timedelta
 
-from eventcore.server.pipe import shown
+from eventcore.server.pipe import argument_shown
 from eventcore.settings import Settings
 from eventcore.telemetry.measurements import takeovers
 
@@ -17,9 +17,9 @@ from .in_flight import Holding
 log = logging.getLogger(__name__)
 
 # How often to look for what nobody would miss: strangers' deliveries, and our own whose reply never reached us.
-look_around_every = timedelta(seconds=30)
+LOOK_AROUND_EVERY = timedelta(seconds=30)
 # What is pending on us for so long without our holding it was read for us by a connection that we had given up.
-lost_after = timedelta(seconds=15)
+LOST_AFTER = timedelta(seconds=15)
 
 
 class Takeover:
@@ -42,18 +42,20 @@ class Takeover:
         dead = await self._member.beat(self._dead_after)
         if self._must_rest():
             return
-        if time.monotonic() - self._looked_around > look_around_every.total_seconds():
+        if time.monotonic() - self._looked_around > LOOK_AROUND_EVERY.total_seconds():
             self._looked_around = time.monotonic()
             dead += await self._member.strangers()
             for stream in self._member.streams:
-                self._retries.recover(await self._member.pending(stream, idle=lost_after))
+                self._retries.recover(await self._member.pending(stream, idle=LOST_AFTER))
         for stream, name in dead:
             # At least one, so that a dead consumer without anything pending is removed even by a busy peer.
             count = max(1, self._holding.room)
             found, lost = await self._member.take_over(stream, name, dead_after=self._dead_after, count=count)
             self._holding.take(lost)
             if found:
-                log.warning("took over %d deliveries of %s from %s, which is silent", len(found), stream, shown(name))
+                log.warning(
+                    "took over %d deliveries of %s from %s, which is silent", len(found), stream, argument_shown(name)
+                )
                 takeovers.add(stream, self._member.group, count=len(found))
                 self._retries.recover(found)
 

@@ -13,12 +13,12 @@ async def either(something: Awaitable[object], other: asyncio.Event, seconds: fl
     try:
         done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        await cancel(waiting)
+        await cancel_all(waiting)
     for each in done:
         each.result()
 
 
-async def cancel(tasks: Iterable[asyncio.Future[Any]]) -> None:
+async def cancel_all(tasks: Iterable[asyncio.Future[Any]]) -> None:
     """Cancel these, and return when they have ended."""
     chosen = list(tasks)
     for task in chosen:

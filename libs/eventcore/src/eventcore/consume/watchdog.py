@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from .delivery import Delivery, Key
+from .delivery import Delivery, DeliveryKey
 from .handler_task import CLEANING_SECONDS
 from .in_flight import Holding
 from .router import Router
@@ -23,7 +23,7 @@ class Watchdog:
 
     def __init__(self, holding: Holding, router: Router) -> None:
         self._holding, self._router = holding, router
-        self._told: set[Key] = set()
+        self._told: set[DeliveryKey] = set()
 
     @property
     def problem(self) -> str | None:

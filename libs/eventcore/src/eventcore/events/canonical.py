@@ -9,7 +9,7 @@ from pydantic_core import CoreConfig, SchemaValidator
 
 from eventcore.errors import Undecodable
 
-from .envelope import EventClass, Metadata, largest_event, read, read_version, write
+from .envelope import LARGEST_EVENT, EventClass, Metadata, decode_written, encode_json, read_version
 from .event import Event
 
 
@@ -30,24 +30,24 @@ class Opener:
 
     def __init__(self, events: Sequence[EventClass]) -> None:
         self._known = {
-            event.type: (SchemaValidator(event.__pydantic_core_schema__, _names_only), event.version.major)
+            event.type: (SchemaValidator(event.__pydantic_core_schema__, _NAMES_ONLY), event.version.major)
             for event in events
         }
 
     def open(self, fields: Mapping[bytes, bytes]) -> Opened | None:
         """The event in an entry; `None` if that takes a closer look."""
         raw = fields.get(b"event")
-        if raw is None or len(raw) > largest_event:
+        if raw is None or len(raw) > LARGEST_EVENT:
             return None
         try:
-            written = read(raw)
+            written = decode_written(raw)
             known = self._known.get(written.type)
             if known is None:
                 return None
             validator, major = known
             data = bytes(written.data)
             event: Event = validator.validate_json(data, by_alias=True, by_name=False)
-            if event.to_json() != data or write(written) != raw:
+            if event.to_json() != data or encode_json(written) != raw:
                 return None
             metadata = Metadata.read(written.metadata)
             if read_version(metadata.version).major != major:
@@ -58,4 +58,4 @@ class Opener:
 
 
 # Most values are seen only once: to look for them among those seen before would be lost time.
-_names_only = CoreConfig(cache_strings="keys")
+_NAMES_ONLY = CoreConfig(cache_strings="keys")

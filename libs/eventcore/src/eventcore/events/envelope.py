@@ -27,10 +27,10 @@ from .strict_json import DoubledName, parse
 EventClass = type[Event]
 
 # In bytes. A thousand lines of an order fit; an entry that doesn't would hold up all that are read along with it.
-largest_event = 512 * 1024
+LARGEST_EVENT = 512 * 1024
 
-_trace_id = re.compile(r"(?!0{32})[0-9a-f]{32}")
-_longest_id = 200
+_TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
+_LONGEST_ID = 200
 _FIRST_YEAR, _LAST_YEAR = 1, 9999
 
 
@@ -69,7 +69,7 @@ _Optional = str | None | UnsetType
 class WrittenMetadata(Struct, frozen=True, gc=False, rename="camel"):
     """Metadata as it stands in an envelope, member for member; what is not there is `UNSET`, which is false."""
 
-    event_id: Annotated[str, Meta(min_length=1, max_length=_longest_id)]
+    event_id: Annotated[str, Meta(min_length=1, max_length=_LONGEST_ID)]
     timestamp: str
     version: _Optional = UNSET
     correlation_id: _Optional = UNSET
@@ -87,8 +87,8 @@ def _wrong(value: object) -> str:
 def _wrong_metadata(content: Data) -> str:
     """Which member of the metadata is missing or of the wrong kind."""
     event_id = content.get("eventId")
-    if not (isinstance(event_id, str) and 1 <= len(event_id) <= _longest_id):
-        return f"metadata.eventId: {_wrong(event_id)}, not a string of 1 to {_longest_id} characters"
+    if not (isinstance(event_id, str) and 1 <= len(event_id) <= _LONGEST_ID):
+        return f"metadata.eventId: {_wrong(event_id)}, not a string of 1 to {_LONGEST_ID} characters"
     for name in WrittenMetadata.__struct_encode_fields__[2:]:
         if not isinstance(value := content.get(name), str | None):
             return f"metadata.{name}: {_wrong(value)}, not a string"
@@ -150,7 +150,7 @@ def trace_ids_for(metadata: Metadata) -> tuple[str, str]:
     """A trace id (the correlation id, where it is one) and span id for an event without trace context."""
     digest = hashlib.sha256(metadata.event_id.encode("utf-8", "surrogatepass")).hexdigest()
     correlation_id = metadata.correlation_id or ""
-    return correlation_id if _trace_id.fullmatch(correlation_id) else digest[:32], digest[32:48]
+    return correlation_id if _TRACE_ID.fullmatch(correlation_id) else digest[:32], digest[32:48]
 
 
 def _random_hex(size: int) -> str:
@@ -202,13 +202,13 @@ def encode(event: Event, origin: Origin, event_id: str | None = None) -> bytes:
         origin.tracestate or UNSET,
         origin.baggage or UNSET,
     )
-    written = write(Written(event.type, Raw(event.to_json()), metadata))
-    if len(written) > largest_event:
-        raise ValueError(f"{event.type}: {len(written)} bytes, where {largest_event} are the most")
+    written = encode_json(WrittenEnvelope(event.type, Raw(event.to_json()), metadata))
+    if len(written) > LARGEST_EVENT:
+        raise ValueError(f"{event.type}: {len(written)} bytes, where {LARGEST_EVENT} are the most")
     return written
 
 
-class Written(Struct, frozen=True, gc=False):
+class WrittenEnvelope(Struct, frozen=True, gc=False):
     """An envelope as its bytes have it: `data` is JSON still."""
 
     type: str
@@ -216,10 +216,10 @@ class Written(Struct, frozen=True, gc=False):
     metadata: WrittenMetadata
 
 
-read = Decoder(Written).decode
+decode_written = Decoder(WrittenEnvelope).decode
 """Take bytes apart, without a look into `data` and at what stands twice. Raises `ValueError`, or `RecursionError`."""
-write = Encoder(enc_hook=str).encode  # of the subclasses of `str`, which msgspec doesn't know
-"""The bytes of a `Written`, always the same for the same."""
+encode_json = Encoder(enc_hook=str).encode  # of the subclasses of `str`, which msgspec doesn't know
+"""The bytes of a `WrittenEnvelope`, always the same for the same."""
 
 
 class Envelope(Struct, frozen=True):
@@ -240,8 +240,8 @@ def decode(fields: Mapping[bytes, bytes]) -> Envelope:
     raw = fields.get(b"event")
     if raw is None:
         raise Undecodable("event: the entry has no such field")
-    if len(raw) > largest_event:
-        raise Undecodable(f"event: {len(raw)} bytes, where {largest_event} are the most")
+    if len(raw) > LARGEST_EVENT:
+        raise Undecodable(f"event: {len(raw)} bytes, where {LARGEST_EVENT} are the most")
     try:
         content = parse(raw)
     except DoubledName as error:

@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 from eventcore.errors import Undecodable, UnsupportedVersion
 from eventcore.telemetry.trouble import summary_of
 
-type_pattern = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
+TYPE_PATTERN = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
 Data = dict[str, Any]
 Upcaster = Callable[[Data], Data]
@@ -85,7 +85,7 @@ class Event(Value):
         lane: str | None = None,
         upcasters: Mapping[int, Upcaster] | None = None,
     ) -> None:
-        if not type_pattern.fullmatch(type):
+        if not TYPE_PATTERN.fullmatch(type):
             raise TypeError(f"{cls.__name__}: {type!r} is not an event type like 'order.created'")
         for name in ("type", "version", "version_text", "stream", "lane", "upcasters"):
             if name in cls.model_fields:

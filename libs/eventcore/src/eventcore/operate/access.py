@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from eventcore.commit.durability import MARKER, Durability
-from eventcore.commit.transaction import Hash, SortedSet, Text
+from eventcore.commit.transaction import Hash, SortedSet, String
 from eventcore.events.personal_data import PersonalData
 from eventcore.server.keys import aside_entries_key, aside_key, beats_key, dead_letter_stream, members_key, retry_stream
 from eventcore.server.rights import BEATS_COMMANDS, STREAM_COMMANDS
 from eventcore.server.script_needs import commands_by_key
 
-Kept = Hash | SortedSet | Text
+Kept = Hash | SortedSet | String
 
 LOOKER, OPERATOR, CONSOLE = "eventcore-look", "eventcore-operator", "eventcore-console"
 
@@ -42,7 +42,7 @@ LOOK_COMMANDS = frozenset(
 # On keys of a service's own, of whatever type: what `commit` asks of them all, and what people ask of keys.
 _ANY_TYPE = ("del", "exists", "pexpire", "pttl", "type")
 # All that Redis can do to one type: the service's own records are its own affair.
-_OF_TYPE = {Hash: "@hash", SortedSet: "@sortedset", Text: "@string"}
+_OF_TYPE = {Hash: "@hash", SortedSet: "@sortedset", String: "@string"}
 
 
 def _on(*keys: tuple[str, int]) -> frozenset[str]:
@@ -232,9 +232,9 @@ def _selector(commands: Iterable[str], patterns: Iterable[str], *, only_reads: b
 
 def prefix_pattern(prefix: str, name: str) -> str:
     """The pattern of a key under the prefix; in the name, `*` stands for anything."""
-    return escaped(prefix) + "*".join(escaped(part) for part in name.split("*"))
+    return escaped_pattern(prefix) + "*".join(escaped_pattern(part) for part in name.split("*"))
 
 
-def escaped(text: str) -> str:
+def escaped_pattern(text: str) -> str:
     """A text as a pattern that matches it alone, or hardly more where the language of ACLs can't write a character."""
     return re.sub(r"[\s()]", "?", re.sub(r"[*?\[\]\\]", r"\\\g<0>", text))

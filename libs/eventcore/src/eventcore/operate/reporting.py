@@ -20,19 +20,19 @@ from eventcore.server.pipe import Argument
 from eventcore.server.requirements import Finding
 from eventcore.server.script import Call, Script, run_all
 from eventcore.telemetry import Gauges, measurements
-from eventcore.telemetry.instruments import Key
+from eventcore.telemetry.instruments import LabelValues
 
 from .inspection import GroupState, Inspector, Progress, ServerState, StreamState, WrongType
 
 log = logging.getLogger(__name__)
 
-every = timedelta(seconds=3)
+REPORT_EVERY = timedelta(seconds=3)
 # Whoever reports and dies is succeeded after so long at the latest, and until the next look.
-lease = timedelta(seconds=8)
+LEASE = timedelta(seconds=8)
 # Stands among the leases of streams, for the server itself.
-_server = "redis"
+_SERVER = "redis"
 
-Shown = dict[Gauges, dict[Key, float]]
+Shown = dict[Gauges, dict[LabelValues, float]]
 
 
 @cache
@@ -63,7 +63,7 @@ class Reporter:
 
     async def run(self) -> None:
         """Look every few seconds, until cancelled."""
-        unwatch = [gauges.watch(partial(self.shown, gauges)) for gauges in _gauges]
+        unwatch = [gauges.watch(partial(self.shown, gauges)) for gauges in _GAUGES]
         unwatch.append(measurements.clock_skew.watch(self._store.clock.shown))
         try:
             while True:
@@ -72,7 +72,7 @@ class Reporter:
                 except (EventcoreError, RedisError, OSError) as error:
                     self._shown = {}
                     self._notice_refusal(error)
-                await asyncio.sleep(every.total_seconds() * random.uniform(0.8, 1.2))
+                await asyncio.sleep(REPORT_EVERY.total_seconds() * random.uniform(0.8, 1.2))
         finally:
             for each in unwatch:
                 each()
@@ -92,11 +92,11 @@ class Reporter:
     async def look(self) -> None:
         """Look once at the streams that are ours to report. Raises what Redis raises, redis-py's errors too."""
         began = time.monotonic()
-        ours = set(await self._lease(lease))
-        streams = [state for name in sorted(ours - {_server}) if (state := await self._look_at(name)) is not None]
-        server = await self._inspector.server() if _server in ours else None
+        ours = set(await self._lease(LEASE))
+        streams = [state for name in sorted(ours - {_SERVER}) if (state := await self._look_at(name)) is not None]
+        server = await self._inspector.server() if _SERVER in ours else None
         self._notice(server)
-        self._shown, self._looked_at = shown(streams, server), began
+        self._shown, self._looked_at = state_shown(streams, server), began
 
     async def _look_at(self, stream: str) -> StreamState | None:
         try:
@@ -113,22 +113,22 @@ class Reporter:
                 log.warning("Redis is no longer as it must be: %s", finding)
         self._found = found
 
-    def shown(self, gauges: Gauges) -> dict[Key, float]:
+    def shown(self, gauges: Gauges) -> dict[LabelValues, float]:
         """What one metric shows of what was seen; nothing any more once the lease may be somebody else's."""
-        if time.monotonic() - self._looked_at > lease.total_seconds():
+        if time.monotonic() - self._looked_at > LEASE.total_seconds():
             return {}
         return self._shown.get(gauges, {})
 
     async def _lease(self, time: timedelta) -> Sequence[str]:
         """The streams that are ours for so long, and the server."""
-        streams = sorted({*self._streams, *self._store.published_streams, _server})
+        streams = sorted({*self._streams, *self._store.published_streams, _SERVER})
         arguments: list[Argument] = [self._name, int(time.total_seconds() * 1000)]
         calls = [Call(_lease_script(), [self._store.key(f"{stream}:reporter")], arguments) for stream in streams]
         replies = await run_all(self._store.commands, calls)
         return [stream for stream, reply in zip(streams, replies, strict=True) if reply == 1]
 
 
-_gauges = (
+_GAUGES = (
     measurements.lag,
     measurements.lag_age,
     measurements.pending,
@@ -149,9 +149,9 @@ _gauges = (
 )
 
 
-def shown(streams: Iterable[StreamState], server: ServerState | None = None) -> Shown:
+def state_shown(streams: Iterable[StreamState], server: ServerState | None = None) -> Shown:
     """What the metrics show of these streams, retry streams among them, and of the server."""
-    values: Shown = {gauges: {} for gauges in _gauges}
+    values: Shown = {gauges: {} for gauges in _GAUGES}
     if server is not None:
         _show_server(values, server)
     for stream in streams:

@@ -16,12 +16,12 @@ from eventcore.consume.losses import notice_losses
 from eventcore.errors import EventcoreError, Forbidden
 from eventcore.events.envelope import timestamp
 from eventcore.server.keys import aside_entries_key, aside_key, beats_key, dead_letter_stream, members_key
-from eventcore.server.pipe import shown
-from eventcore.server.script import Call, Script, run, run_all
+from eventcore.server.pipe import argument_shown
+from eventcore.server.script import Call, Script, run_all, run_script
 
 log = logging.getLogger(__name__)
 
-every = timedelta(seconds=5)
+TRIM_EVERY = timedelta(seconds=5)
 
 # The group that holds up trimming, and the entry id that it waits for.
 _HeldUp = tuple[str, str]
@@ -57,7 +57,7 @@ class Retention:
                 self._forbidden = None
             except EventcoreError as error:
                 self._notice_refusal(error)
-            await asyncio.sleep(every.total_seconds() * random.uniform(0.8, 1.2))
+            await asyncio.sleep(TRIM_EVERY.total_seconds() * random.uniform(0.8, 1.2))
 
     def _notice_refusal(self, error: EventcoreError) -> None:
         """Say once, loudly, that nothing is trimmed for lack of a right: streams grow until they are full."""
@@ -85,7 +85,7 @@ class Retention:
             if not isinstance(reply, Exception):
                 _, removed, holder, waits_for = reply
                 gone += removed
-                await self._notice(stream, shown(holder), shown(waits_for))
+                await self._notice(stream, argument_shown(holder), argument_shown(waits_for))
         await self._notice_full()
         for reply in replies:
             if isinstance(reply, Exception):
@@ -111,7 +111,7 @@ class Retention:
             names = (stream, *(key(stream, holder) for key in belongings))
             keys = [self._store.key(name) for name in names]
             call = Call(_script("drop_group"), keys, [holder, int(patience * 1000)])
-            if await run(self._store.commands, call):
+            if await run_script(self._store.commands, call):
                 log.error("dropped %s of %s: no heartbeat for %g s, and the settings say so", holder, stream, patience)
 
     async def _notice_full(self) -> None:

@@ -7,19 +7,19 @@ For every version of an event there are `<type>/<version>.json`, the JSON Schema
 the same for all events of a module.
 """
 
-from .comparing import Change, Kind, compare
-from .generating import data_schema, data_schemas, envelope_schema, event_schema, metadata_schema
-from .shelf import check, write
+from .comparing import Change, ChangeKind, compare
+from .generating import METADATA_SCHEMA, data_schema, data_schemas, envelope_schema, event_schema
+from .shelf import check, write_schemas
 
 __all__ = [
+    "METADATA_SCHEMA",
     "Change",
-    "Kind",
+    "ChangeKind",
     "check",
     "compare",
     "data_schema",
     "data_schemas",
     "envelope_schema",
     "event_schema",
-    "metadata_schema",
-    "write",
+    "write_schemas",
 ]

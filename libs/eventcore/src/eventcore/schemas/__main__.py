@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eventcore.events.event import Event
 
-from . import check, write
+from . import check, write_schemas
 
 
 def main() -> int:
@@ -20,7 +20,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="where the files stand: libs/contracts/schemas")
     options = parser.parse_args()
     events = [each for each in vars(import_module(options.module)).values() if _is_event(each)]
-    problems = (write if options.action == "write" else check)(events, options.folder)
+    problems = (write_schemas if options.action == "write" else check)(events, options.folder)
     print("\n\n".join(problems), file=sys.stderr, end="\n" if problems else "")
     return 1 if problems else 0
 

@@ -11,12 +11,12 @@ from eventcore.consume.router import Router
 from eventcore.events.envelope import EventClass
 from eventcore.server.keys import dead_letter_stream
 
-from . import data_schemas, event_schema, metadata_schema
+from . import METADATA_SCHEMA, data_schemas, event_schema
 
 Document = dict[str, Any]
 
-_schemas = "#/components/schemas/{model}"
-_metadata = "Metadata"
+_SCHEMAS = "#/components/schemas/{model}"
+_METADATA = "Metadata"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Participant:
             yield from (handler.event for handler in router.handlers.values())
 
 
-def document(
+def asyncapi_document(
     title: str,
     participants: Sequence[Participant],
     *,
@@ -47,7 +47,7 @@ def document(
     """The document of these programs, as plain data; `examples` are whole events by type."""
     chosen = {event.type: event for participant in participants for event in participant.events}
     events = [chosen[name] for name in sorted(chosen)]
-    references, schemas = data_schemas(events, _schemas, taken=[_metadata])
+    references, schemas = data_schemas(events, _SCHEMAS, taken=[_METADATA])
     return {
         "asyncapi": "3.0.0",
         "info": {"title": title, "version": version, "description": description},
@@ -66,7 +66,7 @@ def document(
                 event.type: _message(event, references[event.type], (examples or {}).get(event.type, ()))
                 for event in events
             },
-            "schemas": {_metadata: metadata_schema, **schemas},
+            "schemas": {_METADATA: METADATA_SCHEMA, **schemas},
         },
     }
 
@@ -87,7 +87,7 @@ def _message(event: EventClass, data: Document, examples: Iterable[Any]) -> Docu
     about: Document = {"name": event.type, "title": f"{event.type} {event.version}", "contentType": "application/json"}
     if event.__doc__:
         about["summary"] = event.__doc__.strip()
-    about["payload"] = event_schema(event, data, {"$ref": _schemas.format(model=_metadata)})
+    about["payload"] = event_schema(event, data, {"$ref": _SCHEMAS.format(model=_METADATA)})
     if shown := [{"name": f"example-{number}", "payload": each} for number, each in enumerate(examples, start=1)]:
         about["examples"] = shown
     return about

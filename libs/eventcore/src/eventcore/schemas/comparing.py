@@ -13,10 +13,10 @@ from enum import StrEnum
 from operator import gt, lt
 from typing import Any
 
-Schema = Mapping[str, Any]
+from .model_names import Schema
 
 
-class Kind(StrEnum):
+class ChangeKind(StrEnum):
     """What can become of a field."""
 
     ADDED = "added"
@@ -33,28 +33,28 @@ class Change:
     """A difference between two schemas: where (`items[].quantity`), of what kind, and in words."""
 
     place: str
-    kind: Kind
+    kind: ChangeKind
     text: str
 
     @property
     def breaking(self) -> bool:
         """Whether it needs a new major version."""
-        return self.kind is not Kind.ADDED
+        return self.kind is not ChangeKind.ADDED
 
     def __str__(self) -> str:
         return f"{self.place}: {self.text}"
 
 
 # Words for people, and values that stand for others.
-_annotations = {"$schema", "$id", "$defs", "title", "description", "examples", "deprecated"}
+_ANNOTATIONS = {"$schema", "$id", "$defs", "title", "description", "examples", "deprecated"}
 # Limits, with how to tell that a second one allows less than a first one.
-_limits: Mapping[str, Callable[[Any, Any], bool]] = {
+_LIMITS: Mapping[str, Callable[[Any, Any], bool]] = {
     **dict.fromkeys(("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"), gt),
     **dict.fromkeys(("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"), lt),
 }
-_choices = ("anyOf", "oneOf", "allOf")
-_compared = {*_annotations, *_limits, *_choices, "type", "enum", "const", "properties", "required", "items"}
-_nothing: Schema = {}
+_CHOICES = ("anyOf", "oneOf", "allOf")
+_COMPARED = {*_ANNOTATIONS, *_LIMITS, *_CHOICES, "type", "enum", "const", "properties", "required", "items"}
+_NOTHING: Schema = {}
 
 
 def compare(old: Schema, new: Schema) -> list[Change]:
@@ -73,9 +73,9 @@ class _Comparison:
         """The differences between two schemas of what stands at this place."""
         (old, old_null), (new, new_null) = _without_null(old), _without_null(new)
         if old_null and not new_null:
-            yield Change(place, Kind.NARROWED, "may not be null any more")
+            yield Change(place, ChangeKind.NARROWED, "may not be null any more")
         if new_null and not old_null:
-            yield Change(place, Kind.WIDENED, "may be null now")
+            yield Change(place, ChangeKind.WIDENED, "may be null now")
         names = old.get("$ref", ""), new.get("$ref", "")
         if names in self._under_way:
             return  # a model that contains itself
@@ -86,46 +86,48 @@ class _Comparison:
 
     def _resolved(self, old: Schema, new: Schema, place: str) -> Iterator[Change]:
         if (was := old.get("type")) != (now := new.get("type")):
-            yield Change(place, Kind.RETYPED, f"was {_shown(was)}, is {_shown(now)}")
+            yield Change(place, ChangeKind.RETYPED, f"was {_shown(was)}, is {_shown(now)}")
             return
         yield from _values(old, new, place)
-        for name, is_less in _limits.items():
+        for name, is_less in _LIMITS.items():
             yield from _limit(name, old.get(name), new.get(name), is_less, place)
-        for name in sorted((old.keys() | new.keys()) - _compared):
+        for name in sorted((old.keys() | new.keys()) - _COMPARED):
             if old.get(name) != new.get(name):
-                yield Change(place, Kind.CHANGED, f"{name} was {_shown(old.get(name))}, is {_shown(new.get(name))}")
-        for name in _choices:
+                yield Change(
+                    place, ChangeKind.CHANGED, f"{name} was {_shown(old.get(name))}, is {_shown(new.get(name))}"
+                )
+        for name in _CHOICES:
             yield from self._choice(old.get(name, ()), new.get(name, ()), place)
         yield from self._fields(old, new, place)
         if "items" in old or "items" in new:
-            yield from self.of(old.get("items", _nothing), new.get("items", _nothing), f"{place}[]")
+            yield from self.of(old.get("items", _NOTHING), new.get("items", _NOTHING), f"{place}[]")
 
     def _choice(self, old: Any, new: Any, place: str) -> Iterator[Change]:
         if len(old) != len(new):
-            yield Change(place, Kind.RETYPED, f"could be one of {len(old)} things, and now of {len(new)}")
+            yield Change(place, ChangeKind.RETYPED, f"could be one of {len(old)} things, and now of {len(new)}")
             return
         for before, after in zip(old, new, strict=True):
             yield from self.of(before, after, place)
 
     def _fields(self, old: Schema, new: Schema, place: str) -> Iterator[Change]:
-        before, after = old.get("properties", _nothing), new.get("properties", _nothing)
+        before, after = old.get("properties", _NOTHING), new.get("properties", _NOTHING)
         was_required, is_required = set(old.get("required", ())), set(new.get("required", ()))
         for name in before:
             here = f"{place}.{name}"
             if name not in after:
-                yield Change(here, Kind.REMOVED, "was removed")
+                yield Change(here, ChangeKind.REMOVED, "was removed")
                 continue
             if name in is_required - was_required:
-                yield Change(here, Kind.REQUIRED, "could be left out, and is required now")
+                yield Change(here, ChangeKind.REQUIRED, "could be left out, and is required now")
             if name in was_required - is_required:
-                yield Change(here, Kind.WIDENED, "was required, and may be left out now")
+                yield Change(here, ChangeKind.WIDENED, "was required, and may be left out now")
             yield from self.of(before[name], after[name], here)
         for name in after:
             if name not in before:
                 added = name not in is_required
                 yield Change(
                     f"{place}.{name}",
-                    Kind.ADDED if added else Kind.REQUIRED,
+                    ChangeKind.ADDED if added else ChangeKind.REQUIRED,
                     "is new and optional" if added else "is new and required",
                 )
 
@@ -153,13 +155,13 @@ def _values(old: Schema, new: Schema, place: str) -> Iterator[Change]:
     if before is None and after is None:
         return
     if before is None or after is None:
-        kind, text = (Kind.NARROWED, "only") if before is None else (Kind.WIDENED, "no longer only")
+        kind, text = (ChangeKind.NARROWED, "only") if before is None else (ChangeKind.WIDENED, "no longer only")
         yield Change(place, kind, f"may {text} be {_shown(after or before)}")
         return
     if gone := [value for value in before if value not in after]:
-        yield Change(place, Kind.NARROWED, f"may not be {_shown(gone)} any more")
+        yield Change(place, ChangeKind.NARROWED, f"may not be {_shown(gone)} any more")
     if added := [value for value in after if value not in before]:
-        yield Change(place, Kind.WIDENED, f"may be {_shown(added)} now")
+        yield Change(place, ChangeKind.WIDENED, f"may be {_shown(added)} now")
 
 
 def _enumerated(schema: Schema) -> list[Any] | None:
@@ -170,7 +172,7 @@ def _limit(name: str, old: Any, new: Any, is_less: Callable[[Any, Any], bool], p
     if old != new:
         narrowed = new is not None and (old is None or is_less(new, old))
         text = f"{name} was {_shown(old)}, is {_shown(new)}"
-        yield Change(place, Kind.NARROWED if narrowed else Kind.WIDENED, text)
+        yield Change(place, ChangeKind.NARROWED if narrowed else ChangeKind.WIDENED, text)
 
 
 def _shown(value: Any) -> str:

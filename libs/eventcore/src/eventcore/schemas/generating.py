@@ -9,14 +9,12 @@ from pydantic.json_schema import models_json_schema
 
 from eventcore.events.envelope import EventClass
 
-from .model_names import named_once
+from .model_names import Schema, named_once
 
-Schema = dict[str, Any]
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-dialect = "https://json-schema.org/draft/2020-12/schema"
-
-_text: Schema = {"anyOf": [{"type": "string"}, {"type": "null"}]}
-metadata_schema: Schema = {
+_TEXT: Schema = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+METADATA_SCHEMA: Schema = {
     "type": "object",
     "description": "What is known of an event beside its data.",
     "required": ["eventId", "timestamp"],
@@ -34,12 +32,12 @@ metadata_schema: Schema = {
             "default": "1.0",
             "description": "Of the data, major.minor: a newer minor only adds optional fields.",
         },
-        "correlationId": {**_text, "description": "The trace id of the request that started it all: 32 hex digits."},
-        "causationId": {**_text, "description": "The id of the event that this one follows from."},
-        "source": {**_text, "description": "The service that published it."},
-        "traceparent": {**_text, "description": "W3C trace context."},
-        "tracestate": {**_text, "description": "W3C trace context; only where there is one."},
-        "baggage": {**_text, "description": "W3C baggage; only where there is one."},
+        "correlationId": {**_TEXT, "description": "The trace id of the request that started it all: 32 hex digits."},
+        "causationId": {**_TEXT, "description": "The id of the event that this one follows from."},
+        "source": {**_TEXT, "description": "The service that published it."},
+        "traceparent": {**_TEXT, "description": "W3C trace context."},
+        "tracestate": {**_TEXT, "description": "W3C trace context; only where there is one."},
+        "baggage": {**_TEXT, "description": "W3C baggage; only where there is one."},
     },
 }
 
@@ -48,7 +46,7 @@ def data_schema(event: EventClass) -> Schema:
     """The schema of an event's data, as it stands on file."""
     found = _bare(event.model_json_schema(mode="validation", by_alias=True))
     # A comment, for strict validators (Ajv's default) refuse a schema with a keyword that JSON Schema doesn't have.
-    named = {"$schema": dialect, "title": f"{event.type} {event.version}", "$comment": f"In {event.stream}.", **found}
+    named = {"$schema": DIALECT, "title": f"{event.type} {event.version}", "$comment": f"In {event.stream}.", **found}
     return _in_order(named)
 
 
@@ -69,16 +67,16 @@ def data_schemas(
 def envelope_schema() -> Schema:
     """The schema of what stands in the field `event` of a stream entry, whatever its type."""
     return {
-        "$schema": dialect,
+        "$schema": DIALECT,
         "title": "event",
         "description": "An event as it stands in a stream entry, in the field `event`. Unknown fields are ignored.",
         "type": "object",
         "required": ["type", "data", "metadata"],
-        "properties": {"type": {"type": "string"}, "data": {"type": "object"}, "metadata": metadata_schema},
+        "properties": {"type": {"type": "string"}, "data": {"type": "object"}, "metadata": METADATA_SCHEMA},
     }
 
 
-def event_schema(event: EventClass, data: Schema, metadata: Schema = metadata_schema) -> Schema:
+def event_schema(event: EventClass, data: Schema, metadata: Schema = METADATA_SCHEMA) -> Schema:
     """The schema of a whole event of this type, around schemas of its data and metadata, or references to them."""
     envelope = envelope_schema()
     of_type = {"type": {"const": event.type}, "data": data, "metadata": metadata}
@@ -86,12 +84,12 @@ def event_schema(event: EventClass, data: Schema, metadata: Schema = metadata_sc
 
 
 # As one reads them; the rest stands between.
-_first, _last = ("$schema", "title", "$comment", "description", "type", "required", "properties"), ("$defs",)
+_FIRST, _LAST = ("$schema", "title", "$comment", "description", "type", "required", "properties"), ("$defs",)
 
 
 def _in_order(schema: Schema) -> Schema:
-    between = [name for name in schema if name not in (*_first, *_last)]
-    return {name: schema[name] for name in (*_first, *between, *_last) if name in schema}
+    between = [name for name in schema if name not in (*_FIRST, *_LAST)]
+    return {name: schema[name] for name in (*_FIRST, *between, *_LAST) if name in schema}
 
 
 def _bare(schema: Any) -> Any:

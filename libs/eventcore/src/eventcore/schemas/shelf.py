@@ -7,7 +7,7 @@ is what it is. The examples are the memory of what was really written; each must
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -19,8 +19,7 @@ from eventcore.events.event import Version
 
 from .comparing import compare
 from .generating import data_schema, envelope_schema
-
-Schema = Mapping[str, Any]
+from .model_names import Schema
 
 
 def check(events: Iterable[EventClass], folder: Path) -> list[str]:
@@ -31,23 +30,23 @@ def check(events: Iterable[EventClass], folder: Path) -> list[str]:
     strays = sorted(path.name for path in folder.glob("*/") if path.name not in known)
     found += [f"{name} is on file, but no event is of this type: delete {folder / name} once no stream holds one"
               for name in strays]  # fmt: skip
-    if _read(folder / _envelope) != envelope_schema():
-        found.append(f"{folder / _envelope} is not what eventcore reads: write it anew")
+    if _read(folder / _ENVELOPE) != envelope_schema():
+        found.append(f"{folder / _ENVELOPE} is not what eventcore reads: write it anew")
     return found
 
 
-def write(events: Iterable[EventClass], folder: Path) -> list[str]:
+def write_schemas(events: Iterable[EventClass], folder: Path) -> list[str]:
     """Write the schema of each new version; what `check` still finds afterwards."""
     events = list(events)
     for event in events:
         shelf = _Shelf(event, folder / event.type)
         if not shelf.forbidden_changes():
             _write(shelf.path(event.version), data_schema(event))
-    _write(folder / _envelope, envelope_schema())
+    _write(folder / _ENVELOPE, envelope_schema())
     return check(events, folder)
 
 
-_envelope = "envelope.json"
+_ENVELOPE = "envelope.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ class _Shelf:
     def versions(self) -> list[Version]:
         """Those on file, oldest first."""
         return sorted(
-            Version.parse(path.stem) for path in self.folder.glob("*.json") if path.suffixes[-2:] != _suffixes
+            Version.parse(path.stem) for path in self.folder.glob("*.json") if path.suffixes[-2:] != _SUFFIXES
         )
 
     def problems(self) -> Iterator[str]:
@@ -150,7 +149,7 @@ class _Shelf:
                 yield f"{where} is an event of {envelope.type} {envelope.version}"
 
 
-_suffixes = [".examples", ".json"]
+_SUFFIXES = [".examples", ".json"]
 
 
 def _read(path: Path) -> Any:

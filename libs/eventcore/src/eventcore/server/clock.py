@@ -7,14 +7,14 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 
-from eventcore.telemetry.instruments import Key
+from eventcore.telemetry.instruments import LabelValues
 
 log = logging.getLogger(__name__)
 
 # More than NTP ever leaves: what such a clock stamps (events, ids, mails, webhooks) is wrong by so much.
 TOLERATED = timedelta(seconds=5)
 # An answer that took longer does not tell precisely enough what time it was.
-PROMPT_SECONDS = 1.0
+PROMPT_ANSWER_SECONDS = 1.0
 # What two such answers can't differ by, as long as they come from one clock.
 JUMP_SECONDS = 1.5
 
@@ -33,7 +33,7 @@ class Clock:
     def note(self, server_milliseconds: int, asked_at: float) -> None:
         """Note what time it is there, asked for at `asked_at` by the monotonic clock."""
         answered_at = time.monotonic()
-        if answered_at - asked_at > PROMPT_SECONDS:
+        if answered_at - asked_at > PROMPT_ANSWER_SECONDS:
             return
         server = server_milliseconds / 1000 + (answered_at - asked_at) / 2
         ahead, before = server - answered_at, self._server_ahead
@@ -42,7 +42,7 @@ class Clock:
         self._server_ahead, self.skew = ahead, time.time() - server
         self._tell(self.skew)
 
-    def shown(self) -> Mapping[Key, float]:
+    def shown(self) -> Mapping[LabelValues, float]:
         """What the metric of the skew shows; nothing while it is not known."""
         return {} if self.skew is None else {(): self.skew}
 

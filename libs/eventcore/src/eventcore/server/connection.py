@@ -26,19 +26,19 @@ from .sentinels import Sentinels
 
 # Long enough for one lost SYN, which is sent again after a second. Not longer: Kubernetes drops most of those for a
 # Service without endpoints, and whoever still waits for one when Redis is back comes later than by trying again.
-connect_seconds = 3.0
-reply_seconds = 5.0
-max_connections = 1000
+CONNECT_SECONDS = 3.0
+REPLY_SECONDS = 5.0
+MAX_CONNECTIONS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServerPlace:
     """Where a connection leads: the address, and which server answered there, as far as it says so."""
 
     address: str
     run_id: str = ""
 
-    def is_same(self, other: Place) -> bool:
+    def is_same(self, other: ServerPlace) -> bool:
         """Whether both are one server, as far as can be told."""
         known = self.run_id and other.run_id
         return self.address == other.address and (not known or self.run_id == other.run_id)
@@ -52,7 +52,7 @@ class Connector:
 
     def __init__(self, settings: Settings, role: str = "eventcore") -> None:
         self._pool = _pool(settings, role)
-        self._made: dict[asyncio.Transport, Place] = {}
+        self._made: dict[asyncio.Transport, ServerPlace] = {}
 
     @property
     def by_sentinel(self) -> bool:
@@ -68,13 +68,13 @@ class Connector:
         made: AbstractConnection = connection
         return made
 
-    async def _connect(self) -> tuple[Any, Place]:
+    async def _connect(self) -> tuple[Any, ServerPlace]:
         connection: Any = self._pool.make_connection()
         try:
             await connection.connect()
             if self.by_sentinel:
-                return connection, Place(f"{connection.host}:{connection.port}")
-            return connection, Place(_peer(connection), await _run_id(connection))
+                return connection, ServerPlace(f"{connection.host}:{connection.port}")
+            return connection, ServerPlace(_peer(connection), await _run_id(connection))
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
@@ -83,11 +83,11 @@ class Connector:
         """A client for queries. It answers bytes, waits at most five seconds and repeats nothing by itself."""
         return Redis(connection_pool=self._pool)
 
-    async def whereabouts(self) -> Place | None:
+    async def whereabouts(self) -> ServerPlace | None:
         """Where a new connection would lead now; `None` where that can't be told. Raises redis-py's errors."""
         if isinstance(self._pool, SentinelConnectionPool):
             answer = await cast(Sentinels, self._pool.sentinel_manager).answer(self._pool.service_name)
-            return None if answer is None else Place("{}:{}".format(*answer.address))
+            return None if answer is None else ServerPlace("{}:{}".format(*answer.address))
         connection, place = await self._connect()
         await connection.disconnect()
         return place
@@ -101,11 +101,11 @@ class Connector:
         heard, known = sentinels.heard, len(sentinels.sentinels)
         return f"{heard} of {known} answer" if heard <= known / 2 else None
 
-    def places(self) -> set[Place]:
+    def places(self) -> set[ServerPlace]:
         """Where the connections made for pipes lead, those that live."""
         return {place for transport, place in self._made.items() if not transport.is_closing()}
 
-    async def leave(self, places: Collection[Place]) -> None:
+    async def leave(self, places: Collection[ServerPlace]) -> None:
         """Close the connections that lead there, and those of the client: they are made anew."""
         for transport, place in self._made.items():
             if place in places:
@@ -152,7 +152,7 @@ def _pool(settings: Settings, role: str) -> ConnectionPool:
     if settings.redis_ca_file is not None and connection_class is SSLConnection:
         options["ssl_ca_certs"] = str(settings.redis_ca_file)
     if not settings.redis_sentinels:
-        return ConnectionPool(connection_class, max_connections=max_connections, **options)
+        return ConnectionPool(connection_class, max_connections=MAX_CONNECTIONS, **options)
     for name in ("host", "port"):
         options.pop(name, None)
     secure = connection_class is SSLConnection
@@ -164,7 +164,7 @@ def _pool(settings: Settings, role: str) -> ConnectionPool:
         settings.redis_sentinel_master or "",
         sentinel,
         connection_class=managed,
-        max_connections=max_connections,
+        max_connections=MAX_CONNECTIONS,
         **options,
     )
 
@@ -173,8 +173,8 @@ def _options(settings: Settings, role: str) -> dict[str, Any]:
     options: dict[str, Any] = {
         "protocol": 2,
         "decode_responses": False,
-        "socket_connect_timeout": connect_seconds,
-        "socket_timeout": reply_seconds,
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": REPLY_SECONDS,
         "socket_keepalive": True,
         # redis-py would blindly send a write again whose reply was lost.
         "retry": Retry(NoBackoff(), 0),

@@ -12,14 +12,14 @@ import random
 import time
 from collections.abc import Collection
 
-from .connection import Connector, Place
+from .connection import Connector, ServerPlace
 
 log = logging.getLogger(__name__)
 
 # Sentinels are asked often: that costs them, and not Redis.
 ASK_SENTINELS_SECONDS = 1.0
 # Otherwise it takes a new connection to see where the address leads now.
-CONNECT_SECONDS = 3.0
+LOOK_SECONDS = 3.0
 # An address that leads back to a server left so lately leads to several in turn: moving would never end.
 SETTLED_SECONDS = 60.0
 # A restart of Sentinels takes less.
@@ -34,8 +34,8 @@ class Lookout:
 
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
-        self._every = ASK_SENTINELS_SECONDS if connector.by_sentinel else CONNECT_SECONDS
-        self._left: dict[Place, float] = {}
+        self._every = ASK_SENTINELS_SECONDS if connector.by_sentinel else LOOK_SECONDS
+        self._left: dict[ServerPlace, float] = {}
         self._task: asyncio.Task[None] | None = None
         self._seen_at = time.monotonic()
         self._told: str | None = None
@@ -73,7 +73,7 @@ class Lookout:
         if old := {place for place in self._connector.places() if not place.is_same(now)}:
             await self._move(old, now)
 
-    async def _move(self, old: Collection[Place], now: Place) -> None:
+    async def _move(self, old: Collection[ServerPlace], now: ServerPlace) -> None:
         if time.monotonic() - self._left.get(now, float("-inf")) < SETTLED_SECONDS:
             self._tell("the address of Redis leads to several servers in turn, orders may be lost: %s", now)
             return

@@ -34,7 +34,7 @@ from eventcore.errors import (
 log = logging.getLogger(__name__)
 
 # No command waits on the server for longer, so that a stop and a dead connection are soon noticed.
-longest_block = timedelta(seconds=2)
+LONGEST_BLOCK = timedelta(seconds=2)
 
 Argument = str | bytes | int | float
 Command = tuple[Argument, ...]
@@ -42,7 +42,7 @@ _pack = cast("Callable[[Command], bytes]", hiredis.pack_command)
 Reply = Any  # what hiredis makes of RESP2: bytes, int, None, lists of these, or an exception in an error's place
 
 # Replies by which a server says "not now" (RESP error codes; Redis and Valkey agree on them).
-_not_now = frozenset(
+_NOT_NOW = frozenset(
     {"OOM", "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "NOREPLICAS", "BUSY"}
 )
 # By which a node of a Cluster says that another one has the key's slot: nothing was done.
@@ -67,10 +67,10 @@ class WrongPassword(EventcoreError):
 
 
 # Why a connection is refused by us, or to us: whoever waits for one hears of it at once.
-_refusals = (WrongPassword, SettingsError, NotDurable)
+_REFUSALS = (WrongPassword, SettingsError, NotDurable)
 
 
-def shown(argument: Argument) -> str:
+def argument_shown(argument: Argument) -> str:
     """For people."""
     return argument.decode("utf-8", "replace") if isinstance(argument, bytes) else str(argument)
 
@@ -78,7 +78,7 @@ def shown(argument: Argument) -> str:
 def server_error(message: str) -> EventcoreError:
     """What an error reply means to us."""
     code = message.partition(" ")[0]
-    if code in _not_now:
+    if code in _NOT_NOW:
         return Unavailable(message, retry_after=timedelta(seconds=1))
     if code in _ELSEWHERE:
         hint = "REDIS_URL must name the node of the Cluster that has the slot of KEY_PREFIX"
@@ -269,11 +269,11 @@ class Pipe:
             async with asyncio.timeout(timeout.total_seconds() if timeout is not None else None):
                 await self._settled.wait()
         except TimeoutError:
-            if not isinstance(self._failure, _refusals):
+            if not isinstance(self._failure, _REFUSALS):
                 reason = self._failure or "still connecting"
                 error = Unavailable(f"Redis is out of reach: {reason}", retry_after=timedelta(seconds=1))
                 raise error from self._failure
-        if isinstance(self._failure, _refusals):
+        if isinstance(self._failure, _REFUSALS):
             raise self._failure.with_traceback(None)  # which would grow each time
 
     async def execute(self, *command: Argument) -> Reply:
@@ -281,7 +281,7 @@ class Pipe:
         link = self._open_link or await self._connected_link()
         [reply] = await link.send([command])
         if isinstance(reply, Forbidden) and len(command) > 1 and reply.command is None:  # the server names no key
-            words = " ".join(map(shown, command[:2]))
+            words = " ".join(map(argument_shown, command[:2]))
             raise Forbidden(f"{reply} ({words})") from reply
         if isinstance(reply, Exception):
             raise reply
@@ -365,10 +365,10 @@ class Pipe:
         message = str(error)
         if isinstance(error, AuthenticationError) or message.startswith(("WRONGPASS", "NOAUTH")):
             error = WrongPassword(f"Redis refuses our credentials: {message}")
-        if isinstance(error, _refusals):
+        if isinstance(error, _REFUSALS):
             self._settled.set()
         else:
             self._settled.clear()
         if str(error) != str(self._failure):
-            log.warning("can't %s Redis (%s): %s", "use" if isinstance(error, _refusals) else "reach", self.name, error)
+            log.warning("can't %s Redis (%s): %s", "use" if isinstance(error, _REFUSALS) else "reach", self.name, error)
         self._failure = error

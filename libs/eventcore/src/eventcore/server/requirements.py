@@ -16,7 +16,7 @@ from .pipe import Pipe, Reply, ServerError
 log = logging.getLogger(__name__)
 
 # What is not allowed, has another name here, or isn't known to this server: then we can do without.
-_denied = (Forbidden, ServerError)
+_DENIED = (Forbidden, ServerError)
 # Scripts with flags, `lag`, and asking inside a script for rights.
 OLDEST_VERSION = (7, 0)
 # Asked of `CONFIG GET`; a user who may not run that is told less.
@@ -71,7 +71,7 @@ class Facts:
 
 def findings(facts: Facts) -> list[Finding]:
     """What is wrong, what is refused first."""
-    found = [finding for check in _checks for finding in check(facts)]
+    found = [finding for check in _CHECKS for finding in check(facts)]
     return sorted(found, key=lambda each: not each.refused)
 
 
@@ -93,11 +93,11 @@ async def facts_of(pipe: Pipe) -> Facts:
         [("INFO",), ("CONFIG", "GET", *PARAMETERS), ("SCRIPT", "LOAD", "#!lua flags=allow-oom\nreturn 1")]
     )
     for reply in (info, config, script):
-        if isinstance(reply, Exception) and not isinstance(reply, _denied):
+        if isinstance(reply, Exception) and not isinstance(reply, _DENIED):
             raise reply
     return Facts(
-        info=None if isinstance(info, _denied) else _lines(info),
-        config=None if isinstance(config, _denied) else _pairs(config),
+        info=None if isinstance(info, _DENIED) else _lines(info),
+        config=None if isinstance(config, _DENIED) else _pairs(config),
         script_error=str(script) if isinstance(script, ServerError) and "compiling" in str(script) else "",
     )
 
@@ -203,7 +203,7 @@ def _nodes(facts: Facts) -> Iterator[Finding]:
             yield Finding("large_nodes", what, f"set it back to {default}, the default", grave=False)
 
 
-_checks: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
+_CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _unchecked,
     _version,
     _eviction,

@@ -44,7 +44,7 @@ def needs_of_aside(retries: Iterable[str], aside: Iterable[Sequence[str]]) -> li
     return needs
 
 
-async def require(pipe: Pipe, needs: Sequence[Need], *, later: Sequence[Need] = ()) -> None:
+async def require_rights(pipe: Pipe, needs: Sequence[Need], *, later: Sequence[Need] = ()) -> None:
     """Raise `Forbidden` with all of these that the server would refuse; of those for `later`, for lack of a right."""
     refused = await missing(pipe, [*needs, *later])
     if told := [error for need, error in refused.items() if need in needs or isinstance(error, Forbidden)]:

@@ -10,7 +10,7 @@ from importlib.resources import files
 
 from eventcore.errors import EventcoreError, Forbidden, StreamFull
 
-from .pipe import Argument, Command, Pipe, Reply, ServerError, shown
+from .pipe import Argument, Command, Pipe, Reply, ServerError, argument_shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +90,13 @@ async def missing(pipe: Pipe, needs: Sequence[Need]) -> dict[Need, Forbidden | S
     for need, verdict in zip(needs, reply, strict=True):
         command, key = need
         if verdict == b"forbidden":
-            found[need] = _touch_refused(shown(key)) if command == _TOUCH else Forbidden.to_run(command, shown(key))
+            found[need] = (
+                _touch_refused(argument_shown(key))
+                if command == _TOUCH
+                else Forbidden.to_run(command, argument_shown(key))
+            )
         elif verdict == b"out of entry ids":
-            found[need] = StreamFull(f"{shown(key)} is out of entry ids", key=shown(key))
+            found[need] = StreamFull(f"{argument_shown(key)} is out of entry ids", key=argument_shown(key))
     return found
 
 
@@ -114,7 +118,7 @@ def _touch_refused(key: str) -> Forbidden:
 _TOUCH = "EVALSHA 0 1"
 
 
-async def run(pipe: Pipe, call: Call) -> Reply:
+async def run_script(pipe: Pipe, call: Call) -> Reply:
     """Call one script; its reply. Raises what the server's error means."""
     [reply] = await run_all(pipe, [call])
     if isinstance(reply, Exception):

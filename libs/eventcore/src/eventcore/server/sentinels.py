@@ -17,7 +17,7 @@ PROMPT_SECONDS = 0.5
 Address = tuple[str, int]
 
 
-class Answer(NamedTuple):
+class MasterReply(NamedTuple):
     """What a Sentinel says: the master's address, since which epoch, and whether it finds that server down."""
 
     address: Address
@@ -25,7 +25,7 @@ class Answer(NamedTuple):
     down: bool
 
 
-def believed(answers: Sequence[Answer], *, sentinels: int, followed: int) -> Answer | None:
+def believed(answers: Sequence[MasterReply], *, sentinels: int, followed: int) -> MasterReply | None:
     """The answer to follow, of those that came from so many Sentinels; `None` if none can be trusted.
 
     What more than half of all Sentinels say holds. Short of that it is the highest epoch, as among Sentinels
@@ -46,7 +46,7 @@ class Sentinels(Sentinel):
 
     def __init__(self, addresses: Iterable[tuple[str, int]], **options: Any) -> None:
         Sentinel.__init__(self, addresses, sentinel_kwargs=options)
-        self._asking: dict[Redis, asyncio.Task[Answer | None]] = {}
+        self._asking: dict[Redis, asyncio.Task[MasterReply | None]] = {}
         self._followed = 0
         self.heard = 0
         """How many answered when they were asked last."""
@@ -58,7 +58,7 @@ class Sentinels(Sentinel):
             raise MasterNotFoundError(f"No master found for {service_name!r}")
         return answer.address
 
-    async def answer(self, name: str) -> Answer | None:
+    async def answer(self, name: str) -> MasterReply | None:
         """What to believe; `None` where no Sentinel that can be trusted knows such a master. Raises as above."""
         answers, errors = await self._ask_all(name)
         if len(errors) == len(self.sentinels):
@@ -68,7 +68,7 @@ class Sentinels(Sentinel):
             self._followed = found.epoch
         return found
 
-    async def _ask_all(self, name: str) -> tuple[list[Answer], list[Exception]]:
+    async def _ask_all(self, name: str) -> tuple[list[MasterReply], list[Exception]]:
         """What they say, or why they don't; without those that are late, unless all are.
 
         One that hangs is asked once, and not again until it has answered.
@@ -96,7 +96,7 @@ class Sentinels(Sentinel):
             await each.aclose()
 
 
-async def _ask(sentinel: Redis, name: str) -> Answer | None:
+async def _ask(sentinel: Redis, name: str) -> MasterReply | None:
     """What one Sentinel says; `None` where it knows no master of that name. Raises redis-py's errors."""
     # Asked for the address alone it names the new master as soon as that is one: before a failover is over.
     asked: Any = sentinel
@@ -113,7 +113,7 @@ async def _ask(sentinel: Redis, name: str) -> Answer | None:
     address = host, int(named[1])
     is_it = address == (state["ip"], state["port"])
     down = is_it and bool(state["is_sdown"] or state["is_odown"] or not state["is_master"])
-    return Answer(address, int(state["config-epoch"]), down)
+    return MasterReply(address, int(state["config-epoch"]), down)
 
 
 def _refuse(name: str, errors: Sequence[Exception]) -> None:

@@ -6,8 +6,8 @@ Only `configure` knows the SDK.
 from collections.abc import Callable
 
 from . import measurements
-from .instruments import Counts, Durations, Gauges, Instrument, Tally, catalogue
-from .logs import handled
+from .instruments import CATALOGUE, Counts, Durations, Gauges, Instrument, Tally
+from .logs import HANDLED
 from .messaging import batch_span, begin, begin_trace, processing, sending
 from .spans import (
     PassingSpan,
@@ -29,6 +29,10 @@ from .spans import (
 from .timing import log_event_duration
 
 __all__ = [
+    "CATALOGUE",
+    "HANDLED",
+    "TRACING",
+    "UNSAMPLED_TOO",
     "Counts",
     "Durations",
     "Gauges",
@@ -39,7 +43,6 @@ __all__ = [
     "batch_span",
     "begin",
     "begin_trace",
-    "catalogue",
     "chosen_trace_id",
     "context_of",
     "current",
@@ -47,37 +50,34 @@ __all__ = [
     "end_spans",
     "enter",
     "fail",
-    "handled",
     "inject",
+    "is_recorded",
     "is_valid",
     "leave",
     "links_to",
     "log_event_duration",
     "measurements",
     "processing",
-    "records",
     "samples",
     "sending",
     "surroundings",
     "traceparent_of",
-    "tracing",
-    "unsampled_too",
 ]
 
-tracing = False
+TRACING = False
 """Whether spans are recorded at all: set by `configure`, asked by hot paths before they do any work on spans."""
-unsampled_too = False
+UNSAMPLED_TOO = False
 """Whether the sampler may want spans of traces that their caller does not record: set by `configure`."""
-begins: Callable[[int], bool] | None = None
+BEGINS: Callable[[int], bool] | None = None
 """Whether the sampler wants a trace that begins here with this id: set by `configure`."""
-_odd = frozenset("13579bdf")
+_ODD = frozenset("13579bdf")
 
 
 def samples(trace_id: int) -> bool:
     """Whether a trace of this id is recorded where it begins here."""
-    return begins is not None and begins(trace_id)
+    return BEGINS is not None and BEGINS(trace_id)
 
 
-def records(traceparent: str) -> bool:
+def is_recorded(traceparent: str) -> bool:
     """Whether spans under this parent may be recorded: where not, nothing has to be done for them."""
-    return tracing and (unsampled_too or traceparent[-1:] in _odd)
+    return TRACING and (UNSAMPLED_TOO or traceparent[-1:] in _ODD)

@@ -17,11 +17,11 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 log = logging.getLogger(__name__)
 
-_largest_usual = 2048
+_LARGEST_USUAL = 2048
 # In bytes. Collectors take no more than 4 MiB by gRPC, unless they are told to.
-_large = 2 << 20
+_LARGE = 2 << 20
 # Of anything: spans, bytes, milliseconds. A thread can't wait for longer than 292 years.
-MOST = 10**9
+LARGEST_LIMIT = 10**9
 
 
 class Batching(SpanProcessor):
@@ -36,7 +36,7 @@ class Batching(SpanProcessor):
         self._exporter = exporter
         self._most = _number("OTEL_BSP_MAX_QUEUE_SIZE", 2048)
         # By default a quarter of the queue, as the specification has it: to post costs far more than to add a span.
-        usual = max(1, min(self._most // 4, _largest_usual))
+        usual = max(1, min(self._most // 4, _LARGEST_USUAL))
         self.batch = min(_number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", usual), self._most)
         self._delay = _number("OTEL_BSP_SCHEDULE_DELAY", 5000) / 1000
         self._queue: deque[tuple[int, Any]] = deque()
@@ -105,7 +105,7 @@ class Batching(SpanProcessor):
         count, size = 0, 0
         spans: list[Any] = []
         with self._changing:
-            while self._queue and (not spans or (count + self._queue[0][0] <= self.batch and size < _large)):
+            while self._queue and (not spans or (count + self._queue[0][0] <= self.batch and size < _LARGE)):
                 more, span = self._queue.popleft()
                 count += more
                 size += len(span) if isinstance(span, bytes) else 0
@@ -116,7 +116,7 @@ class Batching(SpanProcessor):
 
 def _number(variable: str, default: int) -> int:
     try:
-        return min(max(1, int(os.environ.get(variable) or default)), MOST)
+        return min(max(1, int(os.environ.get(variable) or default)), LARGEST_LIMIT)
     except ValueError:
         log.warning("%s is no number: taking %d", variable, default)
         return default

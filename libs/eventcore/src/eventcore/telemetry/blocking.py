@@ -20,10 +20,10 @@ from .measurements import event_loop_delay
 log = logging.getLogger(__name__)
 
 # How often the loop is asked to turn, and how late it may be before somebody is to blame.
-tick_seconds = 0.1
-blocked_seconds = 0.5
-_look_seconds = 0.2
-_deepest = 12
+TICK_SECONDS = 0.1
+BLOCKED_SECONDS = 0.5
+_LOOK_SECONDS = 0.2
+_DEEPEST = 12
 
 
 class Culprit(NamedTuple):
@@ -55,8 +55,8 @@ class LoopWatch:
         threading.Thread(target=self._watch, args=[watched], name="event-loop-watch", daemon=True).start()
         try:
             while True:
-                due = loop.time() + tick_seconds
-                await asyncio.sleep(tick_seconds)
+                due = loop.time() + TICK_SECONDS
+                await asyncio.sleep(TICK_SECONDS)
                 self._turned(max(0.0, loop.time() - due))
         finally:
             self._ended.set()
@@ -70,15 +70,15 @@ class LoopWatch:
 
     def _watch(self, watched: threading.Thread) -> None:
         turned_at, starved_before = self._turned_at, starved(watched)
-        while not self._ended.wait(_look_seconds):
+        while not self._ended.wait(_LOOK_SECONDS):
             if turned_at != self._turned_at:
                 turned_at, starved_before = self._turned_at, starved(watched)
                 continue
-            silence = time.monotonic() - turned_at - tick_seconds
-            if silence < blocked_seconds or turned_at == self._noticed_at:
+            silence = time.monotonic() - turned_at - TICK_SECONDS
+            if silence < BLOCKED_SECONDS or turned_at == self._noticed_at:
                 continue
             # A loop that may run and gets no processor is not blocked by anything of ours.
-            if silence - (starved(watched) - starved_before) > blocked_seconds / 2:
+            if silence - (starved(watched) - starved_before) > BLOCKED_SECONDS / 2:
                 self._noticed_at = turned_at
                 self._accuse(sys._current_frames().get(watched.ident or 0), silence)
 
@@ -119,4 +119,4 @@ def describe(frame: FrameType, names: Mapping[CodeType, str]) -> Culprit:
     frames = [each for each, _ in traceback.walk_stack(frame)]
     where = f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}"
     who = next((names[each.f_code] for each in frames if each.f_code in names), frame.f_code.co_qualname)
-    return Culprit(who, where, "".join(traceback.format_stack(frame, limit=_deepest)))
+    return Culprit(who, where, "".join(traceback.format_stack(frame, limit=_DEEPEST)))

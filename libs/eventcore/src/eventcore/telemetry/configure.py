@@ -41,18 +41,18 @@ from eventcore.errors import SettingsError
 from eventcore.settings import Settings
 
 from . import messaging, quick
-from .instruments import Counts, Durations, Gauges, Instrument, Reading, catalogue
+from .instruments import CATALOGUE, Counts, Durations, Gauges, Instrument, Reading
 from .measurements import uptime
 from .quick import QuickSpan
 
 log = logging.getLogger(__name__)
 
 # Spans that are written at once: more would save nothing, and leave batches less full.
-_most_together = 64
-scrape_type = CONTENT_TYPE_LATEST
+_MOST_TOGETHER = 64
+SCRAPE_TYPE = CONTENT_TYPE_LATEST
 
 # Imported only where it is used: gRPC alone costs ten megabytes.
-_exporters = {
+_EXPORTERS = {
     ("traces", "grpc"): "opentelemetry.exporter.otlp.proto.grpc.trace_exporter:OTLPSpanExporter",
     ("traces", "http/protobuf"): "opentelemetry.exporter.otlp.proto.http.trace_exporter:OTLPSpanExporter",
     ("traces", "console"): "opentelemetry.sdk.trace.export:ConsoleSpanExporter",
@@ -88,14 +88,14 @@ def start_metrics(name: str, settings: Settings, *, readers: Sequence[MetricRead
 
     OpenTelemetry lets its provider be set only once in a process: later calls change nothing.
     """
-    if _providers or _disabled():
+    if _PROVIDERS or _disabled():
         return lambda: None
     scraped = _Scraped(registry=_registry(), scope_info_enabled=False)
     provider = MeterProvider([scraped, *readers], _resource(name, settings), shutdown_on_exit=False)
     metrics.set_meter_provider(provider)
     # By the SDK's own instrument: what it does not collect anything for, it does not tell its readers about.
     provider.get_meter("eventcore").create_observable_gauge(uptime.name, [_uptime], uptime.unit, uptime.description)
-    _providers.append(provider)
+    _PROVIDERS.append(provider)
     return provider.shutdown
 
 
@@ -104,8 +104,8 @@ def scrape() -> bytes:
     return generate_latest(_registry())
 
 
-_providers: list[MeterProvider] = []
-_began = time.time_ns()
+_PROVIDERS: list[MeterProvider] = []
+_BEGAN = time.time_ns()
 
 
 @cache
@@ -130,7 +130,7 @@ class _Exported(PeriodicExportingMetricReader):
 
 def _with_ours(collected: MetricsData) -> MetricsData:
     """What the SDK collected, and all of `catalogue` as if it had (cumulative, whatever temporality is preferred)."""
-    ours = [metric for each in catalogue if (metric := _metric(each, time.time_ns())) is not None]
+    ours = [metric for each in CATALOGUE if (metric := _metric(each, time.time_ns())) is not None]
     # Exporters take it that no scope comes twice.
     scope = ScopeMetrics(InstrumentationScope("eventcore.instruments"), ours, "")
     [*others, last] = collected.resource_metrics
@@ -152,7 +152,7 @@ def _metric(of: Instrument, now: int) -> Metric | None:
 
 
 def _numbers(of: Instrument, cells: Reading, now: int) -> list[NumberDataPoint]:
-    return [NumberDataPoint(of.attributes_of(key), _began, now, value) for key, value in list(cells.items())]
+    return [NumberDataPoint(of.attributes_of(key), _BEGAN, now, value) for key, value in list(cells.items())]
 
 
 def _points(durations: Durations, now: int) -> list[HistogramDataPoint]:
@@ -161,13 +161,13 @@ def _points(durations: Durations, now: int) -> list[HistogramDataPoint]:
         counts, total, least, most = list(cell.counts), cell.total, cell.lowest, cell.highest
         attributes = durations.attributes_of(key)
         points.append(
-            HistogramDataPoint(attributes, _began, now, sum(counts), total, counts, durations.bounds, least, most)
+            HistogramDataPoint(attributes, _BEGAN, now, sum(counts), total, counts, durations.bounds, least, most)
         )
     return points
 
 
 def _uptime(options: metrics.CallbackOptions) -> list[metrics.Observation]:
-    return [metrics.Observation((time.time_ns() - _began) / 1e9)]
+    return [metrics.Observation((time.time_ns() - _BEGAN) / 1e9)]
 
 
 def _resource(name: str, settings: Settings) -> Resource:
@@ -191,7 +191,7 @@ def _start_traces(resource: Resource, exporters: Sequence[Any]) -> Callable[[], 
     from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, ParentBased
 
     from .batching import Batching
-    from .otlp import encoder, written
+    from .otlp import encoded_spans, encoder
 
     class ChosenIds(RandomIdGenerator):
         """Random ids, save where a request came with a trace id of its own."""
@@ -210,14 +210,14 @@ def _start_traces(resource: Resource, exporters: Sequence[Any]) -> Callable[[], 
         provider.add_span_processor(processor)
     trace.set_tracer_provider(provider)
     # As the variables make it, a sampler that asks the parent wants nothing of a trace that its caller doesn't record.
-    api.unsampled_too = not isinstance(provider.sampler, ParentBased)
-    api.tracing = provider.sampler is not ALWAYS_OFF
+    api.UNSAMPLED_TOO = not isinstance(provider.sampler, ParentBased)
+    api.TRACING = provider.sampler is not ALWAYS_OFF
     nobody = Context()
     sample = Decision.RECORD_AND_SAMPLE
-    api.begins = lambda trace_id: provider.sampler.should_sample(nobody, trace_id, "").decision is sample
+    api.BEGINS = lambda trace_id: provider.sampler.should_sample(nobody, trace_id, "").decision is sample
     takers = [_takes_quick_spans(exporter, encoder, resource) for exporter in exporters]
-    if not api.unsampled_too and all(takers) and _are_usual(limits):
-        quick.sink = _to_all(processors, written)
+    if not api.UNSAMPLED_TOO and all(takers) and _are_usual(limits):
+        quick.sink = _to_all(processors, encoded_spans)
     return provider.shutdown
 
 
@@ -225,14 +225,14 @@ def _are_usual(limits: Any) -> bool:
     """Whether all limits are the specification's defaults, which quick spans keep; others are left to the SDK's."""
     counts = ("span_attributes", "events", "links", "event_attributes", "link_attributes")
     lengths = (limits.max_attribute_length, limits.max_span_attribute_length)
-    return lengths == (None, None) and all(getattr(limits, f"max_{each}") == quick.MOST for each in counts)
+    return lengths == (None, None) and all(getattr(limits, f"max_{each}") == quick.MOST_ATTRIBUTES for each in counts)
 
 
 def _to_all(
     processors: Sequence[Any], written: Callable[[Sequence[QuickSpan]], bytes]
 ) -> Callable[[Sequence[QuickSpan]], object]:
     """Spans are written while they are in the CPU's cache, and wait as bytes: those that end together, together."""
-    most = min(_most_together, *(each.batch for each in processors))
+    most = min(_MOST_TOGETHER, *(each.batch for each in processors))
 
     def sink(spans: Sequence[QuickSpan], most: int = most) -> None:
         for first in range(0, len(spans), most):
@@ -303,9 +303,9 @@ def _chosen(signal: str) -> list[Any]:
 def _exporter(signal: str, name: str, variable: str) -> Any:
     if name == "otlp":
         name, variable = _protocol(signal)
-    place = _exporters.get((signal, name))
+    place = _EXPORTERS.get((signal, name))
     if place is None:
-        known = ", ".join(each for kind, each in _exporters if kind == signal)
+        known = ", ".join(each for kind, each in _EXPORTERS if kind == signal)
         raise SettingsError(f"{variable}: there is no {name!r} here; known are {known}")
     if name == "http/protobuf":
         _check_address(signal)

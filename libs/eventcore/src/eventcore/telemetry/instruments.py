@@ -13,12 +13,12 @@ from typing import ClassVar, Literal
 
 from msgspec import Struct
 
-Value = str | int | None
-Key = tuple[Value, ...]
-Reading = Mapping[Key, float]
-Kind = Literal["counter", "gauge", "histogram"]
+LabelValue = str | int | None
+LabelValues = tuple[LabelValue, ...]
+Reading = Mapping[LabelValues, float]
+InstrumentKind = Literal["counter", "gauge", "histogram"]
 
-catalogue: list[Instrument] = []
+CATALOGUE: list[Instrument] = []
 """Every instrument of this process: eventcore's own, and those of the modules that have been imported."""
 
 
@@ -30,7 +30,7 @@ class Instrument:
     attributes are the same for all. Names, units and attributes are OpenTelemetry's where its conventions have them.
     """
 
-    kind: ClassVar[Kind]
+    kind: ClassVar[InstrumentKind]
     name: str
     unit: str
     description: str
@@ -39,9 +39,9 @@ class Instrument:
     constant: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        catalogue.append(self)
+        CATALOGUE.append(self)
 
-    def attributes_of(self, key: Key) -> dict[str, str | int]:
+    def attributes_of(self, key: LabelValues) -> dict[str, str | int]:
         """What is exported of a key."""
         named = zip(self.attributes, key, strict=True)
         return {**self.constant, **{name: value for name, value in named if value is not None}}
@@ -52,13 +52,13 @@ class Counts(Instrument):
     """A counter."""
 
     kind = "counter"
-    cells: dict[Key, float] = field(default_factory=dict, init=False)
+    cells: dict[LabelValues, float] = field(default_factory=dict, init=False)
 
-    def add(self, *key: Value, count: float = 1) -> None:
+    def add(self, *key: LabelValue, count: float = 1) -> None:
         """So many more; with a count of 0 the key is shown from now on, so that its first increase can be seen."""
         self.cells[key] = self.cells.get(key, 0) + count
 
-    def one(self, *key: Value) -> Tally:
+    def one(self, *key: LabelValue) -> Tally:
         """One more, to be counted later."""
         return Tally(self, key)
 
@@ -67,7 +67,7 @@ class Tally(Struct, frozen=True, gc=False):
     """One more of something, for whoever finds out that it has really happened: see `Transaction.counts`."""
 
     counts: Counts
-    key: Key
+    key: LabelValues
 
     def add(self) -> None:
         """It has happened."""
@@ -109,9 +109,9 @@ class Durations(Instrument):
     kind = "histogram"
     _: KW_ONLY
     bounds: tuple[float, ...]
-    cells: dict[Key, Cell] = field(default_factory=dict, init=False)
+    cells: dict[LabelValues, Cell] = field(default_factory=dict, init=False)
 
-    def record(self, seconds: float, *key: Value, count: int = 1) -> None:
+    def record(self, seconds: float, *key: LabelValue, count: int = 1) -> None:
         """Something took so long, so many times."""
         cell = self.cells.get(key)
         if cell is None:

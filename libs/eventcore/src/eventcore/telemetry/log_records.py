@@ -13,7 +13,7 @@ from .blotting import without_secrets
 from .logs import extras, ids
 from .trouble import kind_of, text_of, traceback_of
 
-_severities = {
+_SEVERITIES = {
     logging.DEBUG: SeverityNumber.DEBUG,
     logging.INFO: SeverityNumber.INFO,
     logging.WARNING: SeverityNumber.WARN,
@@ -41,14 +41,14 @@ class LogRecords(logging.Handler):
             facts["exception.type"] = kind_of(error)
             facts["exception.message"] = text_of(error)
             facts["exception.stacktrace"] = traceback_of(error)
-        level = max((each for each in _severities if each <= record.levelno), default=logging.DEBUG)
+        level = max((each for each in _SEVERITIES if each <= record.levelno), default=logging.DEBUG)
         self._logger.emit(
             LogRecord(
                 timestamp=int(record.created * 1e9),
                 observed_timestamp=time.time_ns(),
                 context=_context(known),
                 severity_text=record.levelname,
-                severity_number=_severities[level],
+                severity_number=_SEVERITIES[level],
                 body=without_secrets(record.getMessage()),
                 attributes={"eventcore.logger": record.name, **facts},
             )

@@ -16,9 +16,9 @@ from opentelemetry import trace
 from .blotting import without_secrets
 from .trouble import traceback_of
 
-_standard = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # ASCII's and Latin-1's (but for the tab), and Unicode's line and paragraph separators and directional overrides.
-_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 class Handled(Protocol):
@@ -29,7 +29,7 @@ class Handled(Protocol):
         """The ids by the names of their fields."""
 
 
-handled: ContextVar[Handled | None] = ContextVar("handled", default=None)
+HANDLED: ContextVar[Handled | None] = ContextVar("handled", default=None)
 """The delivery that is being handled, for whatever is logged meanwhile: cheaper to set than a span is to begin."""
 
 
@@ -79,13 +79,13 @@ class ConsoleFormatter(logging.Formatter):
 
 def extras(record: logging.LogRecord) -> dict[str, Any]:
     """What the caller gave as `extra=`, as far as it is something."""
-    found = {name: value for name, value in vars(record).items() if name not in _standard and value is not None}
+    found = {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
     return {name: without_secrets(value) if isinstance(value, str) else value for name, value in found.items()}
 
 
 def ids() -> dict[str, str]:
     """Which trace, span and event this is about, as far as that is known."""
-    going_on = handled.get()
+    going_on = HANDLED.get()
     known = dict(going_on.ids) if going_on is not None else {}
     span = trace.get_current_span().get_span_context()
     if not span.is_valid:
@@ -96,7 +96,7 @@ def ids() -> dict[str, str]:
 
 def escaped(text: str) -> str:
     """One line of text: control characters would begin lines of their own, or steer a terminal."""
-    return _control.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -10,15 +10,15 @@ from typing import Final
 
 from .instruments import Counts, Durations, Gauges
 
-_stream, _group, _type, _outcome = (
+_STREAM, _GROUP, _TYPE, _OUTCOME = (
     "messaging.destination.name",
     "messaging.consumer.group.name",
     "eventcore.event.type",
     "eventcore.outcome",
 )
-_redis: Final = {"messaging.system": "redis"}
+_REDIS: Final = {"messaging.system": "redis"}
 # Those of OpenTelemetry's conventions, and more at both ends: most handlers take less than a millisecond, mail doesn't.
-_seconds = (
+_SECONDS = (
     *(0.0005, 0.001, 0.0025),
     *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
     *(30, 60),
@@ -28,9 +28,9 @@ process_duration = Durations(
     "messaging.process.duration",
     "s",
     "Time from a delivery's being handed out to its end, by event type and outcome",
-    (_stream, _group, _type, _outcome),
-    bounds=_seconds,
-    constant=_redis | {"messaging.operation.name": "process"},
+    (_STREAM, _GROUP, _TYPE, _OUTCOME),
+    bounds=_SECONDS,
+    constant=_REDIS | {"messaging.operation.name": "process"},
 )
 """Outcomes: `handled`, `ignored`, `duplicate`, `failed` or `dead_lettered`."""
 
@@ -38,18 +38,18 @@ publish_duration = Durations(
     "messaging.client.operation.duration",
     "s",
     "Time from publishing an event until the server has it",
-    (_stream, "error.type"),
-    bounds=_seconds,
-    constant=_redis | {"messaging.operation.name": "send", "messaging.operation.type": "send"},
+    (_STREAM, "error.type"),
+    bounds=_SECONDS,
+    constant=_REDIS | {"messaging.operation.name": "send", "messaging.operation.type": "send"},
 )
 
 commit_duration = Durations(
     "eventcore.commit.duration",
     "s",
     "Time from sending a commit until its answer; without a group where it settles no delivery",
-    (_group, _outcome),
-    bounds=_seconds,
-    constant=_redis,
+    (_GROUP, _OUTCOME),
+    bounds=_SECONDS,
+    constant=_REDIS,
 )
 """Outcomes: `committed`, `duplicate`, `guards_failed` or `failed`."""
 
@@ -57,44 +57,44 @@ dead_letters = Counts(
     "eventcore.dead_letters",
     "{event}",
     "Deliveries dead-lettered, by reason",
-    (_stream, _group, "reason"),
-    constant=_redis,
+    (_STREAM, _GROUP, "reason"),
+    constant=_REDIS,
 )
-retries = Counts("eventcore.retries", "{attempt}", "Further attempts begun", (_stream, _group), constant=_redis)
+retries = Counts("eventcore.retries", "{attempt}", "Further attempts begun", (_STREAM, _GROUP), constant=_REDIS)
 put_aside = Counts(
     "eventcore.put_aside",
     "{event}",
     "Deliveries put aside, since they would have waited for long",
-    (_stream, _group),
-    constant=_redis,
+    (_STREAM, _GROUP),
+    constant=_REDIS,
 )
 takeovers = Counts(
-    "eventcore.takeovers", "{event}", "Deliveries taken over from dead consumers", (_stream, _group), constant=_redis
+    "eventcore.takeovers", "{event}", "Deliveries taken over from dead consumers", (_STREAM, _GROUP), constant=_REDIS
 )
 duplicates = Counts(
     "eventcore.duplicates",
     "{event}",
     "Deliveries that somebody else had committed already: fenced, nothing was written",
-    (_stream, _group),
-    constant=_redis,
+    (_STREAM, _GROUP),
+    constant=_REDIS,
 )
 handed_back = Counts(
     "eventcore.handed_back",
     "{event}",
     "Deliveries not finished when their consumer left: declared free for its peers",
-    (_stream, _group),
-    constant=_redis,
+    (_STREAM, _GROUP),
+    constant=_REDIS,
 )
 trimmed_unread = Counts(
     "eventcore.trimmed_unread",
     "{event}",
     "Events lost to trimming before their group had finished with them: must stay 0",
-    (_stream, _group),
-    constant=_redis,
+    (_STREAM, _GROUP),
+    constant=_REDIS,
 )
 
 # Of groups and streams as they stand in Redis: each shown by one process of all, so that nothing is counted twice.
-lag = Gauges("eventcore.lag", "{entry}", "Entries that the group has not been given yet", (_stream, _group))
+lag = Gauges("eventcore.lag", "{entry}", "Entries that the group has not been given yet", (_STREAM, _GROUP))
 lag_age = Gauges(
     "eventcore.lag.age", "s", "Age of the first entry that the group has not been given yet", lag.attributes
 )
@@ -106,50 +106,50 @@ consumers = Gauges(
     "eventcore.consumers",
     "{consumer}",
     "Consumers of the group; a dead one is listed for as long as it holds something",
-    (_stream, _group, "eventcore.consumer.state"),
+    (_STREAM, _GROUP, "eventcore.consumer.state"),
 )
 """States: `alive` or `dead`."""
-stream_length = Gauges("eventcore.stream.length", "{entry}", "Entries in the stream", (_stream,))
-stream_memory = Gauges("eventcore.stream.memory", "By", "Memory that the stream takes on the server", (_stream,))
-dead_letter_length = Gauges("eventcore.dead_letter.length", "{event}", "Dead letters of the stream", (_stream,))
+stream_length = Gauges("eventcore.stream.length", "{entry}", "Entries in the stream", (_STREAM,))
+stream_memory = Gauges("eventcore.stream.memory", "By", "Memory that the stream takes on the server", (_STREAM,))
+dead_letter_length = Gauges("eventcore.dead_letter.length", "{event}", "Dead letters of the stream", (_STREAM,))
 
 # Of the server, as it tells of itself: also shown by one process of all; not at all where it does not let us ask.
 redis_memory = Gauges(
-    "eventcore.redis.memory", "By", "Memory that the server uses, as it counts it against its limit", constant=_redis
+    "eventcore.redis.memory", "By", "Memory that the server uses, as it counts it against its limit", constant=_REDIS
 )
 redis_memory_limit = Gauges(
     "eventcore.redis.memory.limit",
     "By",
     "Memory at which the server refuses writes; nothing without a limit",
-    constant=_redis,
+    constant=_REDIS,
 )
-redis_clients = Gauges("eventcore.redis.clients", "{client}", "Connections to the server", constant=_redis)
-redis_commands = Gauges("eventcore.redis.commands", "{command}/s", "What the server lately ran", constant=_redis)
+redis_clients = Gauges("eventcore.redis.clients", "{client}", "Connections to the server", constant=_REDIS)
+redis_commands = Gauges("eventcore.redis.commands", "{command}/s", "What the server lately ran", constant=_REDIS)
 redis_append_only_ok = Gauges(
     "eventcore.redis.append_only.ok",
     "",
     "1 if the append-only file was last written and rewritten without an error, else 0; nothing where it is off",
-    constant=_redis,
+    constant=_REDIS,
 )
 redis_snapshots_ok = Gauges(
-    "eventcore.redis.snapshots.ok", "", "1 if the last snapshot went well, else 0", constant=_redis
+    "eventcore.redis.snapshots.ok", "", "1 if the last snapshot went well, else 0", constant=_REDIS
 )
 redis_findings = Gauges(
     "eventcore.redis.findings",
     "",
     "How much about the server is not as it must be; `eventcore status` names it",
-    constant=_redis,
+    constant=_REDIS,
 )
 
 # Of this process.
-waiting = Gauges("eventcore.waiting", "{event}", "Deliveries waiting here for another attempt", (_group,))
-behind = Gauges("eventcore.lane.waiting", "{event}", "Deliveries waiting here behind others of their lane", (_group,))
-behind_age = Gauges("eventcore.lane.wait", "s", "For how long the first of these has waited", (_group,))
+waiting = Gauges("eventcore.waiting", "{event}", "Deliveries waiting here for another attempt", (_GROUP,))
+behind = Gauges("eventcore.lane.waiting", "{event}", "Deliveries waiting here behind others of their lane", (_GROUP,))
+behind_age = Gauges("eventcore.lane.wait", "s", "For how long the first of these has waited", (_GROUP,))
 paused = Gauges(
     "eventcore.paused",
     "",
     "1 while deliveries are held up here: too many wait for another attempt, or commits are refused; else 0",
-    (_group,),
+    (_GROUP,),
 )
 clock_skew = Gauges(
     "eventcore.clock.skew", "s", "How far the clock of this machine is ahead of the server's, which decides about ages"
@@ -158,7 +158,7 @@ event_loop_delay = Durations(
     "eventcore.event_loop.delay",
     "s",
     "How late the event loop is: what blocks it makes everything else wait for so long",
-    bounds=_seconds,
+    bounds=_SECONDS,
 )
 request_duration = Durations(
     "http.server.request.duration",

@@ -17,15 +17,15 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, Instr
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, SpanFlags, Status
 
-from .quick import QuickSpan, Template, entry_id_name, message_id_name, outcome_name
+from .quick import ENTRY_ID_NAME, MESSAGE_ID_NAME, OUTCOME_NAME, QuickSpan, Template
 
 Encode = Callable[[Sequence[Any]], Any]
 
-_has_is_remote = int(SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK)
-_is_remote = _has_is_remote | int(SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK)
+_HAS_IS_REMOTE = int(SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK)
+_IS_REMOTE = _HAS_IS_REMOTE | int(SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK)
 
 
-class Written:
+class EncodedSpan:
     """A request that is written already, for exporters that only ask for its bytes."""
 
     def __init__(self, content: bytes) -> None:
@@ -51,7 +51,7 @@ def encoder(resource: Mapping[str, Any], others: Encode, *, as_message: bool) ->
         content = request(quick) if quick else b""
         if len(quick) < len(spans):  # messages one after the other are one message
             content += others([each for each in spans if each.__class__ is not bytes]).SerializeToString()
-        return ExportTraceServiceRequest.FromString(content) if as_message else Written(content)
+        return ExportTraceServiceRequest.FromString(content) if as_message else EncodedSpan(content)
 
     def request(quick: Sequence[bytes]) -> bytes:
         of_scope = len(scope) + sum(map(len, quick))
@@ -62,7 +62,7 @@ def encoder(resource: Mapping[str, Any], others: Encode, *, as_message: bool) ->
     return encode
 
 
-def written(spans: Iterable[QuickSpan]) -> bytes:
+def encoded_spans(spans: Iterable[QuickSpan]) -> bytes:
     """Spans, as fields of their scope."""
     return b"".join([_written(each) for each in spans])
 
@@ -104,11 +104,11 @@ class _Layout(NamedTuple):
 def _layout(template: Template, outcome: str | None, message_id: int, entry_id: int) -> _Layout:
     # The protocol counts kinds from 1: 0 stands for "nobody said".
     kind = Span.SpanKind.ValueType(template.kind.value + 1)
-    flags = _is_remote if template.remote else _has_is_remote
-    attributes = _attributes({**template.attributes, **({outcome_name: outcome} if outcome else {})})
+    flags = _IS_REMOTE if template.remote else _HAS_IS_REMOTE
+    attributes = _attributes({**template.attributes, **({OUTCOME_NAME: outcome} if outcome else {})})
     always = Span(name=template.name, kind=kind, attributes=attributes, flags=flags, status=Status())
-    common = always.SerializeToString() + _before_text(message_id_name, message_id)
-    between = _before_text(entry_id_name, entry_id)
+    common = always.SerializeToString() + _before_text(MESSAGE_ID_NAME, message_id)
+    between = _before_text(ENTRY_ID_NAME, entry_id)
     message = f"2s26s2s8sBQBQ{len(common)}s{message_id}s{len(between)}s{entry_id}s"
     head = _head(2, Struct(f"<{message}").size)
     return _Layout(Struct(f"<{len(head)}s{message}").pack, head, common, between)
@@ -130,7 +130,7 @@ def _unusual(span: QuickSpan) -> Span:
             Span.Link(
                 trace_id=each.trace_id.to_bytes(16, "big"),
                 span_id=each.span_id.to_bytes(8, "big"),
-                flags=_is_remote if each.is_remote else _has_is_remote,
+                flags=_IS_REMOTE if each.is_remote else _HAS_IS_REMOTE,
             )
             for each in span.links
         ],

@@ -18,11 +18,11 @@ from opentelemetry.util.types import Attributes, AttributeValue
 sink: Callable[[Sequence[QuickSpan]], object] | None = None
 """Where these spans go when they have ended; `None` where the SDK's are to be used. Set by `configure`."""
 
-message_id_name, entry_id_name, outcome_name = "messaging.message.id", "eventcore.entry.id", "eventcore.outcome"
-_ids = frozenset((message_id_name, entry_id_name))
+MESSAGE_ID_NAME, ENTRY_ID_NAME, OUTCOME_NAME = "messaging.message.id", "eventcore.entry.id", "eventcore.outcome"
+_IDS = frozenset((MESSAGE_ID_NAME, ENTRY_ID_NAME))
 
 
-MOST = 128
+MOST_ATTRIBUTES = 128
 """Attributes, events and links of a span, and attributes of an event: the specification's limits."""
 
 
@@ -42,11 +42,11 @@ class Template:
 
 def everything(template: Template, message_id: str, entry_id: str) -> dict[str, str | int]:
     """All attributes that a span begins with."""
-    ids = {message_id_name: message_id, entry_id_name: entry_id}
+    ids = {MESSAGE_ID_NAME: message_id, ENTRY_ID_NAME: entry_id}
     return {**template.attributes, **{name: value for name, value in ids.items() if value}}
 
 
-class Event(NamedTuple):
+class SpanEvent(NamedTuple):
     """Something that happened during a span."""
 
     name: str
@@ -64,7 +64,7 @@ class QuickSpan(Span):
     attributes: Mapping[str, AttributeValue] = {}
     name: str | None = None
     status: Status | None = None
-    events: Sequence[Event] = ()
+    events: Sequence[SpanEvent] = ()
     links: Sequence[SpanContext] = ()
     state: str | None = None
     unusual = False
@@ -77,7 +77,7 @@ class QuickSpan(Span):
 
     def belongs(self, state: str | None, links: Sequence[SpanContext]) -> None:
         """Note the `tracestate` of its parent, and what it is linked to."""
-        self.state, self.links, self.unusual = state, links[-MOST:], True
+        self.state, self.links, self.unusual = state, links[-MOST_ATTRIBUTES:], True
 
     @property
     def traceparent(self) -> str:
@@ -102,12 +102,14 @@ class QuickSpan(Span):
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
         """Note something about it."""
-        if self.ended or key == outcome_name:  # which is only ours to say
+        if self.ended or key == OUTCOME_NAME:  # which is only ours to say
             return
-        if key in self.template.attributes or key in _ids:
+        if key in self.template.attributes or key in _IDS:
             self._have_nothing_in_common()
         attributes = {**self.attributes, key: value}
-        room = MOST - len(everything(self.template, self.message_id, self.entry_id)) - 1  # one is for the outcome
+        room = (
+            MOST_ATTRIBUTES - len(everything(self.template, self.message_id, self.entry_id)) - 1
+        )  # one is for the outcome
         for oldest in list(attributes)[: max(0, len(attributes) - room)]:
             del attributes[oldest]
             self.dropped_attributes += 1
@@ -125,9 +127,9 @@ class QuickSpan(Span):
     def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
         """Note what has happened."""
         if not self.ended:
-            said = dict(list((attributes or {}).items())[-MOST:])
-            self.dropped_events += len(self.events) == MOST
-            self.events = (*self.events[1 - MOST :], Event(name, said, timestamp or time.time_ns()))
+            said = dict(list((attributes or {}).items())[-MOST_ATTRIBUTES:])
+            self.dropped_events += len(self.events) == MOST_ATTRIBUTES
+            self.events = (*self.events[1 - MOST_ATTRIBUTES :], SpanEvent(name, said, timestamp or time.time_ns()))
             self.unusual = True
 
     def record_exception(

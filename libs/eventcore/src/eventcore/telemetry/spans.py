@@ -25,16 +25,16 @@ from opentelemetry.trace import (
 )
 
 from . import quick
-from .quick import QuickSpan, outcome_name
+from .quick import OUTCOME_NAME, QuickSpan
 from .trouble import kind_of, text_of, traceback_of
 
-_traceparent = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _baggage = W3CBaggagePropagator()
-_as_it_came = context.create_key("eventcore-baggage")
+_AS_IT_CAME = context.create_key("eventcore-baggage")
 _tracer = trace.get_tracer("eventcore")
-_nothing = context.Context()
+_NOTHING = context.Context()
 # Under which a context has its span, found out once: to ask for such a context takes longer than to make it.
-[_span_key] = trace.set_span_in_context(INVALID_SPAN, _nothing)
+[_SPAN_KEY] = trace.set_span_in_context(INVALID_SPAN, _NOTHING)
 
 RecordedSpan = Span
 """A span that is recorded until it ends; nothing may follow that. One that is forgotten is not exported."""
@@ -51,7 +51,7 @@ def end_spans(spans: Iterable[RecordedSpan], error: BaseException | None = None,
             fail(span, error)
         if not isinstance(span, QuickSpan):
             if outcome is not None:
-                span.set_attribute(outcome_name, outcome)
+                span.set_attribute(OUTCOME_NAME, outcome)
             span.end(now)
         elif not span.ended:
             span.outcome, span.ended = outcome, now
@@ -96,7 +96,7 @@ def current(span: RecordedSpan | SpanContext, baggage: str | None = None) -> Ite
 
 def enter(span: RecordedSpan | SpanContext, baggage: str | None = None) -> Token[context.Context]:
     """The same for hot paths, until `leave` is called with what this returns."""
-    around = {_span_key: NonRecordingSpan(span) if isinstance(span, SpanContext) else span}
+    around = {_SPAN_KEY: NonRecordingSpan(span) if isinstance(span, SpanContext) else span}
     return context.attach(context.Context({**with_baggage(baggage), **around} if baggage else around))
 
 
@@ -106,17 +106,17 @@ leave = context.detach
 def with_baggage(baggage: str | None) -> context.Context:
     """A context with the baggage of a W3C header, as far as it is valid, and nothing else."""
     if not baggage:
-        return _nothing
+        return _NOTHING
     if not baggage.isascii():  # W3C has it percent-encoded, and the API fails over what is no text at all
-        return _nothing
-    around = _baggage.extract({"baggage": baggage}, _nothing)
-    return context.set_value(_as_it_came, (baggage, get_all(around)), around) if get_all(around) else around
+        return _NOTHING
+    around = _baggage.extract({"baggage": baggage}, _NOTHING)
+    return context.set_value(_AS_IT_CAME, (baggage, get_all(around)), around) if get_all(around) else around
 
 
 def surroundings() -> tuple[Span, str | None]:
     """The current span and the current baggage, by one look at the context."""
     around = context.get_current()
-    span = cast("Span", around.get(_span_key, INVALID_SPAN))
+    span = cast("Span", around.get(_SPAN_KEY, INVALID_SPAN))
     return span, current_baggage() if len(around) > 1 else None
 
 
@@ -128,7 +128,7 @@ def current_baggage() -> str | None:
     now = get_all()
     if not now:
         return None
-    came = cast("tuple[str, Mapping[str, object]] | None", context.get_value(_as_it_came))
+    came = cast("tuple[str, Mapping[str, object]] | None", context.get_value(_AS_IT_CAME))
     if came is not None and came[1] == now:
         return came[0]
     carrier: dict[str, str] = {}
@@ -144,7 +144,7 @@ def inject(headers: MutableMapping[str, str], *, ids_only: bool = False) -> None
     if ids_only:
         about = trace.get_current_span().get_span_context()
         bare = SpanContext(about.trace_id, about.span_id, about.is_remote, about.trace_flags)
-        propagate.inject(headers, trace.set_span_in_context(NonRecordingSpan(bare), _nothing))
+        propagate.inject(headers, trace.set_span_in_context(NonRecordingSpan(bare), _NOTHING))
         return
     propagate.inject(headers)
     if baggage := current_baggage():
@@ -160,14 +160,14 @@ def start_span(
     links: Sequence[SpanContext] = (),
 ) -> RecordedSpan | None:
     """Begin a span under a parent, or a trace of its own; `None` where the sampler doesn't want it."""
-    around = _nothing if parent is None else trace.set_span_in_context(NonRecordingSpan(parent), _nothing)
+    around = _NOTHING if parent is None else trace.set_span_in_context(NonRecordingSpan(parent), _NOTHING)
     span = _tracer.start_span(name, around, kind, attributes, [Link(each) for each in links])
     return span if span.is_recording() else None
 
 
 def is_valid(traceparent: str) -> bool:
     """Whether this is a `traceparent` of version 00, as `context_of` reads it."""
-    return _traceparent.fullmatch(traceparent) is not None
+    return _TRACEPARENT.fullmatch(traceparent) is not None
 
 
 def context_of(traceparent: str, tracestate: str | None = None, *, remote: bool = True) -> SpanContext:

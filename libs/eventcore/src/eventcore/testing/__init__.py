@@ -12,12 +12,12 @@ Ready-made pytest fixtures are in `eventcore.testing.fixtures`; nothing else her
 
 from .idle import run_until_idle, running, until, until_idle
 from .leaks import leaked_keys
-from .server import Kind, Server, ServerError, TlsFiles, available_kinds
+from .server import Server, ServerKind, ServerNotRunning, TlsFiles, available_kinds
 
 __all__ = [
-    "Kind",
     "Server",
-    "ServerError",
+    "ServerKind",
+    "ServerNotRunning",
     "TlsFiles",
     "available_kinds",
     "leaked_keys",

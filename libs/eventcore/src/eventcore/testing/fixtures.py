@@ -26,7 +26,7 @@ from eventcore.commit.store import Store
 from eventcore.settings import Settings
 
 from .leaks import leaked_keys
-from .server import Kind, Server, available_kinds
+from .server import Server, ServerKind, available_kinds
 
 __all__ = [
     "connect",
@@ -45,7 +45,7 @@ Connect = Callable[..., Awaitable[Store]]
 StartServer = Callable[..., Server]
 
 
-def chosen_kinds() -> tuple[Kind, ...]:
+def chosen_kinds() -> tuple[ServerKind, ...]:
     """The kinds of server to run tests on. Raises `pytest.UsageError` for a kind that can't be started here."""
     available = available_kinds()
     wanted = os.environ.get(VARIABLE)
@@ -53,27 +53,27 @@ def chosen_kinds() -> tuple[Kind, ...]:
         return available
     kinds = tuple(kind.strip() for kind in wanted.split(","))
     for kind in kinds:
-        if kind not in get_args(Kind):
-            raise pytest.UsageError(f"{VARIABLE}: {kind!r} is none of {', '.join(get_args(Kind))}")
+        if kind not in get_args(ServerKind):
+            raise pytest.UsageError(f"{VARIABLE}: {kind!r} is none of {', '.join(get_args(ServerKind))}")
         if kind not in available:
             raise pytest.UsageError(f"{VARIABLE}: {kind} is not installed")
-    return cast("tuple[Kind, ...]", kinds)
+    return cast("tuple[ServerKind, ...]", kinds)
 
 
 @pytest.fixture(params=chosen_kinds())
-def server_kind(request: pytest.FixtureRequest) -> Kind:
+def server_kind(request: pytest.FixtureRequest) -> ServerKind:
     """The kind of server that the test runs on."""
-    kind: Kind = request.param
+    kind: ServerKind = request.param
     return kind
 
 
 @pytest.fixture(scope="session")
-def running_servers() -> Iterator[Callable[[Kind], Server]]:
+def running_servers() -> Iterator[Callable[[ServerKind], Server]]:
     """The server of each kind that all tests share: started when it is first asked for, emptied whenever it is."""
-    servers: dict[Kind, tuple[Server, redis.Redis]] = {}
+    servers: dict[ServerKind, tuple[Server, redis.Redis]] = {}
     with ExitStack() as stack:
 
-        def of_kind(kind: Kind) -> Server:
+        def of_kind(kind: ServerKind) -> Server:
             if kind not in servers:
                 server = stack.enter_context(Server(kind=kind))
                 servers[kind] = server, stack.enter_context(redis.Redis.from_url(server.url))
@@ -85,13 +85,13 @@ def running_servers() -> Iterator[Callable[[Kind], Server]]:
 
 
 @pytest.fixture
-def redis_server(server_kind: Kind, running_servers: Callable[[Kind], Server]) -> Server:
+def redis_server(server_kind: ServerKind, running_servers: Callable[[ServerKind], Server]) -> Server:
     """The shared server, empty. Don't stop, fill or configure it: `start_server` gives you one that you may."""
     return running_servers(server_kind)
 
 
 @pytest.fixture
-def start_server(server_kind: Kind) -> Iterator[StartServer]:
+def start_server(server_kind: ServerKind) -> Iterator[StartServer]:
     """Start a server for this test alone: `start_server(maxmemory="64mb")`, with the arguments of `Server`."""
     with ExitStack() as stack:
         yield lambda **options: stack.enter_context(Server(kind=server_kind, **options))

@@ -18,7 +18,7 @@ from eventcore.server.keys import aside_key
 
 T = TypeVar("T")
 
-_between_looks = 0.005
+_BETWEEN_LOOKS = 0.005
 
 
 @overload
@@ -37,7 +37,7 @@ async def until(condition: Callable[[], Any], *, timeout: float = 10.0, what: st
             return found
         if time.monotonic() > deadline:
             raise AssertionError(f"within {timeout:g} s this did not come true: {what or condition}")
-        await asyncio.sleep(_between_looks)
+        await asyncio.sleep(_BETWEEN_LOOKS)
 
 
 @asynccontextmanager
@@ -79,7 +79,7 @@ async def until_idle(store: Store, *consumers: Consumer, timeout: float = 10.0) 
             return
         if time.monotonic() > deadline:
             raise AssertionError(await _report(store, groups, consumers, timeout))
-        await asyncio.sleep(_between_looks)
+        await asyncio.sleep(_BETWEEN_LOOKS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from eventcore.commit.store import Store
 
 # Heartbeats stay for as long as a group has consumers, what is aside until it comes back.
-_permanent = ("*:beats", "*:members", "*:aside", "*:aside:entries")
+_PERMANENT = ("*:beats", "*:members", "*:aside", "*:aside:entries")
 
 
 async def leaked_keys(store: Store, permanent: Iterable[str] = ()) -> list[str]:
@@ -17,7 +17,7 @@ async def leaked_keys(store: Store, permanent: Iterable[str] = ()) -> list[str]:
     `permanent` holds patterns as for `fnmatch` (`"stock:*"`), without the store's key prefix. A key that lacks the
     prefix is a leak unless a pattern names it as it is.
     """
-    patterns = (*_permanent, *permanent)
+    patterns = (*_PERMANENT, *permanent)
     return sorted([name async for name in _everlasting(store) if not _matches(name, store, patterns)])
 
 

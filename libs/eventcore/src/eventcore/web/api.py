@@ -7,11 +7,11 @@ from typing import TypeVar, Unpack
 
 from aiohttp import web
 
-from .endpoint import Answer, Endpoint, HandlerFunction, Options
+from .endpoint import Answer, Endpoint, EndpointFunction, Options
 
 __all__ = ["Answer", "Api"]
 
-H = TypeVar("H", bound=HandlerFunction)
+H = TypeVar("H", bound=EndpointFunction)
 
 
 class Api:

@@ -86,9 +86,9 @@ class Clients:
             client.drop()
 
     @contextmanager
-    def receiving(self) -> Iterator[Receipt]:
+    def receiving(self) -> Iterator[BodyReceipt]:
         """Account for a body that is being received; it counts until the end of the `with` block."""
-        receipt = Receipt(self)
+        receipt = BodyReceipt(self)
         try:
             yield receipt
         finally:
@@ -101,7 +101,7 @@ class Clients:
         self._receiving += more
 
 
-class Receipt:
+class BodyReceipt:
     """How much of one body has been received, and until when more of it must come."""
 
     def __init__(self, clients: Clients) -> None:

@@ -13,16 +13,16 @@ from eventcore import telemetry
 from eventcore.events.envelope import Origin
 from eventcore.telemetry import PassingSpan
 
-header: str = istr("X-Correlation-ID")
-_traceparent_header = istr("traceparent")
+HEADER: str = istr("X-Correlation-ID")
+_TRACEPARENT_HEADER = istr("traceparent")
 
 LONGEST_STATE = 512
-_trace_id = web.RequestKey("correlation_id", str)
-_traceparent = re.compile(
+_TRACE_ID = web.RequestKey("correlation_id", str)
+_TRACEPARENT = re.compile(
     r"(?!ff)([0-9a-f]{2})-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII
 )
-_not_zero = 1 << 64 | 1  # neither the trace id nor the span id
-_id = re.compile(r"([0-9a-f]{8})(-?)([0-9a-f]{4})\2([0-9a-f]{4})\2([0-9a-f]{4})\2([0-9a-f]{12})", re.ASCII)
+_NOT_ZERO = 1 << 64 | 1  # neither the trace id nor the span id
+_ID = re.compile(r"([0-9a-f]{8})(-?)([0-9a-f]{4})\2([0-9a-f]{4})\2([0-9a-f]{4})\2([0-9a-f]{12})", re.ASCII)
 
 
 def current_origin(source: str) -> Origin:
@@ -40,14 +40,14 @@ def current_origin(source: str) -> Origin:
 def correlation_id(request: web.BaseRequest) -> str:
     """The trace id of a request, in 32 hexadecimal digits."""
     try:
-        return request[_trace_id]
+        return request[_TRACE_ID]
     except KeyError:
         return note(request, incoming(request.headers))
 
 
 def note(request: web.BaseRequest, caller: PassingSpan) -> str:
     """Let a request be of its caller's trace; the correlation id."""
-    known = request[_trace_id] = caller.traceparent[3:35]
+    known = request[_TRACE_ID] = caller.traceparent[3:35]
     return known
 
 
@@ -57,14 +57,14 @@ def incoming(headers: CIMultiDictProxy[str]) -> PassingSpan:
     A valid W3C `traceparent` continues its trace. Else an `X-Correlation-ID` that is 32 hexadecimal digits or a UUID
     becomes the trace id, or a new one is made up; `is_remote` is then false, and the span id made up.
     """
-    traceparent, chosen = headers.get(_traceparent_header), headers.get(header)
-    match = _traceparent.fullmatch(traceparent) if traceparent else None
+    traceparent, chosen = headers.get(_TRACEPARENT_HEADER), headers.get(HEADER)
+    match = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
     # Version 00 has four parts; those to come may have more.
     if match and not (match[1] == "00" and match[5]):
         states = headers.getall("tracestate", [])
         state = _state(states) if states else None
         return PassingSpan(f"00-{match[2]}-{match[3]}-{int(match[4], 16) & 3:02x}", state, is_remote=True)
-    ids = (random.getrandbits(192) | _not_zero).to_bytes(24).hex()
+    ids = (random.getrandbits(192) | _NOT_ZERO).to_bytes(24).hex()
     trace_id = (_chosen(chosen) if chosen else None) or ids[:32]
     return PassingSpan(f"00-{trace_id}-{ids[32:]}-00")
 
@@ -86,11 +86,11 @@ def _state(headers: list[str]) -> str | None:
 
 def _chosen(text: str) -> str | None:
     """The trace id in a correlation id; `None` for what can be none."""
-    match = _id.fullmatch(text.lower())
+    match = _ID.fullmatch(text.lower())
     trace_id = "".join(match.group(1, 3, 4, 5, 6)) if match else ""
     return trace_id if trace_id.strip("0") else None
 
 
 def tell(request: web.Request, response: web.StreamResponse) -> None:
     """Let an answer say which trace it belongs to."""
-    response.headers[header] = correlation_id(request)
+    response.headers[HEADER] = correlation_id(request)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from html import escape
-from typing import Any
 
-Schema = Mapping[str, Any]
+from eventcore.schemas.model_names import Schema
 
-_style = """
+_STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 article, section { border-top: 1px solid #8884; margin-top: 2rem }
@@ -18,7 +17,7 @@ td, th { text-align: left; vertical-align: top; padding: 0.3rem 1rem 0.3rem 0; b
 h2 b { display: inline-block; min-width: 4.5rem }
 """
 # What JSON Schema calls the limits of a value, in words.
-_limits = {
+_LIMITS = {
     "minimum": "at least",
     "maximum": "at most",
     "minLength": "at least (characters)",
@@ -30,7 +29,7 @@ _limits = {
 }
 
 
-def page(document: Schema) -> str:
+def docs_page(document: Schema) -> str:
     """The document as HTML."""
     info = document["info"]
     operations = "".join(
@@ -41,7 +40,7 @@ def page(document: Schema) -> str:
     schemas = "".join(_schema(name, schema) for name, schema in sorted(document["components"]["schemas"].items()))
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(info["title"])}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{_style}</style>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
         f"<h1>{escape(info['title'])}</h1><p>{escape(info.get('description', ''))}</p>"
         f'<p>The same for programs: <a href="openapi.json">openapi.json</a></p>{operations}<h1>Models</h1>{schemas}'
     )
@@ -92,7 +91,7 @@ def _rule(described: Schema) -> tuple[str, str]:
         schema = {**choices[0], **{name: value for name, value in schema.items() if name != "anyOf"}}
     limits = [
         f"{word} <code>{escape(str(schema[name]))}</code>"
-        for name, word in _limits.items()
+        for name, word in _LIMITS.items()
         if schema.get(name) is not None
     ]
     return _type(schema), "<br>".join([*filter(None, [escape(described.get("description", ""))]), *limits])

@@ -15,16 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 from .correlation import correlation_id
 from .escapes import is_text
 from .problems import Problem
-from .request import Parameters, media_type, read_body
-from .response import Content, check_nulls, written
-from .scopes import AUTHORITY, require
+from .request import JSON_MEDIA_TYPE, Parameters, read_body
+from .response import Content, body_bytes, check_nulls
+from .scopes import AUTHORITY, require_scope
 
-HandlerFunction = Callable[..., Awaitable[Any]]
+EndpointFunction = Callable[..., Awaitable[Any]]
 AnswerType = type[Any] | str | None
 # Unless an endpoint says otherwise.
-body_limit = 256 * 1024
+BODY_LIMIT = 256 * 1024
 
-_path_parameter = re.compile(r"{(\w+)}")
+_PATH_PARAMETER = re.compile(r"{(\w+)}")
 
 
 class Options(TypedDict, total=False):
@@ -60,7 +60,7 @@ class Endpoint:
 
     method: str
     path: str
-    function: HandlerFunction
+    function: EndpointFunction
     answers: Mapping[int, AnswerType]
     body: TypeAdapter[Any] | None
     query: Parameters | None
@@ -76,7 +76,7 @@ class Endpoint:
     scope: str | None
 
     @classmethod
-    def of(cls, function: HandlerFunction, method: str, path: str, options: Options) -> Endpoint:
+    def of(cls, function: EndpointFunction, method: str, path: str, options: Options) -> Endpoint:
         """Check what is said of an endpoint against its handler. Raises `TypeError` where they don't agree."""
         asked = _asked(function)
         headers = options.get("headers", {})
@@ -102,7 +102,7 @@ class Endpoint:
             answer_headers=dict(options.get("answer_headers", {})),
             links=dict(options.get("links", {})),
             errors=frozenset(options.get("errors", ())),
-            max_body=options.get("max_body", body_limit),
+            max_body=options.get("max_body", BODY_LIMIT),
             scope=options.get("scope"),
         )
 
@@ -120,7 +120,7 @@ class Endpoint:
     def add_to(self, app: web.Application) -> None:
         """Serve it from `app`; what can be got can be asked for by HEAD too."""
         # Not aiohttp's own idea of a parameter: it takes no braces.
-        resource = app.router.add_resource(_path_parameter.sub(r"{\1:[^/]+}", self.path))
+        resource = app.router.add_resource(_PATH_PARAMETER.sub(r"{\1:[^/]+}", self.path))
         respond = self.respond if self.scope is None or AUTHORITY not in app else self.respond_where_granted
         for method in ("HEAD", "GET") if self.method == "GET" else (self.method,):
             resource.add_route(method, respond, expect_handler=_expect)
@@ -128,7 +128,7 @@ class Endpoint:
     async def respond_where_granted(self, request: web.Request) -> web.StreamResponse:
         """Read a request whose token grants the endpoint's scope, call the handler, write its answer."""
         if self.scope is not None:
-            require(request, self.scope)
+            require_scope(request, self.scope)
         return await self.respond(request)
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
@@ -159,7 +159,9 @@ class Endpoint:
             raise TypeError(f"{self.name} answered {status}, which its `answers` don't promise")
         if answer.model is None:
             return web.Response(status=status, headers=answer.headers)
-        return web.Response(body=written(answer.model), status=status, headers=answer.headers, content_type=media_type)
+        return web.Response(
+            body=body_bytes(answer.model), status=status, headers=answer.headers, content_type=JSON_MEDIA_TYPE
+        )
 
 
 async def _expect(request: web.Request) -> web.StreamResponse | None:
@@ -173,7 +175,7 @@ async def _expect(request: web.Request) -> web.StreamResponse | None:
     return None
 
 
-def _asked(function: HandlerFunction) -> dict[str, bool]:
+def _asked(function: EndpointFunction) -> dict[str, bool]:
     """The arguments that a handler takes beside the request, and whether it needs each."""
     if not inspect.iscoroutinefunction(function):
         raise TypeError(f"{function.__qualname__} must be an async function")
@@ -183,7 +185,7 @@ def _asked(function: HandlerFunction) -> dict[str, bool]:
     return {each.name: each.default is each.empty for each in parameters[1:]}
 
 
-def _agree(function: HandlerFunction, asked: Mapping[str, bool], given: set[str], one_by_one: Iterable[str]) -> None:
+def _agree(function: EndpointFunction, asked: Mapping[str, bool], given: set[str], one_by_one: Iterable[str]) -> None:
     unknown = sorted({name for name, needed in asked.items() if needed} - given - set(one_by_one))
     if unknown:
         raise TypeError(f"{function.__qualname__} asks for {', '.join(unknown)}, which its endpoint doesn't name")
@@ -192,9 +194,9 @@ def _agree(function: HandlerFunction, asked: Mapping[str, bool], given: set[str]
         raise TypeError(f"{function.__qualname__} doesn't take {', '.join(unwanted)}, which its endpoint names")
 
 
-def _path_model(function: HandlerFunction, path: str) -> type[BaseModel]:
+def _path_model(function: EndpointFunction, path: str) -> type[BaseModel]:
     """A model of the path's parameters, from the types by which the handler takes them, in snake case."""
-    names = {_snake(name): name for name in _path_parameter.findall(path)}
+    names = {_snake(name): name for name in _PATH_PARAMETER.findall(path)}
     hints = get_type_hints(function, include_extras=True) if names.keys() & _asked(function).keys() else {}
     fields: dict[str, Any] = {name: (hints.get(name, str), Field(alias=alias)) for name, alias in names.items()}
     return create_model("Path", __config__=ConfigDict(populate_by_name=True), **fields)

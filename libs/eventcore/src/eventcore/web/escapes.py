@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import unquote, unquote_plus
 
-_broken = re.compile("%(?![0-9A-Fa-f]{2})")
+_BROKEN = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
 def is_text(raw: str) -> bool:
@@ -17,7 +17,7 @@ def is_text(raw: str) -> bool:
         unquote(raw, errors="strict")
     except UnicodeDecodeError:
         return False
-    return _broken.search(raw) is None
+    return _BROKEN.search(raw) is None
 
 
 def unreadable(raw_query: str, names: Iterable[str]) -> Iterator[str]:

@@ -30,7 +30,7 @@ class KeysUnavailable(Exception):
     """The keys can't be had, or what was had holds none."""
 
 
-class Keys:
+class KeySet:
     """The keys at `source`, a path or an address. When they can't be had any more, the last ones go on.
 
     `changes` counts how often they have changed.

@@ -15,7 +15,7 @@ from aiohttp import StreamReader, web
 from eventcore.telemetry.measurements import clients_limited
 
 from .clients import Clients
-from .correlation import correlation_id, header
+from .correlation import HEADER, correlation_id
 from .problems import Problem
 
 log = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ class Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("an answer is on its way already")
         response = Problem(status).response(correlation_id(request))
-        response.headers[header] = correlation_id(request)
+        response.headers[HEADER] = correlation_id(request)
         response.force_close()
         return response
 
@@ -181,7 +181,7 @@ def take_port(host: str, port: int, *, setting: str = "PORT") -> socket.socket:
         # Names that can't be resolved have numbers of their own, below zero.
         number = error.errno or 0
         reason = os.strerror(number) if number > 0 else error.strerror
-        raise CannotListen(f"HOST, {setting}: can't listen on {shown(host, port)}: {reason}") from error
+        raise CannotListen(f"HOST, {setting}: can't listen on {address_shown(host, port)}: {reason}") from error
 
 
 def _on_all_addresses(port: int) -> socket.socket:
@@ -194,7 +194,7 @@ def _on_all_addresses(port: int) -> socket.socket:
     return socket.create_server(("0.0.0.0", port), backlog=BACKLOG)  # noqa: S104 - on all its interfaces is meant
 
 
-def shown(host: str, port: int) -> str:
+def address_shown(host: str, port: int) -> str:
     """An address for people."""
     if not host:
         return f"port {port} of all addresses"

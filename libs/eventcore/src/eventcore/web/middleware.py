@@ -21,10 +21,10 @@ from .problems import problem_of
 from .service import SERVICE
 
 # What asks about the service itself is neither traced nor measured.
-unobserved = frozenset({"/livez", "/readyz", "/metrics", "/openapi.json", "/docs"})
+UNOBSERVED = frozenset({"/livez", "/readyz", "/metrics", "/openapi.json", "/docs"})
 
-_baggage_header = istr("baggage")
-_methods = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
+_BAGGAGE_HEADER = istr("baggage")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 _tracer = trace.get_tracer("eventcore")
 
 
@@ -38,11 +38,11 @@ async def attend(request: web.Request, handler: Handler) -> web.StreamResponse:
     caller = incoming(request.headers)
     trace_id = note(request, caller)
     span: Span | None = None
-    if request.path not in unobserved:
+    if request.path not in UNOBSERVED:
         if caller.is_remote and not request.app[SERVICE].store.settings.trust_trace_flags:
             caller = resampled(caller)
-        span = _start_span(request, caller) if telemetry.tracing else caller
-        baggage = _bounded(request) if _baggage_header in request.headers else ""
+        span = _start_span(request, caller) if telemetry.TRACING else caller
+        baggage = _bounded(request) if _BAGGAGE_HEADER in request.headers else ""
         # Never left: each request is a task, which has a context of its own.
         telemetry.enter(span, baggage)
     status = 500
@@ -67,7 +67,7 @@ def _bounded(request: web.Request) -> str:
     """The request's baggage, as many of its members as the settings allow to go along with events."""
     left = request.app[SERVICE].store.settings.baggage_bytes
     taken: list[str] = []
-    for member in ",".join(request.headers.getall(_baggage_header)).split(","):
+    for member in ",".join(request.headers.getall(_BAGGAGE_HEADER)).split(","):
         left -= len(member) + 1
         if left < 0:
             break
@@ -155,7 +155,7 @@ def _name(request: web.Request) -> str:
 
 
 def _method(request: web.Request) -> str:
-    return request.method if request.method in _methods else "_OTHER"
+    return request.method if request.method in _METHODS else "_OTHER"
 
 
 def _route(request: web.Request) -> str | None:

@@ -9,21 +9,18 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
-from eventcore.schemas.model_names import named_once
+from eventcore.schemas.model_names import Schema, named_once
 
-from .correlation import header as correlation_header
-from .endpoint import Endpoint, body_limit
-from .middleware import unobserved
+from .correlation import HEADER as CORRELATION_HEADER
+from .endpoint import BODY_LIMIT, Endpoint
+from .middleware import UNOBSERVED
 from .parameters import all_parameters, can_fail
-from .problems import media_type as problem_type
-from .problems import title_of
-from .request import media_type
+from .problems import PROBLEM_MEDIA_TYPE, title_of
+from .request import JSON_MEDIA_TYPE
 
-Schema = dict[str, Any]
-
-_reference = "#/components/schemas/{model}"
+_REFERENCE = "#/components/schemas/{model}"
 _PROBLEM = "Problem"
-_problem: Schema = {
+_PROBLEM_SCHEMA: Schema = {
     "type": "object",
     "description": "An error, as RFC 9457 has it.",
     "properties": {
@@ -54,11 +51,11 @@ _BEARER = {
     "bearerFormat": "JWT",
     "description": "A token of the provider that this service trusts; operations name the scope that it must grant.",
 }
-_correlation_parameters = [
+_CORRELATION_PARAMETERS = [
     {"$ref": "#/components/parameters/traceparent"},
-    {"$ref": f"#/components/parameters/{correlation_header}"},
+    {"$ref": f"#/components/parameters/{CORRELATION_HEADER}"},
 ]
-_components: Schema = {
+_COMPONENTS: Schema = {
     "parameters": {
         "traceparent": {
             "name": "traceparent",
@@ -66,8 +63,8 @@ _components: Schema = {
             "description": "W3C trace context: the request becomes part of that trace.",
             "schema": {"type": "string"},
         },
-        correlation_header: {
-            "name": correlation_header,
+        CORRELATION_HEADER: {
+            "name": CORRELATION_HEADER,
             "in": "header",
             "description": "The trace id to use where there is no traceparent: 32 hexadecimal digits, or a UUID. "
             "Anything else is ignored.",
@@ -75,7 +72,7 @@ _components: Schema = {
         },
     },
     "headers": {
-        correlation_header: {
+        CORRELATION_HEADER: {
             "description": "The trace id of the request.",
             "required": True,
             "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
@@ -93,7 +90,7 @@ _components: Schema = {
 }
 
 
-def document(
+def openapi_document(
     endpoints: Sequence[Endpoint], *, title: str, description: str = "", version: str = "1.0.0", secured: bool = False
 ) -> Schema:
     """The document for these endpoints, as plain data; `secured` where the scopes that they name are asked for."""
@@ -108,9 +105,9 @@ def document(
         "info": {"title": title, "version": version, **({"description": description} if description else {})},
         "paths": paths,
         "components": {
-            **_components,
+            **_COMPONENTS,
             "responses": {str(status): _error(status) for status in errors},
-            "schemas": {**definitions, _PROBLEM: _problem},
+            "schemas": {**definitions, _PROBLEM: _PROBLEM_SCHEMA},
             **({"securitySchemes": {"bearer": _BEARER}} if secured else {}),
         },
     }
@@ -123,12 +120,12 @@ def _check_names(endpoints: Sequence[Endpoint]) -> None:
             raise TypeError(f"there are two endpoints called {name}")
 
 
-Place = tuple[str, str]  # operation id, and "body" or the status of an answer
+OperationPart = tuple[str, str]  # operation id, and "body" or the status of an answer
 
 
-def _schemas(endpoints: Iterable[Endpoint]) -> tuple[Mapping[Place, Schema], Mapping[str, Schema]]:
+def _schemas(endpoints: Iterable[Endpoint]) -> tuple[Mapping[OperationPart, Schema], Mapping[str, Schema]]:
     """The schema of each body and answer, and the definitions that they refer to."""
-    inputs: list[tuple[Place, Literal["validation", "serialization"], TypeAdapter[Any]]] = []
+    inputs: list[tuple[OperationPart, Literal["validation", "serialization"], TypeAdapter[Any]]] = []
     for endpoint in endpoints:
         name = endpoint.name
         if endpoint.body is not None:
@@ -138,19 +135,19 @@ def _schemas(endpoints: Iterable[Endpoint]) -> tuple[Mapping[Place, Schema], Map
             for status, answer in endpoint.answers.items()
             if answer is not None and not isinstance(answer, str)
         ]
-    found, rest = TypeAdapter.json_schemas(inputs, ref_template=_reference)
+    found, rest = TypeAdapter.json_schemas(inputs, ref_template=_REFERENCE)
     bodies = {place: schema for (place, _), schema in found.items()}
-    return named_once(rest.get("$defs", {}), bodies, _reference, taken=[_PROBLEM])
+    return named_once(rest.get("$defs", {}), bodies, _REFERENCE, taken=[_PROBLEM])
 
 
-def _operation(endpoint: Endpoint, schemas: Mapping[Place, Schema], secured: bool) -> Schema:
+def _operation(endpoint: Endpoint, schemas: Mapping[OperationPart, Schema], secured: bool) -> Schema:
     summary, description = endpoint.documentation
     operation: Schema = {"operationId": endpoint.name}
     operation |= {name: text for name, text in (("summary", summary), ("description", description)) if text}
     if parameters := _parameters(endpoint):
         operation["parameters"] = parameters
     if endpoint.body is not None:
-        content = {media_type: {"schema": schemas[endpoint.name, "body"]}}
+        content = {JSON_MEDIA_TYPE: {"schema": schemas[endpoint.name, "body"]}}
         operation["requestBody"] = {"required": True, "content": content}
     operation["responses"] = {
         **{str(status): _answer(endpoint, status, schemas) for status in endpoint.answers},
@@ -161,10 +158,10 @@ def _operation(endpoint: Endpoint, schemas: Mapping[Place, Schema], secured: boo
     return operation
 
 
-def _answer(endpoint: Endpoint, status: int, schemas: Mapping[Place, Schema]) -> Schema:
+def _answer(endpoint: Endpoint, status: int, schemas: Mapping[OperationPart, Schema]) -> Schema:
     kind = endpoint.answers[status]
     headers = {
-        correlation_header: {"$ref": f"#/components/headers/{correlation_header}"},
+        CORRELATION_HEADER: {"$ref": f"#/components/headers/{CORRELATION_HEADER}"},
         **{name: {"description": text, "schema": {"type": "string"}} for name, text in endpoint.answer_headers.items()},
     }
     answer: Schema = {"description": title_of(status), "headers": headers}
@@ -173,9 +170,9 @@ def _answer(endpoint: Endpoint, status: int, schemas: Mapping[Place, Schema]) ->
             name: {"operationId": name, "parameters": dict(found)} for name, found in endpoint.links.items()
         }
     if isinstance(kind, str):
-        answer["content"] = {kind: {"schema": {"type": "object" if kind == media_type else "string"}}}
+        answer["content"] = {kind: {"schema": {"type": "object" if kind == JSON_MEDIA_TYPE else "string"}}}
     elif kind is not None:
-        answer["content"] = {media_type: {"schema": schemas[endpoint.name, str(status)]}}
+        answer["content"] = {JSON_MEDIA_TYPE: {"schema": schemas[endpoint.name, str(status)]}}
     return answer
 
 
@@ -184,7 +181,7 @@ def _errors(endpoint: Endpoint, secured: bool) -> list[int]:
     statuses = set(endpoint.errors)
     if secured and endpoint.scope is not None:
         statuses |= {401, 403}
-    if endpoint.path not in unobserved:
+    if endpoint.path not in UNOBSERVED:
         statuses |= {500, 503}
     if endpoint.body is not None:
         statuses |= {400, 408, 413, 415, 422}
@@ -196,19 +193,19 @@ def _errors(endpoint: Endpoint, secured: bool) -> list[int]:
 
 
 def _refusal(endpoint: Endpoint, status: int) -> Schema:
-    if status == 413 and endpoint.max_body != body_limit:
+    if status == 413 and endpoint.max_body != BODY_LIMIT:
         return _error(status, endpoint.max_body)
     return {"$ref": f"#/components/responses/{status}"}
 
 
-def _error(status: int, max_body: int = body_limit) -> Schema:
+def _error(status: int, max_body: int = BODY_LIMIT) -> Schema:
     limit = f": more than {max_body} bytes" if status == 413 else ""
-    headers = {correlation_header: {"$ref": f"#/components/headers/{correlation_header}"}}
+    headers = {CORRELATION_HEADER: {"$ref": f"#/components/headers/{CORRELATION_HEADER}"}}
     if status == 503:
         headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
     if status in (401, 403):
         headers["WWW-Authenticate"] = {"$ref": "#/components/headers/WWW-Authenticate"}
-    content = {problem_type: {"schema": {"$ref": _reference.format(model=_PROBLEM)}}}
+    content = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": _REFERENCE.format(model=_PROBLEM)}}}
     return {"description": title_of(status) + limit, "headers": headers, "content": content}
 
 
@@ -217,10 +214,10 @@ def _parameters(endpoint: Endpoint) -> list[Schema]:
         {"name": name, "in": "header", "description": text, "schema": {"type": "string"}}
         for name, text in endpoint.described_headers.items()
     ]
-    everywhere = [] if endpoint.path in unobserved else _correlation_parameters
+    everywhere = [] if endpoint.path in UNOBSERVED else _CORRELATION_PARAMETERS
     return [*all_parameters(endpoint), *described, *everywhere]
 
 
-def written(content: Schema) -> bytes:
+def document_bytes(content: Schema) -> bytes:
     """The document as it is served."""
     return to_json(content, indent=2)

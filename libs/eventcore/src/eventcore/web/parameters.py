@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+
+from eventcore.schemas.model_names import Schema
 
 from .endpoint import Endpoint
 from .request import Parameters
-
-Schema = dict[str, Any]
 
 
 def all_parameters(endpoint: Endpoint) -> list[Schema]:

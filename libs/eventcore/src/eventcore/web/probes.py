@@ -11,18 +11,18 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from eventcore.errors import EventcoreError, Forbidden
-from eventcore.telemetry.configure import scrape, scrape_type
+from eventcore.telemetry.configure import SCRAPE_TYPE, scrape
 
 from . import openapi
 from .api import Api
-from .docs import page
+from .docs import docs_page
 from .problems import Problem
 from .service import Service
 
 # A consumer's loops turn every two seconds; where Redis is silent, a read and two pauses may take seventeen.
-alive_seconds = 20.0
+ALIVE_SECONDS = 20.0
 # Probes wait for about as long.
-ready_seconds = 1.0
+READY_SECONDS = 1.0
 
 
 class ProbeStatus(BaseModel):
@@ -56,7 +56,7 @@ def add_probes(app: web.Application, service: Service, api: Api, description: st
     @probes.get("/metrics", answers={200: "text/plain"})
     async def metrics(request: web.Request) -> web.Response:
         """Show all metrics in the Prometheus text format."""
-        return web.Response(body=scrape(), headers={"Content-Type": scrape_type})
+        return web.Response(body=scrape(), headers={"Content-Type": SCRAPE_TYPE})
 
     @probes.get("/openapi.json", answers={200: "application/json"})
     async def openapi_document(request: web.Request) -> web.Response:
@@ -72,20 +72,20 @@ def add_probes(app: web.Application, service: Service, api: Api, description: st
     probes.add_to(app)
     settings = service.store.settings
     apart = settings.management_port is not None
-    content = openapi.document(
+    content = openapi.openapi_document(
         api.endpoints if apart else [*api.endpoints, *probes.endpoints],
         title=service.name,
         description=description,
         secured=settings.auth_jwks is not None,
     )
-    document, shown = openapi.written(content), page(content)
+    document, shown = openapi.document_bytes(content), docs_page(content)
 
 
 def stuck(service: Service) -> str | None:
     """Whose loops have not turned lately, if anybody's. That we run at all shows that the event loop does."""
     for consumer in service.consumers:
         silence = time.monotonic() - consumer.turned_at
-        if silence > alive_seconds and not consumer.draining:
+        if silence > ALIVE_SECONDS and not consumer.draining:
             return f"{consumer.router.group} has not turned for {silence:.0f} s"
     return None
 
@@ -120,7 +120,7 @@ async def _trouble_with_redis(service: Service) -> str | None:
     if (failure := store.commands.failure) is not None:
         return f"Redis at {store.settings.redis_address} is out of reach: {failure}"
     try:
-        async with asyncio.timeout(ready_seconds):
+        async with asyncio.timeout(READY_SECONDS):
             with suppress(Forbidden):  # an answer, too
                 await store.commands.execute("PING")
             if refused := await store.refusals.still():
@@ -129,7 +129,7 @@ async def _trouble_with_redis(service: Service) -> str | None:
                 if consumer.problem is None and not await consumer.member.exists():
                     return f"{consumer.router.group} does not exist (any more)"
     except TimeoutError:
-        return f"Redis at {store.settings.redis_address} did not answer within {ready_seconds:g} s"
+        return f"Redis at {store.settings.redis_address} did not answer within {READY_SECONDS:g} s"
     except EventcoreError as error:
         return str(error)
     if not service.greeted:

@@ -19,9 +19,9 @@ from eventcore.server.pipe import WrongPassword
 
 log = logging.getLogger(__name__)
 
-media_type = "application/problem+json"
+PROBLEM_MEDIA_TYPE = "application/problem+json"
 # RFC 9110 has renamed these; older versions of Python don't know yet.
-_titles = {413: "Content Too Large", 422: "Unprocessable Content"}
+_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 
 
 class FieldError(TypedDict):
@@ -65,7 +65,9 @@ class Problem(Exception):
     def bare(self) -> bytes:
         """The answer as bytes, where there is no request to answer."""
         body = json.dumps({"type": "about:blank", "title": self.title, "status": self.status, "detail": self.detail})
-        head = f"HTTP/1.1 {self.status} {self.title}\r\nContent-Type: {media_type}\r\nContent-Length: {len(body)}"
+        head = (
+            f"HTTP/1.1 {self.status} {self.title}\r\nContent-Type: {PROBLEM_MEDIA_TYPE}\r\nContent-Length: {len(body)}"
+        )
         more = "".join(f"\r\n{name}: {value}" for name, value in self.headers.items())
         return f"{head}\r\nConnection: close{more}\r\n\r\n{body}".encode()
 
@@ -80,13 +82,13 @@ class Problem(Exception):
             content["shared"] = self.shared
         # Not by pydantic: what a client sent, and is shown again here, may be no valid Unicode.
         body = json.dumps({**content, "correlationId": trace_id}, separators=(",", ":")).encode()
-        return web.Response(body=body, status=self.status, content_type=media_type, headers=self.headers)
+        return web.Response(body=body, status=self.status, content_type=PROBLEM_MEDIA_TYPE, headers=self.headers)
 
 
 def title_of(status: int) -> str:
     """The status in words."""
     try:
-        return _titles.get(status) or HTTPStatus(status).phrase
+        return _TITLES.get(status) or HTTPStatus(status).phrase
     except ValueError:
         return "Error"
 

@@ -12,7 +12,7 @@ from eventcore.settings import Settings
 from eventcore.telemetry.measurements import clients_limited
 
 from .clients import network_of
-from .middleware import unobserved
+from .middleware import UNOBSERVED
 from .problems import Problem
 from .scopes import TOKEN
 
@@ -72,7 +72,7 @@ class Rates:
     @web.middleware
     async def limit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refuse what is too much; probes never are."""
-        if request.path not in unobserved:
+        if request.path not in UNOBSERVED:
             request[_REMAINING] = self.take(self.client_of(request), time.monotonic())
         return await handler(request)
 

@@ -15,26 +15,26 @@ from pydantic_core import to_json
 from eventcore.events.strict_json import parse
 from eventcore.telemetry.measurements import clients_limited
 
-from .clients import CLIENTS, Receipt
+from .clients import CLIENTS, BodyReceipt
 from .escapes import unreadable
 from .problems import FieldError, Problem
 
-media_type = "application/json"
+JSON_MEDIA_TYPE = "application/json"
 # A body of ten thousand wrong lines needs no answer of that length.
-most_errors_named = 50
+MOST_ERRORS_NAMED = 50
 
 # Members, elements and what they stand in: each becomes an object of Python's, of a hundred bytes or more, before any
 # rule of an endpoint is asked. `PUT /stock` may name 10,000 levels, which are 30,000.
 MOST_VALUES = 100_000
 # What is left to count once nothing else is: strings, and what begins or separates values. A string without its end is
 # one too: a pattern that asks for the end would look for it again from each quote, for minutes.
-_string = re.compile(rb'"[^"]*"?')
+_STRING = re.compile(rb'"[^"]*"?')
 _NO_MARKS = bytes(set(range(256)) - set(b'",[{'))
 _PORTION = 64 * 1024
 
-_integer = re.compile(r"-?[0-9]{1,20}", re.ASCII)
-_fraction_or_exponent = re.compile(rb"[0-9][.eE]")
-_list_types = (list, tuple, set, frozenset)
+_INTEGER = re.compile(r"-?[0-9]{1,20}", re.ASCII)
+_FRACTION_OR_EXPONENT = re.compile(rb"[0-9][.eE]")
+_LIST_TYPES = (list, tuple, set, frozenset)
 
 
 async def read_body(request: web.Request, adapter: TypeAdapter[Any], limit: int) -> Any:
@@ -44,7 +44,7 @@ async def read_body(request: web.Request, adapter: TypeAdapter[Any], limit: int)
     many values, 408 for what does not arrive in time, 503 where all bodies together take too much memory, 400 for what
     is not JSON (or has two members of one name), 422 for JSON that breaks a rule.
     """
-    if request.headers.get(CONTENT_TYPE) != media_type:
+    if request.headers.get(CONTENT_TYPE) != JSON_MEDIA_TYPE:
         _check_media_type(request)
     if CONTENT_ENCODING in request.headers:
         _check_encoding(request)
@@ -62,7 +62,7 @@ async def read_body(request: web.Request, adapter: TypeAdapter[Any], limit: int)
         try:
             return _validated(adapter, raw)
         except ValidationError:
-            if not _fraction_or_exponent.search(raw):
+            if not _FRACTION_OR_EXPONENT.search(raw):
                 raise
             return _validated(adapter, to_json(_whole_numbers(said)))
     except ValidationError as error:
@@ -76,10 +76,10 @@ def _validated(adapter: TypeAdapter[Any], raw: bytes) -> Any:
 def _check_media_type(request: web.Request) -> None:
     given = request.headers.get("Content-Type")
     charset = (request.charset or "utf-8").lower()
-    if given is None or request.content_type != media_type or charset not in ("utf-8", "utf8", "us-ascii"):
+    if given is None or request.content_type != JSON_MEDIA_TYPE or charset not in ("utf-8", "utf8", "us-ascii"):
         found = f"not {given}" if given else "and none was named"
-        detail = f"The body must be {media_type} in UTF-8, {found}."
-        raise Problem(415, detail=detail, headers={"Accept": media_type})
+        detail = f"The body must be {JSON_MEDIA_TYPE} in UTF-8, {found}."
+        raise Problem(415, detail=detail, headers={"Accept": JSON_MEDIA_TYPE})
 
 
 def _check_encoding(request: web.Request) -> None:
@@ -105,7 +105,7 @@ def _values(raw: bytes) -> int:
     found, inside = 0, b""
     for start in range(0, len(marks), _PORTION):
         portion = inside + marks[start : start + _PORTION]
-        found += len(_string.sub(b"", portion))
+        found += len(_STRING.sub(b"", portion))
         inside = b'"' if portion.count(b'"') % 2 else b""
     return found
 
@@ -123,7 +123,7 @@ async def _received(request: web.Request, limit: int) -> bytes:
             raise Problem(408, detail="The body did not arrive in time.") from None
 
 
-async def _read(request: web.Request, limit: int, receipt: Receipt, timer: asyncio.Timeout) -> bytes:
+async def _read(request: web.Request, limit: int, receipt: BodyReceipt, timer: asyncio.Timeout) -> bytes:
     body = bytearray()
     if request.transport is None:  # aiohttp would say RuntimeError, which is the word for a defect
         raise ConnectionResetError("Connection lost")
@@ -167,7 +167,7 @@ class Parameters:
             alias = field.validation_alias if isinstance(field.validation_alias, str) else field.alias or name
             kinds = {field.annotation, *get_args(field.annotation)}
             self._names.append(alias)
-            if any(kind in _list_types or get_origin(kind) in _list_types for kind in kinds):
+            if any(kind in _LIST_TYPES or get_origin(kind) in _LIST_TYPES for kind in kinds):
                 self._lists.add(alias)
             elif int in kinds and not {str, float} & kinds:
                 self._integers.add(alias)
@@ -195,7 +195,7 @@ class Parameters:
             elif len(given) > 1:
                 errors.append({"field": name, "message": "is given more than once"})
             # Python reads `1_0` and `١٢` as integers; OpenAPI does not.
-            elif name in self._integers and given and not _integer.fullmatch(given[0]):
+            elif name in self._integers and given and not _INTEGER.fullmatch(given[0]):
                 errors.append({"field": name, "message": "is not an integer"})
             elif given:
                 found[name] = given[0]
@@ -237,4 +237,4 @@ def problem_naming(errors: Iterable[FieldError]) -> Problem:
     first, *others = errors
     more = f" (and {len(others)} more)" if others else ""
     detail = f"{first['field']}: {first['message']}{more}"
-    return Problem(422, detail=detail, errors=[first, *others][:most_errors_named])
+    return Problem(422, detail=detail, errors=[first, *others][:MOST_ERRORS_NAMED])

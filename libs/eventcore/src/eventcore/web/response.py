@@ -21,14 +21,14 @@ Content: TypeAlias = "BaseModel | DataclassInstance | Mapping[str, Any]"
 def _model(value: Any) -> Raw:
     """A model within a dataclass."""
     if isinstance(value, BaseModel):
-        return Raw(written(value))
+        return Raw(body_bytes(value))
     raise TypeError(f"{type(value).__name__} can't be written as JSON")
 
 
 _encoded = Encoder(enc_hook=_model).encode
 
 
-def written(model: Content) -> bytes:
+def body_bytes(model: Content) -> bytes:
     """JSON for a model, or for plain data as it is.
 
     A field of a model that is `None` is left out, unless it is required: then `null` says something (`nextCursor`).
@@ -53,7 +53,7 @@ def _write_model(model: BaseModel) -> bytes:
 
 
 def check_nulls(answer: Any) -> None:
-    """Raise `TypeError` where a required field may be `None` below the top level: `written` would lose it."""
+    """Raise `TypeError` where a required field may be `None` below the top level: `body_bytes` would lose it."""
     for model in _models_in(answer, seen=set()):
         if model is not answer and (names := _nullable(model)):
             raise TypeError(f"{model.__name__}.{next(iter(names))} may be None and has no default: give it one")

@@ -24,7 +24,7 @@ from eventcore.telemetry.logs import configure_logging
 
 from .door import ROOM_OF_MANAGEMENT, Door, room_for_connections, room_for_management
 from .ending import GROUPS_SECONDS, RESOURCES_SECONDS, TELEMETRY_SECONDS, Ending
-from .listener import CannotListen, shown, take_port
+from .listener import CannotListen, address_shown, take_port
 from .service import MANAGEMENT, SERVICE, Service
 
 log = logging.getLogger(__name__)
@@ -32,12 +32,12 @@ log = logging.getLogger(__name__)
 S = TypeVar("S", bound=Settings)
 
 # Exit statuses.
-done, failed, wrong_settings = 0, 1, 2
+DONE, FAILED, WRONG_SETTINGS = 0, 1, 2
 # How long clients with lasting connections are given to hear that they should go elsewhere.
-parting_seconds = 0.5
+PARTING_SECONDS = 0.5
 # How long requests in hand may take to finish once nothing new is accepted, and the last telemetry; both at most.
-requests_seconds = 5.0
-flush_seconds = 5.0
+REQUESTS_SECONDS = 5.0
+FLUSH_SECONDS = 5.0
 
 
 def run(create: Callable[[S], web.Application], settings: type[S], **defaults: Any) -> NoReturn:
@@ -54,10 +54,10 @@ def run(create: Callable[[S], web.Application], settings: type[S], **defaults: A
             status = runner.run(_main(create, chosen))
     except (SettingsError, WrongPassword, CannotListen) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
-        status = failed if isinstance(error, CannotListen) else wrong_settings
+        status = FAILED if isinstance(error, CannotListen) else WRONG_SETTINGS
     except Exception:  # a defect of the service's own wiring: it belongs into the log like any other
         log.critical("ended by a defect", exc_info=True)
-        status = failed
+        status = FAILED
     sys.exit(status)
 
 
@@ -86,7 +86,7 @@ async def _main(create: Callable[[S], web.Application], settings: S) -> int:
         service.ending = ending
         flush = configure(service.name, settings)
         async with AsyncExitStack() as stack:
-            stack.callback(lambda: flush(ending.left(most=flush_seconds)))
+            stack.callback(lambda: flush(ending.left(most=FLUSH_SECONDS)))
             management = await stack.enter_async_context(_management(app, managing))
             # `_end_serving` has waited for requests already, as long as there was time.
             runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -97,7 +97,7 @@ async def _main(create: Callable[[S], web.Application], settings: S) -> int:
             most_of_one = settings.max_connections_per_address
             door = Door(listening, runner, lambda: room_for_connections(settings), most_of_one=most_of_one)
             door.open()
-            log.info("%s serves on %s", service.name, shown(settings.host, settings.port))
+            log.info("%s serves on %s", service.name, address_shown(settings.host, settings.port))
             if management is not None:
                 management.open()
                 log.info("probes and metrics are on port %s", settings.management_port)
@@ -109,7 +109,7 @@ async def _main(create: Callable[[S], web.Application], settings: S) -> int:
     if isinstance(service.failure, SettingsError | WrongPassword):
         raise service.failure
     log.info("stopped")
-    status = done if service.failure is None else failed
+    status = DONE if service.failure is None else FAILED
     ending.ended(status)
     return status
 
@@ -178,14 +178,14 @@ async def _end_serving(runner: web.AppRunner, door: Door, service: Service) -> N
     await _part(runner)
     door.close()
     if runner.server is not None:
-        seconds = ending.left(reserve=later, most=requests_seconds)
+        seconds = ending.left(reserve=later, most=REQUESTS_SECONDS)
         async with ending.within(seconds + 0.2, "requests in hand"):
             await runner.server.shutdown(seconds)  # they are cancelled then, and may take a moment to notice
 
 
 async def _part(runner: web.AppRunner) -> None:
     """Give clients a moment for one more request, whose answer tells them to go elsewhere."""
-    deadline = time.monotonic() + parting_seconds
+    deadline = time.monotonic() + PARTING_SECONDS
     while (  # noqa: ASYNC110 - aiohttp tells nobody when a connection ends
         runner.server is not None and runner.server.connections and time.monotonic() < deadline
     ):

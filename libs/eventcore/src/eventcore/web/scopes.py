@@ -38,7 +38,7 @@ def token(request: web.BaseRequest) -> Token | None:
     return request.get(TOKEN)
 
 
-def require(request: web.Request, scope: str) -> None:
+def require_scope(request: web.Request, scope: str) -> None:
     """Let a request go on that may do this. Raises `Problem`: 401 without a token, 403 where it doesn't grant `scope`.
 
     Where the settings name no keys for tokens, all may do all.

@@ -23,7 +23,7 @@ from .api import Api
 from .clients import CLIENTS, Clients
 from .correlation import current_origin, tell
 from .ending import TELEMETRY_SECONDS
-from .endpoint import body_limit
+from .endpoint import BODY_LIMIT
 from .middleware import attend
 from .probes import add_probes
 from .rates import limit_rates
@@ -67,7 +67,7 @@ def create_service(  # noqa: PLR0913 - the one place where all that makes a serv
     consumers = tuple(Consumer(store, *(each for each in chosen if each.group == group)) for group in groups)
     service = Service(name, store, consumers, tuple(publishes), tuple(keeps), description)
     api = api or Api()
-    largest = max((endpoint.max_body for endpoint in api.endpoints), default=body_limit)
+    largest = max((endpoint.max_body for endpoint in api.endpoints), default=BODY_LIMIT)
     app = web.Application(middlewares=[attend], client_max_size=largest)
     if store.settings.auth_jwks:
         from .tokens import check_tokens  # only here: what it takes to check signatures is large

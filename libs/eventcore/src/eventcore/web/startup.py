@@ -15,7 +15,7 @@ from eventcore.server.pipe import WrongPassword
 log = logging.getLogger(__name__)
 
 # A server that is there answers at once; one that isn't must not hold up the HTTP server for longer.
-greeting_seconds = 1.0
+GREETING_SECONDS = 1.0
 
 
 async def greet(store: Store) -> bool:
@@ -24,7 +24,7 @@ async def greet(store: Store) -> bool:
     Raises `WrongPassword` or `SettingsError` where waiting won't help, before anything else was begun or logged.
     """
     try:
-        async with asyncio.timeout(greeting_seconds):
+        async with asyncio.timeout(GREETING_SECONDS):
             await store.redis.ping()
     except redis_errors.AuthenticationError as error:
         raise wrong_password(store, error) from error
@@ -38,7 +38,7 @@ async def greet(store: Store) -> bool:
         return False
     await store.__aenter__()
     try:
-        async with asyncio.timeout(greeting_seconds):
+        async with asyncio.timeout(GREETING_SECONDS):
             await store.check_server()
         await store.check_durability()  # takes seconds where the server syncs once a second
     except (Unavailable, TimeoutError):

@@ -15,15 +15,15 @@ from aiohttp.typedefs import Handler
 from eventcore.settings import Settings
 from eventcore.telemetry.measurements import tokens_refused
 
-from .keys import Keys
-from .middleware import unobserved
+from .keys import KeySet
+from .middleware import UNOBSERVED
 from .problems import Problem
 from .scopes import AUTHORITY, TOKEN, Token, refusal
 
 log = logging.getLogger(__name__)
 
 # Tokens are sent again and again: each is checked once for as long as it is valid.
-MOST_REMEMBERED = 10_000
+MOST_TOKENS = 10_000
 LONGEST_SUBJECT = 200
 FAR_FUTURE = 2**40
 
@@ -33,7 +33,7 @@ class Tokens:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.keys = Keys(settings.auth_jwks or "")
+        self.keys = KeySet(settings.auth_jwks or "")
         self._valid: dict[str, Token] = {}
         self._changes = 0
 
@@ -48,7 +48,7 @@ class Tokens:
         if known is not None and time.time() < known.expires_at:
             return known
         token = await self._checked(text)
-        while len(self._valid) >= MOST_REMEMBERED:
+        while len(self._valid) >= MOST_TOKENS:
             del self._valid[next(iter(self._valid))]
         self._valid[text] = token
         return token
@@ -93,7 +93,7 @@ class Tokens:
     async def identify(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Note whose request it is. A token that is not valid is refused also where none is asked for."""
         given = request.headers.getall("Authorization", ())
-        if given and request.path not in unobserved:
+        if given and request.path not in UNOBSERVED:
             if len(given) > 1:
                 raise refusal("scheme", "There is more than one Authorization header.", error="invalid_request")
             request[TOKEN] = await self.token_of(given[0])

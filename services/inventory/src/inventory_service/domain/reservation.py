@@ -23,7 +23,7 @@ from .measures import failed
 from .stock import available, give_back, take
 
 
-class Status(StrEnum):
+class ReservationStatus(StrEnum):
     """What has become of an order here."""
 
     RESERVED = "reserved"
@@ -33,7 +33,7 @@ class Status(StrEnum):
     """Only a mark: `order.cancelled` has come, `order.created` has not."""
 
 
-class Reservation(Value):
+class ReservedOrder(Value):
     """An order as the inventory remembers it, for what must be given back and told later."""
 
     order_id: str
@@ -42,11 +42,11 @@ class Reservation(Value):
     email: str | None = None
 
     @classmethod
-    def of(cls, order: OrderCreated) -> Reservation:
+    def of(cls, order: OrderCreated) -> ReservedOrder:
         """What is worth remembering of an order."""
         return cls(order_id=order.order_id, items=order.items, customer_id=order.customer_id, email=order.email)
 
-    def keep(self, status: Status, ttl: timedelta) -> list[Write]:
+    def keep(self, status: ReservationStatus, ttl: timedelta) -> list[Write]:
         """Writes: this order with this status, for so long."""
         place = reservation(self.order_id)
         order = self.model_dump_json(by_alias=True, exclude_none=True)
@@ -63,22 +63,26 @@ def reserve(created: OrderCreated, *, keep: timedelta) -> Transaction:
 
     An order that was cancelled before it arrived is rejected. One that was decided before is left as it is.
     """
-    order, status = Reservation.of(created), reservation(created.order_id)["status"]
+    order, status = ReservedOrder.of(created), reservation(created.order_id)["status"]
     quantities = total(order.items)
     return Transaction(
         when=[status.absent(), *(available(product) >= quantity for product, quantity in quantities.items())],
-        then=[*take(quantities), *order.keep(Status.RESERVED, keep), publish(InventoryReserved(**dict(order)))],
+        then=[
+            *take(quantities),
+            *order.keep(ReservationStatus.RESERVED, keep),
+            publish(InventoryReserved(**dict(order))),
+        ],
         otherwise=lambda found: _refuse(created, found, keep=keep),
     )
 
 
 def _refuse(created: OrderCreated, found: Found, *, keep: timedelta) -> Transaction:
-    order, status = Reservation.of(created), reservation(created.order_id)["status"]
+    order, status = ReservedOrder.of(created), reservation(created.order_id)["status"]
     match found[status]:
         case None:
             still, (reason, shortages) = status.absent(), _why(total(order.items), found)
-        case Status.CANCELLED:
-            still, reason, shortages = status.equals(Status.CANCELLED), Reason.ORDER_CANCELLED, ()
+        case ReservationStatus.CANCELLED:
+            still, reason, shortages = status.equals(ReservationStatus.CANCELLED), Reason.ORDER_CANCELLED, ()
         case _:
             return Transaction()
     rejected = InventoryRejected(
@@ -86,7 +90,7 @@ def _refuse(created: OrderCreated, found: Found, *, keep: timedelta) -> Transact
     )
     return Transaction(
         when=[still],
-        then=[*order.keep(Status.REJECTED, keep), publish(rejected)],
+        then=[*order.keep(ReservationStatus.REJECTED, keep), publish(rejected)],
         otherwise=lambda _: reserve(created, keep=keep),  # a peer was faster: from the beginning
         counts=[failed(reason)],
     )
@@ -101,20 +105,20 @@ def release(cancelled: OrderCancelled, *, keep: timedelta) -> Transaction:
     return Transaction(
         # The second guard holds wherever the first does: it is there so that what it guards is found.
         when=[place["status"].absent(), place["order"].absent()],
-        then=[place["status"].set(Status.CANCELLED), place.expire(keep)],
+        then=[place["status"].set(ReservationStatus.CANCELLED), place.expire(keep)],
         otherwise=lambda found: _give_back(found[place["status"]], found[place["order"]], keep=keep),
     )
 
 
 def _give_back(status: str | None, kept: str | None, *, keep: timedelta) -> Transaction:
-    if status != Status.RESERVED or kept is None:
+    if status != ReservationStatus.RESERVED or kept is None:
         return Transaction()
-    order = Reservation.model_validate_json(kept)
+    order = ReservedOrder.model_validate_json(kept)
     return Transaction(
-        when=[reservation(order.order_id)["status"].equals(Status.RESERVED)],
+        when=[reservation(order.order_id)["status"].equals(ReservationStatus.RESERVED)],
         then=[
             *give_back(total(order.items)),
-            *order.keep(Status.RELEASED, keep),
+            *order.keep(ReservationStatus.RELEASED, keep),
             publish(InventoryReleased(**dict(order))),
         ],
         otherwise=lambda _: Transaction(),  # a peer has released it

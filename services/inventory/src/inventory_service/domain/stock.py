@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from pydantic import Field as Limits
 
 from contracts import ProductId
-from eventcore import Field, Hash, SortedSet, Transaction, Value, Write
+from eventcore import Hash, HashField, SortedSet, Transaction, Value, Write
 
-highest = 1_000_000_000
+HIGHEST = 1_000_000_000
 
 stock = Hash("stock")
-index = SortedSet("stock:index")
+stock_index = SortedSet("stock:index")
 
 
 class Level(Value):
@@ -27,12 +27,12 @@ class Level(Value):
     reserved: int = Limits(description="Put aside for orders.")
 
 
-def available(product_id: str) -> Field:
+def available(product_id: str) -> HashField:
     """Where it stands how much may still be ordered; absent for an unknown product."""
     return stock[f"{product_id}:available"]
 
 
-def reserved(product_id: str) -> Field:
+def reserved(product_id: str) -> HashField:
     """Where it stands how much is put aside; absent as long as nothing ever was."""
     return stock[f"{product_id}:reserved"]
 
@@ -56,4 +56,4 @@ def give_back(quantities: Mapping[str, int]) -> Iterator[Write]:
 
 def _put(product_id: str, level: int) -> Iterator[Write]:
     yield available(product_id).set(level)
-    yield index.add(product_id)
+    yield stock_index.add(product_id)

@@ -3,19 +3,19 @@
 This package's own names are pure; the channels themselves, and the libraries they need, come with `channels.factory`.
 """
 
-from .base import Channel, Kind, Line, Notification, Shortage
-from .errors import ChannelError, Declined, Refused, TurnedAway, Unanswered, Unavailable
+from .base import Channel, MissingLine, Notification, NotificationKind, OrderedLine
+from .errors import ChannelError, ChannelUnavailable, Declined, ReceiverSpared, Refused, Unanswered
 
 __all__ = [
     "Channel",
     "ChannelError",
+    "ChannelUnavailable",
     "Declined",
-    "Kind",
-    "Line",
+    "MissingLine",
     "Notification",
+    "NotificationKind",
+    "OrderedLine",
+    "ReceiverSpared",
     "Refused",
-    "Shortage",
-    "TurnedAway",
     "Unanswered",
-    "Unavailable",
 ]

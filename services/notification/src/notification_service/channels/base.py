@@ -7,12 +7,12 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Protocol
 
-__all__ = ["Channel", "Kind", "Line", "Notification", "Shortage", "masked", "one_line"]
+__all__ = ["Channel", "MissingLine", "Notification", "NotificationKind", "OrderedLine", "masked", "on_one_line"]
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
-class Kind(StrEnum):
+class NotificationKind(StrEnum):
     """What happened to the order; also the name of its templates and the webhook's `type`."""
 
     ORDER_CONFIRMED = "order_confirmed"
@@ -21,7 +21,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class OrderedLine:
     """So many of one product."""
 
     product_id: str
@@ -29,7 +29,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Shortage:
+class MissingLine:
     """A product of which there was not enough."""
 
     product_id: str
@@ -43,14 +43,14 @@ class Notification:
 
     id: str
     order_id: str
-    kind: Kind
+    kind: NotificationKind
     correlation_id: str
     occurred_at: datetime
     customer_id: str | None = None
     email: str | None = field(default=None, repr=False)
-    items: tuple[Line, ...] = ()
+    items: tuple[OrderedLine, ...] = ()
     reason: str | None = None
-    shortages: tuple[Shortage, ...] = ()
+    shortages: tuple[MissingLine, ...] = ()
 
     @property
     def key(self) -> str:
@@ -73,7 +73,7 @@ class Channel(Protocol):
         """Who is told, as shown by the API; None when this channel can't reach this customer."""
 
     async def send(self, n: Notification) -> None:
-        """Return once the outside has accepted the notification; raise `Refused` or `Unavailable` otherwise.
+        """Return once the outside has accepted the notification; raise `Refused` or `ChannelUnavailable` otherwise.
 
         At least once: when the answer is lost, the notification may have arrived; sending it again repeats `n.key`.
         """
@@ -82,12 +82,12 @@ class Channel(Protocol):
         """Let go of all connections, within a few seconds. Never raises; may be called twice."""
 
 
-def one_line(text: str) -> str:
+def on_one_line(text: str) -> str:
     """`text` without anything that could start a new line in a log or a header."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def masked(email: str) -> str:
     """A mail address that can be logged: `anna@example.com` becomes `a***@example.com`."""
-    local, at, domain = one_line(email).rpartition("@")
+    local, at, domain = on_one_line(email).rpartition("@")
     return f"{local[:1]}***@{domain}" if at else "***"

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 OPENS_AFTER = 5
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(seconds=15)
 # Of more failed notifications than that the first are forgotten, and may try as if they were new.
-MOST_REMEMBERED = 10_000
+MOST_RECEIVERS = 10_000
 
 
 class Breaker:
@@ -97,7 +97,7 @@ class Breaker:
     def _remember(self, key: str) -> None:
         self._failed.pop(key, None)  # to the end: the latest
         self._failed[key] = None
-        if len(self._failed) > MOST_REMEMBERED:
+        if len(self._failed) > MOST_RECEIVERS:
             del self._failed[next(iter(self._failed))]
 
     def _open(self) -> None:

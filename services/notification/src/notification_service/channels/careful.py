@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from .base import Channel, Notification
 from .breaker import Breaker
-from .errors import ChannelError, TurnedAway, Unavailable
+from .errors import ChannelError, ChannelUnavailable, ReceiverSpared
 from .turns import Turns
 
 __all__ = ["CarefulChannel"]
@@ -43,7 +43,7 @@ class CarefulChannel:
         return self._channel.recipient(n)
 
     async def send(self, n: Notification) -> None:
-        """As the channel does, or raise `TurnedAway` before anything is sent."""
+        """As the channel does, or raise `ReceiverSpared` before anything is sent."""
         self._turn_away(n)
         await self._take_turn()
         try:
@@ -58,21 +58,21 @@ class CarefulChannel:
 
     def _turn_away(self, n: Notification) -> None:
         if (wait := self._breaker.wait(n.key)) is not None:
-            raise TurnedAway(f"not sent, its receiver is down: {self._breaker.last_error}", wait)
+            raise ReceiverSpared(f"not sent, its receiver is down: {self._breaker.last_error}", wait)
 
     async def _take_turn(self) -> None:
         try:
             async with asyncio.timeout(LONGEST_QUEUE.total_seconds()):
                 await self._turns.take()
         except TimeoutError:
-            raise TurnedAway(f"not sent, its receiver has enough to do ({self._turns.places} at once)") from None
+            raise ReceiverSpared(f"not sent, its receiver has enough to do ({self._turns.places} at once)") from None
 
     async def _try(self, n: Notification) -> None:
         began = time.monotonic()
         self._breaker.begin(n.key)
         try:
             await self._channel.send(n)
-        except Unavailable as error:
+        except ChannelUnavailable as error:
             self._learn(n, error, began)
             raise
         except ChannelError:  # a receiver that says no is there
@@ -84,7 +84,7 @@ class CarefulChannel:
         if time.monotonic() - began < self._good_time:
             self._turns.more()
 
-    def _learn(self, n: Notification, error: Unavailable, began: float) -> None:
+    def _learn(self, n: Notification, error: ChannelUnavailable, began: float) -> None:
         if error.only_this_one:
             self._breaker.passed(n.key)
             return

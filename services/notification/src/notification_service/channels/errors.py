@@ -12,7 +12,7 @@ Messages are for the operator's log: they name the server, never a password, a U
 
 from datetime import timedelta
 
-__all__ = ["ChannelError", "Declined", "Refused", "TurnedAway", "Unanswered", "Unavailable"]
+__all__ = ["ChannelError", "ChannelUnavailable", "Declined", "ReceiverSpared", "Refused", "Unanswered"]
 
 
 class ChannelError(Exception):
@@ -27,7 +27,7 @@ class Declined(ChannelError):
     """An answer to this notification that may be another one next time, or once people have mended something."""
 
 
-class Unavailable(ChannelError):
+class ChannelUnavailable(ChannelError):
     """Transient, or what people mend for all notifications at once, such as wrong credentials.
 
     `retry_after` is how long the outside asked to be left alone, as far as we follow it; None where it did not say.
@@ -49,12 +49,12 @@ class Unavailable(ChannelError):
         self.overloaded, self.answered, self.only_this_one = overloaded, answered, only_this_one
 
 
-class Unanswered(Unavailable):
+class Unanswered(ChannelUnavailable):
     """No answer came to what was sent: the receiver may have it, or may still be working on it."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, overloaded=True)
 
 
-class TurnedAway(Unavailable):
+class ReceiverSpared(ChannelUnavailable):
     """Not sent, so as to spare a receiver that is down or busy, and those who would wait for it."""

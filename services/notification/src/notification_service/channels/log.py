@@ -2,7 +2,7 @@
 
 import logging
 
-from .base import Notification, masked, one_line
+from .base import Notification, masked, on_one_line
 
 __all__ = ["LogChannel"]
 
@@ -20,7 +20,7 @@ class LogChannel:
 
     async def send(self, n: Notification) -> None:
         """Never fails."""
-        recipient = masked(n.email) if n.email else one_line(n.customer_id or "log")
+        recipient = masked(n.email) if n.email else on_one_line(n.customer_id or "log")
         extra = {
             "orderId": n.order_id,
             "kind": n.kind.value,
@@ -28,7 +28,7 @@ class LogChannel:
             "eventId": n.id,
             "correlationId": n.correlation_id,
         }
-        log.info("%s: order %s, told to %s", n.kind, one_line(n.order_id), recipient, extra=extra)
+        log.info("%s: order %s, told to %s", n.kind, on_one_line(n.order_id), recipient, extra=extra)
 
     async def close(self) -> None:
         """Nothing to close."""

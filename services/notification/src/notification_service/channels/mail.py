@@ -9,7 +9,7 @@ from email.policy import SMTP, SMTPUTF8
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from .address import Mailbox
-from .base import Notification, one_line
+from .base import Notification, on_one_line
 from .mailable import mailable
 
 __all__ = ["Mail", "compose"]
@@ -50,7 +50,7 @@ def compose(n: Notification, sender: Mailbox, recipient: Mailbox, now: datetime)
     message["Date"] = now.astimezone(UTC)
     message["Message-ID"] = f"<{n.key}@{sender.domain}>"
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: spares us the out-of-office answers
-    message["X-Correlation-ID"] = one_line(n.correlation_id)
+    message["X-Correlation-ID"] = on_one_line(n.correlation_id)
     message.set_content(text, cte="quoted-printable")
     message.add_alternative(html, subtype="html", cte="quoted-printable")
     return Mail(sender, recipient, message.as_bytes())
@@ -61,7 +61,7 @@ def _render(n: Notification) -> tuple[str, str, str]:
     template = _templates.get_template(f"{n.kind}.txt")
     lines, others = mailable(n.items or n.shortages)
     values = {"n": n, "at": n.occurred_at.astimezone(UTC), "lines": lines, "others": others}
-    subject = one_line("".join(template.blocks["subject"](template.new_context(values))))
+    subject = on_one_line("".join(template.blocks["subject"](template.new_context(values))))
     text = template.render(values, subject=subject)
     html = _templates.get_template(f"{n.kind}.html").render(values, subject=subject)
     return _sendable(subject), _sendable(text), _sendable(html)

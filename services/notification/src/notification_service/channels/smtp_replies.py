@@ -9,8 +9,8 @@ from aiosmtplib.errors import (
     SMTPResponseException,
 )
 
-from .base import masked, one_line
-from .errors import ChannelError, Declined, Refused, Unanswered, Unavailable
+from .base import masked, on_one_line
+from .errors import ChannelError, ChannelUnavailable, Declined, Refused, Unanswered
 from .smtp_url import SmtpUrl
 
 __all__ = ["lost_reply", "no_success"]
@@ -31,14 +31,14 @@ def no_success(error: Exception, url: SmtpUrl, recipient: str) -> ChannelError:
     """What it means that a mail was not accepted; the words of the server without the customer's address."""
     match error:
         case SMTPAuthenticationError(code=code):  # some servers repeat what they were sent: not a word of the answer
-            return Unavailable(f"{url} refused the credentials ({code})")
+            return ChannelUnavailable(f"{url} refused the credentials ({code})")
         case SMTPResponseException(code=code, message=answer):
-            said = re.sub(re.escape(recipient), masked(recipient), one_line(answer), flags=re.IGNORECASE)[:200]
+            said = re.sub(re.escape(recipient), masked(recipient), on_one_line(answer), flags=re.IGNORECASE)[:200]
             return _judged(error, answer, f"{url} answered {code} {said}")
         case TimeoutError():
-            return Unavailable(f"{url} did not answer within {url.timeout.total_seconds():g} s", overloaded=True)
+            return ChannelUnavailable(f"{url} did not answer within {url.timeout.total_seconds():g} s", overloaded=True)
         case _:
-            return Unavailable(f"{url}: {one_line(str(error))[:200] or type(error).__name__}")
+            return ChannelUnavailable(f"{url}: {on_one_line(str(error))[:200] or type(error).__name__}")
 
 
 def lost_reply(error: Exception, url: SmtpUrl, recipient: str) -> ChannelError:
@@ -52,18 +52,18 @@ def _judged(error: SMTPResponseException, answer: str, message: str) -> ChannelE
     """Only what is said of this recipient or this mail is held against it; the rest is for the relay's operator."""
     about_this_mail = isinstance(error, SMTPRecipientRefused | SMTPDataError)
     if error.code == SERVICE_CLOSING or error.code in CREDENTIALS or not about_this_mail:
-        return Unavailable(message, overloaded=error.code == SERVICE_CLOSING)
+        return ChannelUnavailable(message, overloaded=error.code == SERVICE_CLOSING)
     if error.code < 500:  # greylisting, a mailbox that is busy
-        return Unavailable(message, only_this_one=True)
+        return ChannelUnavailable(message, only_this_one=True)
     enhanced = _ENHANCED.match(answer.strip())
     if enhanced is None:
         relays = error.code in CODES_OF_THE_RELAY or WORD_OF_THE_RELAY in answer.lower()
-        return Unavailable(message, answered=True) if relays else Declined(message)
+        return ChannelUnavailable(message, answered=True) if relays else Declined(message)
     subject, detail = enhanced.groups()
     if f"{subject}.{detail}" in NO_SUCH_RECIPIENT:
         return Refused(message)
     if f"{subject}.{detail}" in MENDED_BY_PEOPLE or subject in (NETWORK, PROTOCOL):
-        return Unavailable(message, answered=True)
+        return ChannelUnavailable(message, answered=True)
     if subject == POLICY and isinstance(error, SMTPRecipientRefused):  # after DATA it is about the content
-        return Unavailable(message, answered=True)
+        return ChannelUnavailable(message, answered=True)
     return Declined(message)

@@ -23,7 +23,7 @@ from yarl import URL
 from eventcore.telemetry import inject
 
 from .base import Notification
-from .errors import Declined, Refused, Unanswered, Unavailable
+from .errors import ChannelUnavailable, Declined, Refused, Unanswered
 from .retry_after import retry_after
 from .webhook_secret import signing_key
 
@@ -85,7 +85,7 @@ class WebhookChannel:
                 self._judge(response)  # the body is left unread: aiohttp takes in one buffer of it at most
         except (ClientConnectorError, ConnectionTimeoutError) as error:  # "from None": some quote the whole URL
             span.set_attribute("error.type", type(error).__qualname__)
-            raise Unavailable(f"{self._url.origin()} can't be reached: {_reason(error)}") from None
+            raise ChannelUnavailable(f"{self._url.origin()} can't be reached: {_reason(error)}") from None
         except TimeoutError:
             span.set_attribute("error.type", "timeout")
             seconds = self.timeout.total_seconds()
@@ -134,7 +134,7 @@ class WebhookChannel:
         if status in ABOUT_THIS_ONE:
             raise Declined(message)
         wait = retry_after(response.headers.get("retry-after"), datetime.now(UTC))
-        raise Unavailable(message, wait, overloaded=status in OVERLOADED, answered=status not in DOWN)
+        raise ChannelUnavailable(message, wait, overloaded=status in OVERLOADED, answered=status not in DOWN)
 
 
 def _describe(span: Span, status: int) -> None:

@@ -9,13 +9,13 @@ from typing import Literal
 
 from pydantic import Field as Limits
 
-from eventcore import Field, Hash, Transaction, Value
+from eventcore import Hash, HashField, Transaction, Value
 from eventcore.events.odd_records import OddRecords
-from notification_service.channels import Kind, Notification
+from notification_service.channels import Notification, NotificationKind
 
 from .measures import told
 
-Status = Literal["sent", "failed"]
+NotificationStatus = Literal["sent", "failed"]
 
 
 class Record(Value):
@@ -23,15 +23,15 @@ class Record(Value):
 
     id: str
     order_id: str
-    kind: Kind
+    kind: NotificationKind
     channel: str
     recipient: str
-    status: Status
+    status: NotificationStatus
     sent_at: str = Limits(json_schema_extra={"format": "date-time"})
     event_id: str
 
     @classmethod
-    def of(cls, told: Notification, *, channel: str, recipient: str, status: Status, at: str) -> Record:
+    def of(cls, told: Notification, *, channel: str, recipient: str, status: NotificationStatus, at: str) -> Record:
         """What to remember of telling a customer by one channel, at a time as the contract writes it."""
         return cls(
             id=f"{told.id}:{channel}",
@@ -45,14 +45,14 @@ class Record(Value):
         )
 
 
-def records(order_id: str) -> Hash:
+def records_of(order_id: str) -> Hash:
     """Where the records of an order are kept, by their ids."""
     return Hash(f"notifications:{order_id}")
 
 
-def record(told: Notification, channel: str) -> Field:
+def record(told: Notification, channel: str) -> HashField:
     """Where it is recorded that the customer was told by this channel."""
-    return records(told.order_id)[f"{told.id}:{channel}"]
+    return records_of(told.order_id)[f"{told.id}:{channel}"]
 
 
 def odd_records() -> OddRecords:
@@ -74,13 +74,13 @@ def readable(order_id: str, kept: Iterable[bytes], odd: OddRecords) -> list[Reco
     return [record for record in found if record is not None]
 
 
-def keep(written: Iterable[Record], ttl: timedelta) -> Transaction:
+def record_all(written: Iterable[Record], ttl: timedelta) -> Transaction:
     """Keep these records, and the others of their orders, for so long from now."""
     written = list(written)
-    places = dict.fromkeys(records(each.order_id) for each in written)
+    places = dict.fromkeys(records_of(each.order_id) for each in written)
     return Transaction(
         then=[
-            *(records(each.order_id)[each.id].set(each.model_dump_json(by_alias=True)) for each in written),
+            *(records_of(each.order_id)[each.id].set(each.model_dump_json(by_alias=True)) for each in written),
             *(place.expire(ttl) for place in places),
         ],
         counts=[told(each.channel, each.status) for each in written],

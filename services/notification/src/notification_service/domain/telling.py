@@ -9,7 +9,7 @@ from functools import partial
 import contracts
 from contracts import InventoryRejected, InventoryReleased, InventoryReserved, Reason
 from eventcore import Metadata, Origin
-from notification_service.channels import Channel, Kind, Line, Notification, Shortage
+from notification_service.channels import Channel, MissingLine, Notification, NotificationKind, OrderedLine
 
 Outcome = InventoryReserved | InventoryRejected | InventoryReleased
 
@@ -27,11 +27,15 @@ def notification(event: Outcome, metadata: Metadata) -> Notification:
     )
     match event:
         case InventoryReserved(items=items):
-            return told(kind=Kind.ORDER_CONFIRMED, items=_lines(items))
+            return told(kind=NotificationKind.ORDER_CONFIRMED, items=_lines(items))
         case InventoryReleased(items=items):
-            return told(kind=Kind.ORDER_CANCELLED, items=_lines(items))
+            return told(kind=NotificationKind.ORDER_CANCELLED, items=_lines(items))
         case InventoryRejected(reason=reason, shortages=shortages):
-            kind = Kind.ORDER_CANCELLED if reason is Reason.ORDER_CANCELLED else Kind.ORDER_REJECTED
+            kind = (
+                NotificationKind.ORDER_CANCELLED
+                if reason is Reason.ORDER_CANCELLED
+                else NotificationKind.ORDER_REJECTED
+            )
             return told(kind=kind, reason=reason.value, shortages=_shortages(shortages))
 
 
@@ -40,12 +44,12 @@ def reaching(customer: Notification, channels: Sequence[Channel], last_resort: C
     return [channel for channel in channels if channel.recipient(customer) is not None] or [last_resort]
 
 
-def _lines(items: Iterable[contracts.Line]) -> tuple[Line, ...]:
-    return tuple(Line(each.product_id, each.quantity) for each in items)
+def _lines(items: Iterable[contracts.Line]) -> tuple[OrderedLine, ...]:
+    return tuple(OrderedLine(each.product_id, each.quantity) for each in items)
 
 
-def _shortages(shortages: Iterable[contracts.Shortage]) -> tuple[Shortage, ...]:
-    return tuple(Shortage(each.product_id, each.requested, each.available) for each in shortages)
+def _shortages(shortages: Iterable[contracts.Shortage]) -> tuple[MissingLine, ...]:
+    return tuple(MissingLine(each.product_id, each.requested, each.available) for each in shortages)
 
 
 def _with_zone(at: datetime) -> datetime:

@@ -12,33 +12,33 @@ from pydantic_core import from_json
 from contracts import Line, Reason, Shortage
 from eventcore import Hash, SortedSet, Value, Write
 
-from .status import Status
+from .status import OrderStatus
 
-_time = Field(json_schema_extra={"format": "date-time"})
+_TIME = Field(json_schema_extra={"format": "date-time"})
 
 
 class Order(Value):
     """An order as the API shows it. Its id sorts by the time at which it was placed."""
 
     id: str
-    status: Status
+    status: OrderStatus
     items: tuple[Line, ...]
     customer_id: str | None = None
     email: str | None = None
     reason: Reason | None = None
     shortages: tuple[Shortage, ...] | None = None
     correlation_id: str = Field(description="The trace id of the request that placed it.")
-    created_at: str = _time
-    updated_at: str = _time
+    created_at: str = _TIME
+    updated_at: str = _TIME
 
     @classmethod
     def read(cls, order_id: str, fields: Mapping[str, str]) -> Order:
         """An order from the fields of its hash."""
-        values = {name: from_json(value) if name in _structured else value for name, value in fields.items()}
+        values = {name: from_json(value) if name in _STRUCTURED else value for name, value in fields.items()}
         return cls.model_validate({**values, "id": order_id})
 
 
-_structured = frozenset({"items", "shortages"})
+_STRUCTURED = frozenset({"items", "shortages"})
 _lines_to_json = TypeAdapter(tuple[Line, ...]).serializer.to_json
 
 
@@ -54,7 +54,7 @@ class NewOrder(NamedTuple):
 
     def keep(self, ttl: timedelta) -> list[Write]:
         """Writes: have this order, for so long."""
-        place, status = order(self.id), Status.PROCESSING
+        place, status = order(self.id), OrderStatus.PROCESSING
         fields = {
             "status": status,
             "items": _lines_to_json(self.items, by_alias=True).decode(),
@@ -72,9 +72,9 @@ def order(order_id: str) -> Hash:
     return Hash(f"order:{order_id}")
 
 
-def index(status: Status) -> SortedSet:
+def index(status: OrderStatus) -> SortedSet:
     """The ids of all orders of this status, in the order in which they were placed."""
-    return _indexes[status]
+    return _INDEXES[status]
 
 
-_indexes = {status: SortedSet(f"orders:{status}") for status in Status}
+_INDEXES = {status: SortedSet(f"orders:{status}") for status in OrderStatus}

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pydantic import ValidationError
 
 from contracts import OrderCreated
-from eventcore import Guard, Text, Transaction, Value, Write, publish
+from eventcore import Guard, String, Transaction, Value, Write, publish
 
 from .measures import accepted
 from .order import NewOrder, order
@@ -40,14 +40,14 @@ class Once:
     remember: timedelta
 
     @property
-    def receipt(self) -> Text:
+    def receipt(self) -> String:
         """Where the receipt is kept. Keys come from outside: only their digest becomes part of a name."""
         return receipt(digest(self.key))
 
 
-def receipt(key_digest: str) -> Text:
+def receipt(key_digest: str) -> String:
     """Where a receipt is kept."""
-    return Text(f"idempotency:{key_digest}")
+    return String(f"idempotency:{key_digest}")
 
 
 def place(new: NewOrder, once: Once | None, *, keep: timedelta) -> Transaction:

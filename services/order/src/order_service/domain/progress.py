@@ -13,7 +13,7 @@ from eventcore import Event, Found, Transaction, publish
 
 from .measures import ended
 from .order import index, order
-from .status import Status, may_follow
+from .status import OrderStatus, may_follow
 
 
 class UnknownOrder(Exception):
@@ -38,14 +38,14 @@ class Step:
     """
 
     order_id: str
-    to: Status
+    to: OrderStatus
     at: str
     keep: timedelta
     facts: Mapping[str, str] = field(default_factory=dict)
     event: Event | None = None
     otherwise: Callable[[str | None], Transaction] = leave_it
 
-    def starting(self, current: Status) -> Transaction:
+    def starting(self, current: OrderStatus) -> Transaction:
         """The move, for an order that is probably of this status; where it is not, from the status it has."""
         place = order(self.order_id)
         return Transaction(
@@ -65,26 +65,26 @@ class Step:
         current = found[order(self.order_id)["status"]]
         if current is None or not may_follow(current, self.to):
             return self.otherwise(current)
-        return self.starting(Status(current))
+        return self.starting(OrderStatus(current))
 
 
 def confirm(event: InventoryReserved, *, at: str, keep: timedelta) -> Transaction:
     """Everything is put aside: a processing order is confirmed."""
-    return Step(order_id=event.order_id, to=Status.CONFIRMED, at=at, keep=keep).starting(Status.PROCESSING)
+    return Step(order_id=event.order_id, to=OrderStatus.CONFIRMED, at=at, keep=keep).starting(OrderStatus.PROCESSING)
 
 
 def reject(event: InventoryRejected, *, at: str, keep: timedelta) -> Transaction:
     """Nothing is put aside: a processing order is rejected, or cancelled where that was the reason."""
-    to = Status.CANCELLED if event.reason is Reason.ORDER_CANCELLED else Status.REJECTED
+    to = OrderStatus.CANCELLED if event.reason is Reason.ORDER_CANCELLED else OrderStatus.REJECTED
     facts = {"reason": event.reason.value}
     if event.shortages:
         facts["shortages"] = to_json(event.shortages, by_alias=True).decode()
-    return Step(order_id=event.order_id, to=to, at=at, keep=keep, facts=facts).starting(Status.PROCESSING)
+    return Step(order_id=event.order_id, to=to, at=at, keep=keep, facts=facts).starting(OrderStatus.PROCESSING)
 
 
 def close(event: InventoryReleased, *, at: str, keep: timedelta) -> Transaction:
     """What was put aside is given back: an order that still stands is cancelled."""
-    return Step(order_id=event.order_id, to=Status.CANCELLED, at=at, keep=keep).starting(Status.CONFIRMED)
+    return Step(order_id=event.order_id, to=OrderStatus.CANCELLED, at=at, keep=keep).starting(OrderStatus.CONFIRMED)
 
 
 def cancel(order_id: str, *, at: str, keep: timedelta) -> Transaction:
@@ -97,18 +97,18 @@ def cancel(order_id: str, *, at: str, keep: timedelta) -> Transaction:
         match status:
             case None:
                 raise UnknownOrder
-            case Status.CANCELLED:
+            case OrderStatus.CANCELLED:
                 return Transaction()
             case _:
                 raise NotCancellable(status)
 
     step = Step(
         order_id=order_id,
-        to=Status.CANCELLED,
+        to=OrderStatus.CANCELLED,
         at=at,
         keep=keep,
         # Not validated: the id comes from outside, and one that no event could have belongs to no order.
         event=OrderCancelled.model_construct(order_id=order_id),
         otherwise=otherwise,
     )
-    return step.starting(Status.CONFIRMED)
+    return step.starting(OrderStatus.CONFIRMED)

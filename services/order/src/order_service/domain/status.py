@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 
-class Status(StrEnum):
+class OrderStatus(StrEnum):
     """Where an order stands."""
 
     PROCESSING = "processing"
@@ -15,14 +15,14 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
-_next: Mapping[str, frozenset[Status]] = {
-    Status.PROCESSING: frozenset({Status.CONFIRMED, Status.REJECTED, Status.CANCELLED}),
-    Status.CONFIRMED: frozenset({Status.CANCELLED}),
-    Status.REJECTED: frozenset(),
-    Status.CANCELLED: frozenset(),
+_NEXT: Mapping[str, frozenset[OrderStatus]] = {
+    OrderStatus.PROCESSING: frozenset({OrderStatus.CONFIRMED, OrderStatus.REJECTED, OrderStatus.CANCELLED}),
+    OrderStatus.CONFIRMED: frozenset({OrderStatus.CANCELLED}),
+    OrderStatus.REJECTED: frozenset(),
+    OrderStatus.CANCELLED: frozenset(),
 }
 
 
-def may_follow(current: str, to: Status) -> bool:
+def may_follow(current: str, to: OrderStatus) -> bool:
     """Whether an order of status `current` may become `to`; from a status that nobody knows no way leads on."""
-    return to in _next.get(current, ())
+    return to in _NEXT.get(current, ())

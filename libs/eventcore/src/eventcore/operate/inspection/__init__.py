@@ -1,6 +1,6 @@
 """The state of streams and groups as it stands in Redis: lengths, lag, who holds what, dead letters. Only reads."""
 
-from .inspector import Inspector, WrongType, counted_lag, counted_letters, verified_lag
+from .inspector import COUNTED_LAG, COUNTED_LETTERS, VERIFIED_LAG, Inspector, WrongType
 from .server import ServerState
 from .state import (
     AsideEntry,
@@ -15,6 +15,9 @@ from .state import (
 )
 
 __all__ = [
+    "COUNTED_LAG",
+    "COUNTED_LETTERS",
+    "VERIFIED_LAG",
     "AsideEntry",
     "AsideState",
     "ConsumerState",
@@ -27,7 +30,4 @@ __all__ = [
     "ServerState",
     "StreamState",
     "WrongType",
-    "counted_lag",
-    "counted_letters",
-    "verified_lag",
 ]

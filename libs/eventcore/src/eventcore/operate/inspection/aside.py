@@ -17,16 +17,16 @@ from .replies import Row
 from .state import AsideEntry, AsideState
 
 # The oldest is looked for among so many, those that are due first.
-_looked_through = 1000
+_LOOKED_THROUGH = 1000
 # Of scores, which may be infinite.
-_latest = 2.0**53
+_LATEST = 2.0**53
 
 
 async def aside_state(redis: Redis, prefix: str, stream: str, group: str, now: int) -> AsideState:
     """Everything that a group has put aside of a stream; `now` is in milliseconds of the server's clock."""
     key = prefix + aside_key(stream, group)
     count = int(await redis.zcard(key))
-    rows: Any = await redis.zrange(key, 0, _looked_through - 1, withscores=True) if count else []
+    rows: Any = await redis.zrange(key, 0, _LOOKED_THROUGH - 1, withscores=True) if count else []
     if not rows:
         return AsideState()
     ages = [age for name, _ in rows if (age := _age(text(name), now)) is not None]
@@ -52,7 +52,7 @@ async def entries_aside(redis: Redis, prefix: str, stream: str, group: str) -> A
 def _entry(name: str, due: float, fields: Mapping[bytes, bytes]) -> AsideEntry:
     return AsideEntry(
         entry_id=text(fields.get(ENTRY_ID, name.encode())),
-        due_at=int(max(-_latest, min(due, _latest))),
+        due_at=int(max(-_LATEST, min(due, _LATEST))),
         attempts=int(fields.get(ATTEMPTS, b"0")),
         lane=text(fields[LANE]) if LANE in fields else None,
         error=text(fields.get(LAST_ERROR, b"")) or None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from eventcore.consume.delivery import entry_time
-from eventcore.consume.group_member import foreign_idle
+from eventcore.consume.group_member import FOREIGN_IDLE
 
 from .ids import milliseconds
 from .state import ConsumerState
@@ -42,7 +42,7 @@ def _state(name: str, both: Sequence[Seen], now: int, dead_after: timedelta) -> 
     pending = [seen.held[name][1] if name in seen.held else 0 for seen in both]
     return ConsumerState(
         name=name,
-        alive=idle < foreign_idle if beat is None else silent is not None and silent <= dead_after,
+        alive=idle < FOREIGN_IDLE if beat is None else silent is not None and silent <= dead_after,
         left=beat == 0,
         last_beat=entry_time(f"{beat}-0") if beat else None,
         silent=silent,

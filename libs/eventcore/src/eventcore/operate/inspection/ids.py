@@ -7,13 +7,13 @@ from datetime import timedelta
 
 EntryId = tuple[int, int]
 
-_longest_age = timedelta(days=365_000)
-_pattern = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
+_LONGEST_AGE = timedelta(days=365_000)
+_PATTERN = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
 
 
 def parse_id(entry_id: str) -> EntryId:
     """An entry id as something to compare. Raises `ValueError` for what is not a whole `milliseconds-sequence`."""
-    match = _pattern.fullmatch(entry_id)
+    match = _PATTERN.fullmatch(entry_id)
     if match is None:
         raise ValueError(f"{entry_id!r} is not an entry id like 1732356000123-0")
     return int(match[1]), int(match[2])
@@ -26,7 +26,7 @@ def age_of(entry_id: str, now: int) -> timedelta:
 
 def milliseconds(count: int) -> timedelta:
     """A time span that fits, whatever the count."""
-    return min(timedelta(milliseconds=max(0, min(count, 10**15))), _longest_age)
+    return min(timedelta(milliseconds=max(0, min(count, 10**15))), _LONGEST_AGE)
 
 
 def text(raw: bytes | str) -> str:

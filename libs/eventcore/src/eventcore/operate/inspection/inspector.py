@@ -26,12 +26,12 @@ from .state import DeadLetterState, GroupState, Lag, PendingEntry, Progress, Str
 
 # The server's own figure for lag counts what was deleted or trimmed unread (redis#13337, #13957): up to so many entries
 # we count for ourselves, so that zero is zero. Beyond, its figure will do.
-verified_lag = 1_000
+VERIFIED_LAG = 1_000
 # Where the server has no figure (null), we count so far and then say "at least".
-counted_lag = 10_000
+COUNTED_LAG = 10_000
 # So many of a stream's newest dead letters are told apart by group.
-counted_letters = 1_000
-_page = 500
+COUNTED_LETTERS = 1_000
+_PAGE = 500
 
 
 class WrongType(ResponseError):
@@ -174,14 +174,14 @@ class Inspector:
             newest_age=age_of(facts.last_id, now) if facts.last_id else None,
             by_group=dict(tally.groups),
             by_reason=dict(tally.reasons.most_common()),
-            partial=facts.length > counted_letters,
+            partial=facts.length > COUNTED_LETTERS,
         )
 
     async def _tally(self, stream: str) -> _Tally:
         tally = _Tally()
         end = "+"
-        while (left := counted_letters - tally.groups.total()) > 0:
-            rows = await newest_entries(self._redis, self._prefix + stream, end, min(left, _page))
+        while (left := COUNTED_LETTERS - tally.groups.total()) > 0:
+            rows = await newest_entries(self._redis, self._prefix + stream, end, min(left, _PAGE))
             if not rows:
                 break
             tally.groups.update(text(fields.get(b"group", b"")) for _, fields in rows)
@@ -228,17 +228,17 @@ class Inspector:
             return Lag()
         if parse_id(delivered) < parse_id(facts.first_id):
             return Lag(facts.length, age_of(facts.first_id, now))
-        if claimed is not None and claimed > verified_lag:
+        if claimed is not None and claimed > VERIFIED_LAG:
             found, first = await self._count(stream, delivered, 1)
             return Lag(min(claimed, facts.length), age_of(first, now)) if first else Lag()
-        found, first = await self._count(stream, delivered, counted_lag)
-        return Lag(found, age_of(first, now), capped=found >= counted_lag) if first else Lag()
+        found, first = await self._count(stream, delivered, COUNTED_LAG)
+        return Lag(found, age_of(first, now), capped=found >= COUNTED_LAG) if first else Lag()
 
     async def _count(self, stream: str, after: str, limit: int) -> tuple[int, str | None]:
         """How many entries follow, up to the limit, and the first of them."""
         found, first, start = 0, None, f"({after}"
         while found < limit:
-            rows = await entries(self._redis, self._prefix + stream, start, "+", min(_page, limit - found))
+            rows = await entries(self._redis, self._prefix + stream, start, "+", min(_PAGE, limit - found))
             if not rows:
                 break
             first = first or rows[0][0]

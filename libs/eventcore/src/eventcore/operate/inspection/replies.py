@@ -11,8 +11,8 @@ from eventcore.server.keys import LAST_ID
 
 from .ids import text
 
-Fields = Mapping[bytes, bytes]
-Row = tuple[str, Fields]
+RawFields = Mapping[bytes, bytes]
+Row = tuple[str, RawFields]
 
 
 async def entries(redis: Redis, key: str, start: str, end: str, count: int) -> list[Row]:
