@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 import contracts
 from contracts import Line
@@ -60,7 +59,7 @@ async def test_an_old_program_leaves_a_new_event_to_a_newer_one(shown: SimpleNam
     order = shown.OrderCreated(order_id="1", items=(Line(product_id="11", quantity=1),), customer={"id": "VINET"})
 
     with Server() as server:
-        settings = Settings(redis_url=SecretStr(server.url), heartbeat_seconds=0.1, dead_after_seconds=0.8)
+        settings = Settings(redis_url=server.url, heartbeat_seconds=0.1, dead_after_seconds=0.8)
         async with Store(settings, source="test") as store:
             await store.publish(order)
             consumer = Consumer(store, old)

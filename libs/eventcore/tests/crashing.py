@@ -12,8 +12,6 @@ import sys
 import time
 import traceback
 
-from pydantic import SecretStr
-
 from eventcore import Consumer, Router, Settings, Store, Transaction, publish
 from eventcore.testing import run_until_idle
 
@@ -38,7 +36,7 @@ async def ship_later(order: Ordered) -> Transaction:
 async def live(url: str, kind: str, name: str) -> None:
     router = Router(group=GROUP, retry=EAGER)
     router.on(Ordered)(ship_later if kind == "async" else ship)
-    settings = Settings(redis_url=SecretStr(url), pod_name=name, heartbeat_seconds=0.1, dead_after_seconds=0.5)
+    settings = Settings(redis_url=url, pod_name=name, heartbeat_seconds=0.1, dead_after_seconds=0.5)
     async with Store(settings, source="crashing") as store:
         await run_until_idle(store, Consumer(store, router), timeout=20)
 

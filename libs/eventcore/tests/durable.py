@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from eventcore import Hash, Settings, Store, Transaction
 from eventcore.commit.durability import Durability
@@ -25,7 +24,7 @@ with_waitaof = pytest.mark.parametrize("kind", [kind for kind in available_kinds
 @asynccontextmanager
 async def durable(url: str | Server, durability: Durability, **more: Any) -> AsyncIterator[Store]:
     """A store on a server, or at an address."""
-    settings = Settings(redis_url=SecretStr(url.url if isinstance(url, Server) else url))
+    settings = Settings(redis_url=url.url if isinstance(url, Server) else url)
     async with Store(settings, source="test", durability=durability, **more) as store:
         yield store
 

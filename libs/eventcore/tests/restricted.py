@@ -28,5 +28,5 @@ async def grant(redis: Any) -> None:
 async def restricted(redis: Any, settings: Settings) -> AsyncIterator[SecretStr]:
     """The address for a user who may do everything yet; the user is gone afterwards."""
     await grant(redis)
-    yield SecretStr(settings.redis_url.get_secret_value().replace("//", f"//{USER}:secret@"))
+    yield SecretStr(settings.url.replace("//", f"//{USER}:secret@"))
     await redis.execute_command("ACL", "DELUSER", USER)

@@ -235,9 +235,7 @@ async def limited(store: Store, connect: Connect) -> AsyncIterator[Store]:
     """A store whose user may touch some keys only, and not look into what is pending or there."""
     rights = ["+@all", "-xpending", "-exists", "~good", "~a-hash", f"~{STREAM}*"]
     await store.redis.execute_command("ACL", "SETUSER", "limited", "reset", "on", ">secret", *rights)
-    yield await connect(
-        redis_url=SecretStr(store.settings.redis_url.get_secret_value().replace("//", "//limited:secret@"))
-    )
+    yield await connect(redis_url=SecretStr(store.settings.url.replace("//", "//limited:secret@")))
     await store.redis.execute_command("ACL", "DELUSER", "limited")
 
 

@@ -27,7 +27,7 @@ def start(settings: Settings, pytestconfig: pytest.Config) -> Iterator[Start]:
     with ExitStack() as stack:
 
         def pod(kind: str = "plain", names: str = "same") -> subprocess.Popen[str]:
-            url = settings.redis_url.get_secret_value()
+            url = settings.url
             command = [sys.executable, "-m", "libs.eventcore.tests.crashing", url, kind, names]
             return stack.enter_context(running(command, pytestconfig.rootpath))
 

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 import pytest_asyncio
-from pydantic import SecretStr
 
 from eventcore import GuardFailed, Origin, OutcomeUnknown, Settings, SortedSet, Transaction
 from eventcore.commit.committer import Acknowledgement, CommitAnswer, Committer, Work
@@ -194,7 +193,7 @@ async def test_another_connection_is_not_believed_for_it_may_lead_to_a_server_wi
     pair: tuple[Server, Server],
 ) -> None:
     promise = Promise(REPLICA)
-    connector = Connector(Settings(redis_url=SecretStr(pair[0].url)))
+    connector = Connector(Settings(redis_url=pair[0].url))
     pipe = Pipe(connector.connect, prove=promise.prove)
     pipe.start()
     committer = DurableCommitter(pipe, CutOffAfterwards(pipe), promise)

@@ -233,7 +233,7 @@ def test_a_letter_can_be_written_of_any_delivery(entry_id: str, body: bytes, att
 @given(st.lists(BODIES, min_size=1, max_size=8))
 def test_services_read_on_over_any_metadata(any_server: Server, written: list[bytes]) -> None:
     async def consume() -> None:
-        async with Store(Settings(redis_url=any_server.url), source="tests") as store:  # type: ignore[arg-type]
+        async with Store(Settings(redis_url=any_server.url), source="tests") as store:
             await store.redis.flushall()
             for body in written:
                 await store.redis.xadd(STREAM, {"event": body})

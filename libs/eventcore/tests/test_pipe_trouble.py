@@ -32,7 +32,7 @@ async def open_pipe(settings: Settings) -> AsyncIterator[Open]:
     async with AsyncExitStack() as stack:
 
         def opened(server: Server | None = None, url: str = "", **options: Any) -> Pipe:
-            url = url or (server.url if server else settings.redis_url.get_secret_value())
+            url = url or (server.url if server else settings.url)
             connector = Connector(settings.model_copy(update={"redis_url": SecretStr(url)}))
             stack.push_async_callback(connector.close)
             pipe = Pipe(connector.connect, on_connect=[("CLIENT", "ID")], **options)
@@ -177,9 +177,7 @@ async def test_a_master_that_was_demoted_is_left_for_the_new_one(
 ) -> None:
     old, new = (start_server(options={"shutdown-timeout": "0"}) for _ in range(2))
     master = old
-    connectors = {
-        server: Connector(settings.model_copy(update={"redis_url": SecretStr(server.url)})) for server in (old, new)
-    }
+    connectors = {server: Connector(settings.model_copy(update={"redis_url": server.url})) for server in (old, new)}
 
     async def connect_to_master() -> AbstractConnection:
         return await connectors[master].connect()

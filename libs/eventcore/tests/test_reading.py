@@ -226,7 +226,7 @@ async def test_what_may_not_be_read_is_named(user: Store, store: Store) -> None:
 
 async def test_without_a_server_nothing_can_be_read() -> None:
     with Server() as server:
-        store = Store(Settings(redis_url=server.url), source="test")  # type: ignore[arg-type]
+        store = Store(Settings(redis_url=server.url), source="test")
         await store.__aenter__()
         assert await store.read(NOTE) is None
     try:

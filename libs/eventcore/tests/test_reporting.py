@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from eventcore import Event, Settings, Store
 from eventcore.operate import reporting
@@ -220,7 +219,7 @@ async def test_nothing_is_shown_while_the_server_is_away(
 ) -> None:
     monkeypatch.setattr(reporting, "REPORT_EVERY", timedelta(seconds=0.05))
     server = start_server()
-    async with Store(settings.model_copy(update={"redis_url": SecretStr(server.url)}), source="tests") as store:
+    async with Store(settings.model_copy(update={"redis_url": server.url}), source="tests") as store:
         await group(store)
         async with reporting_on(Reporter(store, [STREAM])):
             await until(lambda: bool(read_all(measurements.lag)), what="the first look")

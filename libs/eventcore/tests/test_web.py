@@ -11,14 +11,14 @@ from typing import Annotated, Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field
 
 from eventcore import Event, Router, Settings, Store, Transaction, Value
 from eventcore.testing import until
 from eventcore.web import STORE, Answer, Api, Page, Problem, create_service
 
 Client = TestClient[web.Request, web.Application]
-NOWHERE = Settings(redis_url=SecretStr("redis://127.0.0.1:1/0"))
+NOWHERE = Settings(redis_url="redis://127.0.0.1:1/0")
 """Nobody listens there."""
 
 

@@ -340,7 +340,7 @@ class TestUnavailable:
 
     async def test_a_server_that_went_away(self, start_server: StartServer, settings: Settings) -> None:
         server: Server = start_server()
-        mine = settings.model_copy(update={"redis_url": type(settings.redis_url)(server.url)})
+        mine = settings.model_copy(update={"redis_url": server.url})
         async with serving(create_service(mine, name="notes", api=notes_api())) as client:
             assert (await client.post("/notes", json=GOOD)).status == 202
             server.kill()
@@ -357,7 +357,7 @@ class TestUnavailable:
 
     async def test_a_server_whose_memory_is_full(self, start_server: StartServer, settings: Settings) -> None:
         server: Server = start_server(maxmemory="1")
-        mine = settings.model_copy(update={"redis_url": type(settings.redis_url)(server.url)})
+        mine = settings.model_copy(update={"redis_url": server.url})
         async with serving(create_service(mine, name="notes", api=notes_api())) as client:
             await problem(await client.post("/notes", json=GOOD), 503)
 

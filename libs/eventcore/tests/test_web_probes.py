@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from eventcore import Router, Settings, Store, Transaction
 from eventcore.testing import Server, until
@@ -67,7 +66,7 @@ async def until_readiness(client: Client, wanted: str) -> str:
 
 async def test_readiness_follows_the_server(start_server: StartServer, settings: Settings) -> None:
     server: Server = start_server()
-    mine = settings.model_copy(update={"redis_url": SecretStr(server.url)})
+    mine = settings.model_copy(update={"redis_url": server.url})
     async with serving(create_service(mine, name="notes", routers=[router()])) as client:
         await until_readiness(client, "ready")
         server.kill()
@@ -83,7 +82,7 @@ async def test_a_service_starts_without_a_server_and_becomes_ready_when_it_comes
 ) -> None:
     server: Server = start_server()
     server.kill()
-    mine = settings.model_copy(update={"redis_url": SecretStr(server.url)})
+    mine = settings.model_copy(update={"redis_url": server.url})
     async with serving(create_service(mine, name="notes", routers=[router()])) as client:
         await until_readiness(client, "is out of reach")
         server.start()
@@ -92,7 +91,7 @@ async def test_a_service_starts_without_a_server_and_becomes_ready_when_it_comes
 
 async def test_a_server_that_is_silent_is_noticed_soon(start_server: StartServer, settings: Settings) -> None:
     server: Server = start_server()
-    mine = settings.model_copy(update={"redis_url": SecretStr(server.url)})
+    mine = settings.model_copy(update={"redis_url": server.url})
     async with serving(create_service(mine, name="notes")) as client:
         await until_readiness(client, "ready")
         server.pause()

@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 from aiohttp.test_utils import TestClient, TestServer
-from pydantic import SecretStr
 
 from eventcore import SettingsError
 from eventcore.commit.durability import Durability
@@ -25,7 +24,7 @@ ONCE = {"Idempotency-Key": "cart-1"}
 
 
 def settings_for(server: Server, durability: Durability, pod: str = "pod-1") -> OrderSettings:
-    return OrderSettings(redis_url=SecretStr(server.url), order_durability=durability, pod_name=pod)
+    return OrderSettings(redis_url=server.url, order_durability=durability, pod_name=pod)
 
 
 @pytest_asyncio.fixture

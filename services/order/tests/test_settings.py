@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
-from pydantic import SecretStr
 
 from eventcore import SettingsError, load
 from eventcore.commit.durability import Durability
@@ -43,7 +42,7 @@ def test_a_wrong_setting_is_one_line_that_names_it(monkeypatch: pytest.MonkeyPat
 async def test_an_order_can_be_answered_once_it_is_on_disk() -> None:
     """On Valkey, which is always there: Redis 7.0 can't wait for its disk."""
     with Server(append_only=True, options={"appendfsync": "always"}) as server:
-        settings = OrderSettings(redis_url=SecretStr(server.url), order_durability=Durability.DISK)
+        settings = OrderSettings(redis_url=server.url, order_durability=Durability.DISK)
         async with TestClient(TestServer(create_app(settings))) as client:
             call = await Caller.of(client)
             body = {"items": [{"productId": "tea", "quantity": 1}]}

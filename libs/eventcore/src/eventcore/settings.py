@@ -20,6 +20,10 @@ LONGEST_SECONDS, MOST_ENTRIES = 100 * 365 * 86_400, 10**12
 LARGEST_PORT, LARGEST_DATABASE = 65_535, 2**31 - 1
 
 
+def _hidden(secret: SecretStr | str) -> SecretStr:
+    return secret if isinstance(secret, SecretStr) else SecretStr(secret)
+
+
 def _redis_url(url: SecretStr) -> SecretStr:
     parts = urlsplit(url.get_secret_value())
     if parts.scheme not in ("redis", "rediss"):
@@ -40,6 +44,10 @@ def _redis_url(url: SecretStr) -> SecretStr:
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
 
+# Made from text as well, so that `Settings(redis_url="redis://…")` is right to type checkers; always held hidden.
+Secret = Annotated[SecretStr | str, AfterValidator(_hidden)]
+
+
 def _on_a_terminal() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()  # None, where it is closed
 
@@ -49,25 +57,25 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
-    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] = SecretStr("redis://localhost:6379/0")
-    redis_password: SecretStr | None = None
+    redis_url: Annotated[Secret, AfterValidator(_redis_url)] = SecretStr("redis://localhost:6379/0")
+    redis_password: Secret | None = None
     redis_password_file: Path | None = None
     redis_ca_file: Path | None = None
     redis_sentinels: Annotated[tuple[tuple[str, int], ...], NoDecode] = ()
     redis_sentinel_master: str | None = None
-    redis_sentinel_password: SecretStr | None = None
+    redis_sentinel_password: Secret | None = None
     """Of the Sentinels themselves, which know Redis's own; there is none by default, whatever Redis's is."""
     redis_sentinel_password_file: Path | None = None
-    key_prefix: str = Field("", max_length=100, pattern=r"^[^\s]*$")
+    key_prefix: str = Field(default="", max_length=100, pattern=r"^[^\s]*$")
 
     host: str = ""
     """The address to listen on; empty: all there are, IPv6 and IPv4."""
-    port: int = Field(8000, ge=1, le=65535)
-    management_port: int | None = Field(None, ge=1, le=65535)
+    port: int = Field(default=8000, ge=1, le=65535)
+    management_port: int | None = Field(default=None, ge=1, le=65535)
     """Where probes, metrics and the API's document are served, and nothing else; without it, `port` serves all."""
-    max_connections: int = Field(4096, ge=1, le=1_000_000)
+    max_connections: int = Field(default=4096, ge=1, le=1_000_000)
     """Clients connected at once, and fewer where the limit of open files (`ulimit -n`) is low; others get a 503."""
-    max_connections_per_address: int = Field(0, ge=0, le=1_000_000)
+    max_connections_per_address: int = Field(default=0, ge=0, le=1_000_000)
     """Of these, how many one address may hold (then 429); 0: any number, for behind a proxy all have one address."""
     pod_name: str = Field(
         default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}", max_length=253, pattern=r"^[^\s]+$"
@@ -75,43 +83,43 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = Field(default_factory=lambda: "console" if _on_a_terminal() else "json")
 
-    consumer_batch: int = Field(256, ge=1, le=10_000)
+    consumer_batch: int = Field(default=256, ge=1, le=10_000)
     """Entries asked for in one read."""
-    consumer_concurrency: int = Field(64, ge=1, le=10_000)
+    consumer_concurrency: int = Field(default=64, ge=1, le=10_000)
     """Deliveries held at once by a group with `async` handlers."""
-    consumer_waiting: int = Field(256, ge=1, le=100_000)
+    consumer_waiting: int = Field(default=256, ge=1, le=100_000)
     """Deliveries waiting for a retry; at this many the consumer stops reading."""
-    consumer_aside: int = Field(10_000, ge=0, le=1_000_000)
+    consumer_aside: int = Field(default=10_000, ge=0, le=1_000_000)
     """Deliveries of a group that may be put aside at once, because they wait for long; with 0 all stay pending."""
-    aside_after_seconds: float = Field(60, gt=0, le=LONGEST_SECONDS)
+    aside_after_seconds: float = Field(default=60, gt=0, le=LONGEST_SECONDS)
     """How long a delivery waits for further attempts before it is put aside."""
-    retry_attempts: int = Field(5, ge=1, le=1000)
-    rollout_seconds: float = Field(600, ge=0, le=LONGEST_SECONDS)
+    retry_attempts: int = Field(default=5, ge=1, le=1000)
+    rollout_seconds: float = Field(default=600, ge=0, le=LONGEST_SECONDS)
     """How long an event of a newer major version is tried again before it is dead-lettered."""
-    drain_seconds: float = Field(20, ge=0, le=3600)
+    drain_seconds: float = Field(default=20, ge=0, le=3600)
     """How long deliveries in hand may take to finish after SIGTERM."""
-    heartbeat_seconds: float = Field(1, ge=0.01, le=60)
-    dead_after_seconds: float = Field(5, gt=0, le=3600)
+    heartbeat_seconds: float = Field(default=1, ge=0.01, le=60)
+    dead_after_seconds: float = Field(default=5, gt=0, le=3600)
     """A consumer silent for so long is dead: its peers take over what it held."""
-    stream_cap: int = Field(1_000_000, ge=1, le=MOST_ENTRIES)
+    stream_cap: int = Field(default=1_000_000, ge=1, le=MOST_ENTRIES)
     """Entries at which a stream refuses new events (HTTP answers 503) rather than drop old ones."""
-    stream_keep_seconds: float = Field(86_400, ge=0, le=LONGEST_SECONDS)
+    stream_keep_seconds: float = Field(default=86_400, ge=0, le=LONGEST_SECONDS)
     """How long entries stay that every group has finished with."""
-    stream_keep_entries: int = Field(200_000, ge=0, le=MOST_ENTRIES)
+    stream_keep_entries: int = Field(default=200_000, ge=0, le=MOST_ENTRIES)
     """How many of those stay at most; half of `stream_cap`, where that is less."""
-    dlq_keep_seconds: float = Field(30 * 86_400, ge=0, le=LONGEST_SECONDS)
-    dlq_keep_entries: int = Field(100_000, ge=1, le=MOST_ENTRIES)
-    drop_groups_idle_seconds: float | None = Field(None, ge=0.1, le=LONGEST_SECONDS)
+    dlq_keep_seconds: float = Field(default=30 * 86_400, ge=0, le=LONGEST_SECONDS)
+    dlq_keep_entries: int = Field(default=100_000, ge=1, le=MOST_ENTRIES)
+    drop_groups_idle_seconds: float | None = Field(default=None, ge=0.1, le=LONGEST_SECONDS)
     """Forget a group whose consumers have all been gone for so long, so that it no longer holds up trimming."""
-    http_header_seconds: float = Field(10, gt=0, le=3600)
+    http_header_seconds: float = Field(default=10, gt=0, le=3600)
     """How long a client may take from the first byte of a request to the end of its headers (then 408)."""
-    http_body_seconds: float = Field(15, gt=0, le=3600)
+    http_body_seconds: float = Field(default=15, gt=0, le=3600)
     """How long a body may take, beside what a pace of 16 KiB a second gives it (then 408)."""
-    http_idle_seconds: float = Field(75, gt=0, le=3600)
+    http_idle_seconds: float = Field(default=75, gt=0, le=3600)
     """How long a connection stays open between requests: longer than load balancers do, so that they close first."""
-    http_unread_seconds: float = Field(30, gt=0, le=3600)
+    http_unread_seconds: float = Field(default=30, gt=0, le=3600)
     """How long a client may leave an answer unread before its connection is closed."""
-    http_memory_bytes: int = Field(16 * 1024 * 1024, ge=1024 * 1024, le=1 << 40)
+    http_memory_bytes: int = Field(default=16 * 1024 * 1024, ge=1024 * 1024, le=1 << 40)
     """What all bodies that are being received may take together (then 503), and what all unread answers may."""
     auth_jwks: str | None = None
     """The keys that tokens are signed with: a file, or the address of a provider's JWKS. Without it all may do all."""
@@ -121,14 +129,14 @@ class Settings(BaseSettings):
     """For whom they must be issued: their claim `aud`."""
     auth_algorithms: Annotated[tuple[Algorithm, ...], NoDecode] = ("RS256", "ES256")
     """How they may be signed."""
-    auth_leeway_seconds: float = Field(30, ge=0, le=600)
+    auth_leeway_seconds: float = Field(default=30, ge=0, le=600)
     """How far the provider's clock may be off."""
-    rate_limit_requests: int = Field(0, ge=0, le=1_000_000)
+    rate_limit_requests: int = Field(default=0, ge=0, le=1_000_000)
     """How many requests each client may send at once, and within `rate_limit_seconds`; 0: any number."""
-    rate_limit_seconds: float = Field(60, ge=0.1, le=86_400)
-    trusted_proxies: int = Field(0, ge=0, le=10)
+    rate_limit_seconds: float = Field(default=60, ge=0.1, le=86_400)
+    trusted_proxies: int = Field(default=0, ge=0, le=10)
     """How many proxies of ours stand in front: a client is whom the outermost saw, by `X-Forwarded-For`."""
-    baggage_bytes: int = Field(512, ge=0, le=8192)
+    baggage_bytes: int = Field(default=512, ge=0, le=8192)
     """How much of a request's `baggage` goes along with its events; members beyond that are dropped."""
     trust_trace_flags: bool = False
     """Whether a request's `traceparent` says if its trace is recorded; else our own sampler says so."""
@@ -180,6 +188,11 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def url(self) -> str:
+        """`redis_url` in the open, with the password that may be in it."""
+        return _hidden(self.redis_url).get_secret_value()
+
+    @property
     def password(self) -> str | None:
         """The password that overrides the URL's: the variable first, then the file (without its last line break)."""
         return _secret(self.redis_password, self.redis_password_file)
@@ -194,13 +207,13 @@ class Settings(BaseSettings):
         """Where Redis is, for people: no user, no password."""
         if self.redis_sentinels:
             return f"{self.redis_sentinel_master} by Sentinel"
-        parts = urlsplit(self.redis_url.get_secret_value())
+        parts = urlsplit(self.url)
         return f"{parts.hostname}:{parts.port or 6379}"
 
 
-def _secret(value: SecretStr | None, file: Path | None) -> str | None:
+def _secret(value: Secret | None, file: Path | None) -> str | None:
     if value is not None:
-        return value.get_secret_value()
+        return _hidden(value).get_secret_value()
     return None if file is None else file.read_text(encoding="utf-8").rstrip("\r\n")
 
 

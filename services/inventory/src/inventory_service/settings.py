@@ -15,8 +15,8 @@ LATEST_NEWS = timedelta(days=7)
 class InventorySettings(Settings):
     """Settings of the inventory service."""
 
-    port: int = Field(8002, ge=1, le=65535)
-    state_keep_days: int = Field(30, ge=1, le=3650)
+    port: int = Field(default=8002, ge=1, le=65535)
+    state_keep_days: int = Field(default=30, ge=1, le=3650)
     """How long orders stay in the order service, whose setting must not be more. Stock stays for good."""
 
     @property

@@ -18,7 +18,7 @@ from .channels.webhook_secret import caution
 class NotificationSettings(Settings):
     """Settings of the notification service. Without a mail server or a webhook customers are told in the log."""
 
-    port: int = Field(8003, ge=1, le=65535)
+    port: int = Field(default=8003, ge=1, le=65535)
     smtp_url: SecretStr | None = None
     """`smtp[s]://[user:password@]host[:port][?from=shop@example.com&timeout=10&connections=3&starttls=…]`."""
     webhook_url: SecretStr | None = None
@@ -26,9 +26,9 @@ class NotificationSettings(Settings):
     """Signs webhooks: `whsec_` and base64."""
     webhook_baggage: bool = False
     """Whether webhooks carry the `baggage` and `tracestate` of the requests that led to them; else only the ids."""
-    state_keep_days: int = Field(30, ge=1, le=3650)
+    state_keep_days: int = Field(default=30, ge=1, le=3650)
     """How long the records of an order's notifications stay after the last of them."""
-    give_up_seconds: float = Field(3 * 86_400, gt=0, le=365 * 86_400)
+    give_up_seconds: float = Field(default=3 * 86_400, gt=0, le=365 * 86_400)
     """How long a notification is tried while its receiver is out of reach or takes none, before it is dead-lettered."""
 
     @model_validator(mode="after")

@@ -46,7 +46,7 @@ class PlacingHeaders(Value):
     """Headers of a request for an order."""
 
     idempotency_key: str | None = Field(
-        None,
+        default=None,
         alias="Idempotency-Key",
         min_length=1,
         max_length=255,
@@ -73,7 +73,7 @@ class OrderPage(Value):
 class OrderFilter(Page):
     """Which orders to list."""
 
-    status: OrderStatus | None = Field(None, description="Only orders of this status.")
+    status: OrderStatus | None = Field(default=None, description="Only orders of this status.")
 
 
 @api.post(

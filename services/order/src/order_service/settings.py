@@ -14,14 +14,14 @@ from eventcore.commit.durability import Durability
 class OrderSettings(Settings):
     """Settings of the order service."""
 
-    port: int = Field(8001, ge=1, le=65535)
-    state_keep_days: int = Field(30, ge=1, le=3650)
+    port: int = Field(default=8001, ge=1, le=65535)
+    state_keep_days: int = Field(default=30, ge=1, le=3650)
     """How long an order stays after its last change."""
-    idempotency_keep_hours: int = Field(24, ge=1, le=8760)
+    idempotency_keep_hours: int = Field(default=24, ge=1, le=8760)
     """How long an `Idempotency-Key` is remembered."""
     order_durability: Durability = Durability.MEMORY
     """What has to have happened to an order before it is accepted."""
-    order_durability_replicas: int = Field(1, ge=1, le=100)
+    order_durability_replicas: int = Field(default=1, ge=1, le=100)
     """How many replicas must have it, where the durability is `replica`."""
     order_durability_check: Literal["refuse", "warn"] = "refuse"
     """What to do on a server that says `disk` before it has synced: refuse to start, or only warn."""

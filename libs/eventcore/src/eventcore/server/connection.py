@@ -146,7 +146,7 @@ async def _introduce(connection: AbstractConnection) -> None:
 
 
 def _pool(settings: Settings, role: str) -> ConnectionPool:
-    url = settings.redis_url.get_secret_value()
+    url = settings.url
     options: dict[str, Any] = {**parse_url(url), **_options(settings, role)}
     connection_class = options.pop("connection_class", Connection)
     if settings.redis_ca_file is not None and connection_class is SSLConnection:

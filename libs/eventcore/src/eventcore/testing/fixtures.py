@@ -20,7 +20,6 @@ from typing import Any, cast, get_args
 import pytest
 import pytest_asyncio
 import redis
-from pydantic import SecretStr
 
 from eventcore.commit.store import Store
 from eventcore.settings import Settings
@@ -102,9 +101,7 @@ def settings(redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings for the shared server, untouched by the environment, with heartbeats that make takeovers quick."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
-    return Settings(
-        redis_url=SecretStr(redis_server.url), pod_name="pod-1", heartbeat_seconds=0.1, dead_after_seconds=0.8
-    )
+    return Settings(redis_url=redis_server.url, pod_name="pod-1", heartbeat_seconds=0.1, dead_after_seconds=0.8)
 
 
 @pytest.fixture

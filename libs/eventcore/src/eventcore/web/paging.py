@@ -16,9 +16,9 @@ class Page(Value):
     given out here leads to wherever its bytes would stand in the list.
     """
 
-    limit: int = Field(100, ge=1, le=1000, description="How many to list at most.")
+    limit: int = Field(default=100, ge=1, le=1000, description="How many to list at most.")
     cursor: str | None = Field(
-        None,
+        default=None,
         max_length=1024,
         pattern=r"^([A-Za-z0-9_-]{4})*[A-Za-z0-9_-]{2,4}$",  # base64url without padding
         description="The `nextCursor` of the page before; left out for the first page.",
