@@ -14,8 +14,11 @@ from .idle import run_until_idle, running, until, until_idle
 from .leaks import leaked_keys
 from .server import Server, ServerKind, ServerNotRunning, TlsFiles, available_kinds
 
+ServerError = ServerNotRunning  # the name by which programs outside this project know it
+
 __all__ = [
     "Server",
+    "ServerError",
     "ServerKind",
     "ServerNotRunning",
     "TlsFiles",
