@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TypeVar
 
-from eventcore import Event, Found, GuardFailed, Hash, HashField, String, Transaction, Write
+from eventcore import Event, Found, GuardFailed, Hash, HashField, Readable, Transaction, Write
 from eventcore.commit.transaction import AddMember, AddToField, Expire, Publish, RemoveMember, SetFields, SetText
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -30,7 +33,8 @@ class Memory:
 
     def turn(self, transaction: Transaction) -> Transaction | None:
         """Commit; or, where a guard fails, write nothing and return what is decided instead."""
-        found = Found((guard, self.look(guard.place)) for guard in transaction.when)
+        guarded = [(guard, self.look(guard.place)) for guard in transaction.when]
+        found = Found(guarded, [(place, self.look(place)) for place in transaction.reads])
         if found.failed:
             again = transaction.decide_again(found)
             if again is None:
@@ -40,15 +44,16 @@ class Memory:
             self._write(write)
         return None
 
-    def look(self, place: HashField | String) -> str | None:
-        """What stands there."""
-        return (
-            self.texts.get(place.key) if isinstance(place, String) else self.hashes.get(place.key, {}).get(place.name)
-        )
+    def look(self, place: Readable[T]) -> T:
+        """What stands there, in a field or a string."""
+        query = place.query
+        in_hash = query.command == "HGET"
+        held = self.hashes.get(query.key, {}).get(str(query.arguments[0])) if in_hash else self.texts.get(query.key)
+        return query.understand(None if held is None else held.encode())
 
     def number(self, place: HashField) -> int:
         """The integer that stands there; nothing is 0."""
-        return int(self.look(place) or 0)
+        return self.look(place.as_int) or 0
 
     def copy(self) -> Memory:
         """Another one that holds the same."""

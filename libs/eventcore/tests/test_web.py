@@ -109,7 +109,7 @@ def notes_api() -> Api:
     async def list_notes(request: web.Request, query: NoteQuery) -> NotePage:
         """List notes."""
         notes = [
-            Note(note_id=(query.position or b"none").decode(), signed_by=query.signed_by),
+            Note(note_id=query.position or "none", signed_by=query.signed_by),
             *(Note(note_id=tag) for tag in query.tag),
         ]
         return NotePage(notes=notes, next_cursor=query.cursor_at("1") if query.limit == 1 else None)

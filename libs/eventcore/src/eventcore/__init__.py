@@ -1,6 +1,6 @@
 """Event-driven services on Redis Streams whose work commits as a whole: acknowledgement, state and events together."""
 
-from .commit.query import Members, Query, Readable
+from .commit.query import Members, Query, Readable, sound
 from .commit.store import Store
 from .commit.transaction import (
     Append,
@@ -86,5 +86,6 @@ __all__ = [
     "log_event_duration",
     "new_id",
     "publish",
+    "sound",
     "timestamp",
 ]

@@ -8,11 +8,11 @@ from aiohttp import web
 from pydantic import Field
 
 from contracts import ProductId
-from eventcore import Value
+from eventcore import Unreadable, Value
 from eventcore.web import Api, Page, Problem
 
 from .domain.stock import HIGHEST, Level
-from .inventory import Inventory, Reservation, Unreadable
+from .inventory import Inventory, Reservation
 
 INVENTORY: web.AppKey[Inventory] = web.AppKey("INVENTORY", Inventory)
 MOST_LEVELS = 10_000

@@ -32,7 +32,7 @@ class Notifications(Value):
 @api.get("/notifications", scope="notifications:read", query=OfOrder, answers={200: Notifications})
 async def list_notifications(request: web.Request, query: OfOrder) -> Notifications:
     """List what the customer was told about an order."""
-    store = request.app[STORE]
-    kept = await store.commands.execute("HVALS", store.key(records_of(query.order_id).key))
-    told = sorted(readable(query.order_id, kept, request.app[ODD]), key=lambda record: (record.sent_at, record.id))
+    kept = await request.app[STORE].read(records_of(query.order_id).each)
+    known = readable(query.order_id, kept.values(), request.app[ODD])
+    told = sorted(known, key=lambda record: (record.sent_at, record.id))
     return Notifications(notifications=told)

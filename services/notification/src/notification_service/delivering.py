@@ -12,7 +12,7 @@ from eventcore.events.odd_records import OddRecords
 
 from .channels import Channel, ChannelUnavailable, Declined, Notification, Refused
 from .channels.log import LogChannel
-from .domain.record import NotificationStatus, Record, odd_records, record, record_all, records_of, status_of
+from .domain.record import NotificationStatus, Record, odd_records, record, record_all, status_of
 from .domain.telling import reaching
 from .verdicts import verdict
 
@@ -61,9 +61,7 @@ class Courier:
 
     async def _statuses(self, told: Notification, chosen: Sequence[Channel]) -> Mapping[str, str | None]:
         """What is recorded of this event by each channel."""
-        key = self.store.key(records_of(told.order_id).key)
-        names = [record(told, channel.name).name for channel in chosen]
-        kept = await self.store.commands.execute("HMGET", key, *names)
+        kept = await self.store.read_each([record(told, channel.name) for channel in chosen])
         return {
             channel.name: status_of(told.order_id, value, self._odd)
             for channel, value in zip(chosen, kept, strict=True)

@@ -7,9 +7,9 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from functools import partial
 
-from eventcore import Conflict, GuardFailed, Store, timestamp
+from eventcore import GuardFailed, Members, SortedSet, Store, Transaction, Unreadable, sound, timestamp
 from eventcore.events.odd_records import OddRecords
 
 from .domain import progress
@@ -25,6 +25,10 @@ PAGE_BYTES = 512 * 1024
 FIRST_LOOK = 16
 # Each takes about ten times its size until it is written.
 PAGES_AT_ONCE = 4
+
+
+# An order's fields, or why they can't be read.
+Kept = dict[str, str] | Unreadable
 
 
 class UnreadableOrder(Exception):
@@ -80,9 +84,7 @@ class Orders:
             raise UnreadableOrder(order_id)
         return found
 
-    async def newest(
-        self, wanted: SoughtOrders, *, before: bytes | None, count: int
-    ) -> tuple[list[Order], bytes | None]:
+    async def newest(self, wanted: SoughtOrders, *, before: str | None, count: int) -> tuple[list[Order], str | None]:
         """The newest of these orders whose ids come before this one, newest first, and where to go on.
 
         What can't be read is left out. At most `count`, and about `PAGE_BYTES` of them; where to go on is `None` when
@@ -91,20 +93,19 @@ class Orders:
         async with self._pages:
             return await self._page(wanted, before, count)
 
-    async def _page(self, wanted: SoughtOrders, before: bytes | None, count: int) -> tuple[list[Order], bytes | None]:
+    async def _page(self, wanted: SoughtOrders, before: str | None, count: int) -> tuple[list[Order], str | None]:
         found: list[Order] = []
         looked_at = size = 0
         look = min(FIRST_LOOK, count)
         while True:
-            ids = await self._newest_ids(wanted.statuses, before=before, count=look + 1)
-            kept = await self._kept([each for each in map(self._id, ids[:look]) if each is not None])
+            ids, before = await self._newest_ids(wanted.statuses, before, look)
+            kept = await self._kept(ids)
             looked_at, size = looked_at + look, size + sum(map(_size, kept.values()))
             # Some may have expired, or moved on since the index was read.
             orders = (self._read(order_id, reply) for order_id, reply in kept.items())
             found += (each for each in orders if each is not None and wanted.holds(each))
-            if len(ids) <= look:
+            if before is None:
                 return found, None
-            before = ids[look - 1]
             if len(found) >= count or size >= PAGE_BYTES:
                 return found, before
             room = (PAGE_BYTES - size) * looked_at // max(1, size)
@@ -112,60 +113,50 @@ class Orders:
 
     async def forget(self) -> None:
         """Take orders out of the indexes that have expired; only those placed long enough ago are looked at."""
-        seconds, _ = await self._execute("TIME")  # by which orders expire; this machine's clock may be off
-        latest = int(seconds) * 1000 - int(self.keep.total_seconds() * 1000)
-        end = f"({latest >> 16:08x}-{latest & 0xFFFF:04x}"  # as the id of an order begins that was placed then
+        # By the server's clock, by which orders expire; this machine's may be off.
+        latest = int((await self.store.now() - self.keep).timestamp() * 1000)
+        end = f"{latest >> 16:08x}-{latest & 0xFFFF:04x}"  # as the id of an order begins that was placed then
         for status in OrderStatus:
-            key, start = self.store.key(index(status).key), b"-"
-            while ids := await self._execute("ZRANGE", key, start, end, "BYLEX", "LIMIT", 0, PAGE):
-                exist = await self._ask([("EXISTS", self.store.key(order("").key).encode() + each) for each in ids])
-                if gone := [each for each, exists in zip(ids, exist, strict=True) if not exists]:
-                    await self._execute("ZREM", key, *gone)
-                start = b"(" + ids[-1]
+            start: str | None = None
+            while True:
+                found = await self.store.read(index(status).page(after=start, before=end, count=PAGE))
+                await self._forget_gone(index(status), self._ids(found))
+                if (start := found.next) is None:
+                    break
 
-    async def _newest_ids(self, statuses: Iterable[OrderStatus], *, before: bytes | None, count: int) -> list[bytes]:
-        """All indexes are read at one moment, so that an order on its way from one to another is in one of them."""
-        last = b"+" if before is None else b"(" + before
-        reads = [
-            ("ZRANGE", self.store.key(index(status).key), last, "-", "BYLEX", "REV", "LIMIT", 0, count)
-            for status in statuses
-        ]
-        *_, pages = await self._ask([("MULTI",), *reads, ("EXEC",)])
-        return heapq.nlargest(count, (member for page in pages for member in page))
+    async def _forget_gone(self, place: SortedSet, ids: Sequence[str]) -> None:
+        exist = await self.store.read_each([order(each).exists for each in ids])
+        if gone := [each for each, exists in zip(ids, exist, strict=True) if not exists]:
+            await self.store.commit(Transaction(then=[place.remove(each) for each in gone]))
 
-    async def _kept(self, order_ids: Sequence[str]) -> dict[str, list[bytes] | Conflict]:
-        """Fields and values of those of these orders that exist, in the same order; why not, where it is no hash."""
-        asked = [("HGETALL", self.store.key(order(order_id).key)) for order_id in order_ids]
-        replies = await self.store.commands.pipeline(asked)
-        for reply in replies:
-            if isinstance(reply, Exception) and not isinstance(reply, Conflict):
-                raise reply
-        return {order_id: reply for order_id, reply in zip(order_ids, replies, strict=True) if reply}
+    async def _newest_ids(
+        self, statuses: Iterable[OrderStatus], before: str | None, count: int
+    ) -> tuple[list[str], str | None]:
+        """The newest ids in these indexes, and where to go on.
 
-    def _read(self, order_id: str, kept: Sequence[bytes] | Conflict) -> Order | None:
-        if isinstance(kept, Conflict):
-            self._odd.leave_out(order_id, kept)
-            return None
-        return self._odd.read(order_id, lambda: Order.read(order_id, _fields(kept)))
+        All are read at one moment, so that an order on its way from one to another is in one of them.
+        """
+        reads = [index(status).page(before=before, count=count, reverse=True) for status in statuses]
+        pages = [sound(each) for each in await self.store.read_each(reads)]
+        # Beyond the end of any page that is not the last, others may have what this one has not shown yet.
+        end = max((each.next for each in pages if each.next is not None), default=None)
+        ids = [order_id for each in pages for order_id in self._ids(each) if end is None or order_id >= end]
+        newest = heapq.nlargest(count, ids)
+        return newest, newest[-1] if len(ids) > count else end
 
-    def _id(self, member: bytes) -> str | None:
-        """The id of an order, as an index holds it."""
-        return self._odd.read(repr(member), member.decode)
+    async def _kept(self, order_ids: Sequence[str]) -> dict[str, Kept]:
+        """The fields of those of these orders that exist, in the same order."""
+        kept = await self.store.read_each([order(order_id) for order_id in order_ids])
+        return {order_id: fields for order_id, fields in zip(order_ids, kept, strict=True) if fields}
 
-    async def _execute(self, *command: str | bytes | int) -> Any:
-        return await self.store.commands.execute(*command)
+    def _read(self, order_id: str, kept: Kept) -> Order | None:
+        return self._odd.read(order_id, lambda: Order.read(order_id, sound(kept)))
 
-    async def _ask(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:
-        replies = await self.store.commands.pipeline(commands)
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
-        return replies
+    def _ids(self, page: Members) -> list[str]:
+        """The ids of orders in an index."""
+        ids = (self._odd.read("in an index", partial(sound, each)) for each in page.each)
+        return [each for each in ids if each is not None]
 
 
-def _size(kept: Sequence[bytes] | Conflict) -> int:
-    return 0 if isinstance(kept, Conflict) else sum(map(len, kept))
-
-
-def _fields(flat: Sequence[bytes]) -> dict[str, str]:
-    return {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
+def _size(kept: Kept) -> int:
+    return 0 if isinstance(kept, Unreadable) else sum(len(value.encode()) for value in kept.values())

@@ -51,6 +51,13 @@ class Query(Struct, Generic[T_co], frozen=True):
         return self.meaning(_field(self.key, self.arguments[0]) if one_field else self.key, reply)
 
 
+def sound(value: T | Unreadable) -> T:
+    """The value. Raises the `Unreadable` that stands in its place."""
+    if isinstance(value, Unreadable):
+        raise value
+    return value
+
+
 def attempt(read: Callable[[str, bytes], T], place: str, value: bytes) -> T | Unreadable:
     """What stands there, or why it can't be read."""
     try:
@@ -72,10 +79,7 @@ class Members(Struct, frozen=True):
     @property
     def members(self) -> list[str]:
         """All of them. Raises `Unreadable` where one is not text."""
-        for member in self.each:
-            if isinstance(member, Unreadable):
-                raise member
-        return [member for member in self.each if isinstance(member, str)]
+        return list(map(sound, self.each))
 
 
 def page_of(key: str, *, after: str | None, before: str | None, count: int, reverse: bool) -> Query[Members]:

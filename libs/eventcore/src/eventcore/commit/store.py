@@ -23,7 +23,7 @@ from .durability import CONFIRM_WITHIN, Durability, Promise, Unproven
 from .durable_commits import DurableCommitter
 from .per_turn import GatheringCommitter
 from .publishing import send, send_all
-from .query import Readable, T
+from .query import Readable, T, sound
 from .reader import Reader
 from .transaction import Transaction, plain
 
@@ -139,11 +139,8 @@ class Store:
 
         Raises `Unreadable` where that is not what was asked for, `Unavailable`.
         """
-        values = await self.read_each(places)
-        for value in values:
-            if isinstance(value, Unreadable):
-                raise value
-        return values[0] if len(values) == 1 else tuple(values)
+        values = tuple(map(sound, await self.read_each(places)))
+        return values[0] if len(values) == 1 else values
 
     async def read_each(self, places: Iterable[Readable[T]]) -> list[T | Unreadable]:
         """What stands in each of these places at one moment, an `Unreadable` where that is not what was asked for.

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from eventcore.errors import Unreadable
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -43,6 +45,8 @@ class OddRecords:
 
 def _reason(error: Exception) -> str:
     """Without what the record holds, which may be a customer's name."""
+    if isinstance(error, Unreadable):
+        return str(error)
     if not isinstance(error, ValidationError):
         return type(error).__name__
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]

@@ -25,12 +25,14 @@ class Page(Value):
     )
 
     @property
-    def position(self) -> bytes | None:
-        """Where this page begins: what `cursor_at` was given, in UTF-8; `None` for the first page."""
-        return None if self.cursor is None else base64.urlsafe_b64decode(self.cursor + "=" * (-len(self.cursor) % 4))
+    def position(self) -> str | None:
+        """Where this page begins: what `cursor_at` was given; `None` for the first page."""
+        if self.cursor is None:
+            return None
+        raw = base64.urlsafe_b64decode(self.cursor + "=" * (-len(self.cursor) % 4))
+        return raw.decode(errors="surrogateescape")  # as `Members.next` writes what is no text
 
     @staticmethod
-    def cursor_at(position: str | bytes) -> str:
+    def cursor_at(position: str) -> str:
         """The cursor of the page that begins at this position, which must not be empty."""
-        raw = position.encode() if isinstance(position, str) else position
-        return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+        return base64.urlsafe_b64encode(position.encode(errors="surrogateescape")).decode().rstrip("=")

@@ -103,10 +103,10 @@ def release(cancelled: OrderCancelled, *, keep: timedelta) -> Transaction:
     """
     place = reservation(cancelled.order_id)
     return Transaction(
-        # The second guard holds wherever the first does: it is there so that what it guards is found.
-        when=[place["status"].absent(), place["order"].absent()],
+        when=[place["status"].absent()],
         then=[place["status"].set(ReservationStatus.CANCELLED), place.expire(keep)],
         otherwise=lambda found: _give_back(found[place["status"]], found[place["order"]], keep=keep),
+        reads=[place["order"]],
     )
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field as Limits
 
-from eventcore import Hash, HashField, Transaction, Value
+from eventcore import Hash, HashField, Transaction, Unreadable, Value, sound
 from eventcore.events.odd_records import OddRecords
 from notification_service.channels import Notification, NotificationKind
 
@@ -60,7 +60,7 @@ def odd_records() -> OddRecords:
     return OddRecords("what was told about order")
 
 
-def status_of(order_id: str, value: bytes | None, odd: OddRecords) -> str | None:
+def status_of(order_id: str, value: str | Unreadable | None, odd: OddRecords) -> str | None:
     """The status in a record as it is kept; a record that this program can't read is somebody else's `sent`."""
     if value is None:
         return None
@@ -68,10 +68,14 @@ def status_of(order_id: str, value: bytes | None, odd: OddRecords) -> str | None
     return found[0].status if found else "sent"
 
 
-def readable(order_id: str, kept: Iterable[bytes], odd: OddRecords) -> list[Record]:
+def readable(order_id: str, kept: Iterable[str | Unreadable], odd: OddRecords) -> list[Record]:
     """The records of an order that this program can read; of others, of a newer version perhaps, the log tells."""
-    found = (odd.read(order_id, partial(Record.model_validate_json, value)) for value in kept)
+    found = (odd.read(order_id, partial(_record, value)) for value in kept)
     return [record for record in found if record is not None]
+
+
+def _record(value: str | Unreadable) -> Record:
+    return Record.model_validate_json(sound(value))
 
 
 def record_all(written: Iterable[Record], ttl: timedelta) -> Transaction:
