@@ -13,6 +13,7 @@ import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import pytest
 import redis
 
 from eventcore.testing import Server, available_kinds, until
-from eventcore.web.run import collect_now_and_then
+from eventcore.web.run import REQUESTS_SECONDS, collect_now_and_then
 
 SECONDS = 45.0
 
@@ -197,6 +198,8 @@ async def test_it_ends_in_order(tmp_path: Path, server: Server, client: Any, num
     assert status == 0
     said = messages(lines)
     assert said[-2:] == ["left notes-group", "stopped"]
+    began, ended = (datetime.fromisoformat(json.loads(lines[at])["timestamp"]) for at in (said.index("stopping"), -1))
+    assert (ended - began).total_seconds() < REQUESTS_SECONDS  # our connection is still open, and asks for nothing
     assert client.xinfo_consumers("notes_stream", "notes-group") == []
 
 

@@ -76,8 +76,9 @@ class Reporter:
         finally:
             for each in unwatch:
                 each()
-            with suppress(EventcoreError):
-                await self._lease(timedelta(0))
+            if self._store.commands.connected:  # else the lease runs out: nobody waits for a server at the end
+                with suppress(EventcoreError):
+                    await self._lease(timedelta(0))
 
     def _notice_refusal(self, error: Exception) -> None:
         """Say once, loudly, that metrics are missing for lack of a right."""

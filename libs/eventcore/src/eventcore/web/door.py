@@ -139,6 +139,14 @@ class Door:
             )
         return bool(chosen)
 
+    def close_those_at_rest(self) -> bool:
+        """Close those that ask for nothing, but for who was let in only now; whether there is somebody."""
+        resting = [each for each in self._server.connections if isinstance(each, Connection) and each.at_rest]
+        for each in resting:
+            if not each.is_fresh:
+                each.force_close()
+        return bool(resting)
+
     def _let_in(self, client: socket.socket, peer: str) -> None:
         self._inside += 1
         if peer:

@@ -76,6 +76,11 @@ class Connection(web.RequestHandler):
         return self.transport is not None and not self._request_in_progress
 
     @property
+    def at_rest(self) -> bool:
+        """Whether there is not even a part of a request on it."""
+        return self.idle and not self._messages and not self._begun_at
+
+    @property
     def is_fresh(self) -> bool:
         """Whether it was let in only now: its first request may be on its way, and closing would reset it."""
         return time.monotonic() - self._made_at < FRESH_SECONDS

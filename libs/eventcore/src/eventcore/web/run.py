@@ -24,7 +24,7 @@ from eventcore.telemetry.logs import configure_logging
 
 from .door import ROOM_OF_MANAGEMENT, Door, room_for_connections, room_for_management
 from .ending import GROUPS_SECONDS, RESOURCES_SECONDS, TELEMETRY_SECONDS, Ending
-from .listener import CannotListen, address_shown, take_port
+from .listener import FRESH_SECONDS, CannotListen, address_shown, take_port
 from .service import MANAGEMENT, SERVICE, Service
 
 log = logging.getLogger(__name__)
@@ -175,18 +175,18 @@ async def _end_serving(runner: web.AppRunner, door: Door, service: Service) -> N
     ending, later = service.ending, RESOURCES_SECONDS + TELEMETRY_SECONDS
     async with ending.within(ending.drain_seconds + GROUPS_SECONDS, "consuming"):
         await service.drain()
-    await _part(runner)
+    # Clients with lasting connections may ask once more: the answer tells them to go elsewhere.
+    await _while(lambda: bool(runner.server and runner.server.connections), PARTING_SECONDS)
     door.close()
+    await _while(door.close_those_at_rest, FRESH_SECONDS)  # aiohttp would wait for their next request
     if runner.server is not None:
         seconds = ending.left(reserve=later, most=REQUESTS_SECONDS)
         async with ending.within(seconds + 0.2, "requests in hand"):
             await runner.server.shutdown(seconds)  # they are cancelled then, and may take a moment to notice
 
 
-async def _part(runner: web.AppRunner) -> None:
-    """Give clients a moment for one more request, whose answer tells them to go elsewhere."""
-    deadline = time.monotonic() + PARTING_SECONDS
-    while (  # noqa: ASYNC110 - aiohttp tells nobody when a connection ends
-        runner.server is not None and runner.server.connections and time.monotonic() < deadline
-    ):
+async def _while(condition: Callable[[], bool], most_seconds: float) -> None:
+    """Wait until this is no longer so, but not for ever."""
+    deadline = time.monotonic() + most_seconds
+    while condition() and time.monotonic() < deadline:  # noqa: ASYNC110 - aiohttp tells nobody when a connection ends
         await asyncio.sleep(0.02)
