@@ -11,6 +11,7 @@ from redis import exceptions as redis_errors
 from redis.asyncio.sentinel import MasterNotFoundError
 
 from eventcore.errors import EventcoreError
+from eventcore.operate.inspection import WrongType
 
 OUT_OF_REACH = (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError)
 
@@ -21,7 +22,7 @@ class ToolFailure(Exception):
 
 def explain_error(error: Exception, address: str) -> str:
     """One line for an error that ended a command; `address` says where Redis is."""
-    if isinstance(error, ToolFailure | EventcoreError):
+    if isinstance(error, ToolFailure | EventcoreError | WrongType):
         return str(error)
     for kind, words in _KINDS:
         if isinstance(error, kind):

@@ -7,23 +7,26 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Literal
 
+from eventcore.errors import EventcoreError
 from eventcore.operate.dead_letters import Letter
+from eventcore.operate.inspection import Inspector
 from eventcore.operate.inspection.aside import entries_aside, entry_aside
 from eventcore.operate.inspection.ids import EntryId, milliseconds, parse_id, text
-from eventcore.operate.inspection.replies import groups
 from eventcore.server.keys import aside_key, dead_letter_stream, retry_stream
 
-from .complaints import ToolFailure
 from .entries import StreamEntry, last_id, pages
-from .letters import letter_in
 from .meaning import BY_CORRELATION, BY_ENTRY, BY_EVENT, UNDECODABLE, SoughtId, mentions
-from .tool import Tool
-from .words import counted
 
 _MOST_STEPS = 10_000
 
 State = Literal["waiting", "pending", "aside", "done", "dead_lettered", "handed_on"]
 _NEVER: EntryId = (-1, 0)
+NameOf = Callable[[StreamEntry], str | None]
+"""By what name an entry has the id that is followed, if it has."""
+
+
+class NotFollowed(EventcoreError):
+    """There is nothing with the id, or it fits too much; the message is one line for whoever asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,25 +74,25 @@ class Story:
         return sorted({step.entry.correlation_id for step in self.steps if step.entry.correlation_id})
 
 
-async def follow(tool: Tool, wanted: SoughtId) -> Story:
+async def follow(inspector: Inspector, wanted: SoughtId) -> Story:
     """What has to do with an id.
 
     A correlation id (or its beginning) is followed as such. The id of an event or of an entry leads to the whole story
     that it is a part of. Any other is looked for in what events are about: all these events, of whichever stories.
-    Raises `ToolFailure` if there is nothing, or if a part of an id fits several.
+    Raises `NotFollowed` if there is nothing, or if a part of an id fits several.
     """
-    places = [place async for place in _places(tool)]
-    found = await _search(tool, places, wanted, wanted.named_in, start=wanted.earliest)
+    places = [place async for place in _places(inspector)]
+    found = await _search(inspector, places, wanted, wanted.named_in, start=wanted.earliest)
     names = {step.by for step in found}
     if not found:
-        where = counted(len(places), "stream")
-        raise ToolFailure(f"nothing in {where} has the id {wanted.text} (finished events are trimmed in time)")
+        where = f"{len(places):,} stream{'s' * (len(places) != 1)}"
+        raise NotFollowed(f"nothing in {where} has the id {wanted.text} (finished events are trimmed in time)")
     if BY_CORRELATION in names:
         story = Story(BY_CORRELATION, [step for step in found if step.by in (BY_CORRELATION, UNDECODABLE)])
         _check_unique(wanted, story.correlation_ids, "correlation ids")
     elif parts := names & {BY_EVENT, BY_ENTRY}:
         whole = set(Story("", [step for step in found if step.by in parts]).correlation_ids)
-        story = Story(min(parts), await _search(tool, places, wanted, _part_of(whole, wanted)))
+        story = Story(min(parts), await _search(inspector, places, wanted, _part_of(whole, wanted)))
     else:
         story = Story(min(names, key=lambda name: (name == UNDECODABLE, name)), found)
         if wanted.ending:
@@ -99,10 +102,10 @@ async def follow(tool: Tool, wanted: SoughtId) -> Story:
 
 def _check_unique(wanted: SoughtId, ids: Sequence[str], what: str) -> None:
     if len(ids) > 1:
-        raise ToolFailure(f"{wanted.text} fits {len(ids)} {what}: {', '.join(ids[:5])}")
+        raise NotFollowed(f"{wanted.text} fits {len(ids)} {what}: {', '.join(ids[:5])}")
 
 
-def _part_of(stories: set[str], wanted: SoughtId) -> Callable[[StreamEntry], str | None]:
+def _part_of(stories: set[str], wanted: SoughtId) -> NameOf:
     """Whether an entry belongs to one of these stories, or itself has the id."""
 
     def named(entry: StreamEntry) -> str | None:
@@ -113,80 +116,80 @@ def _part_of(stories: set[str], wanted: SoughtId) -> Callable[[StreamEntry], str
 
 
 async def _search(
-    tool: Tool,
+    inspector: Inspector,
     places: Sequence[SearchedStream],
     wanted: SoughtId,
-    named: Callable[[StreamEntry], str | None],
+    named: NameOf,
     start: str = "-",
 ) -> list[TraceStep]:
-    found = [step for place in places async for step in _steps(tool, place, wanted, named, start)]
-    return found + [step for place in places async for step in _steps_aside(tool, place, named)]
+    found = [step for place in places async for step in _steps(inspector, place, wanted, named, start)]
+    return found + [step for place in places async for step in _steps_aside(inspector, place, named)]
 
 
-async def _places(tool: Tool) -> AsyncIterator[SearchedStream]:
-    for stream in await tool.inspector.streams():
-        names = list(await groups(tool.redis, tool.key(stream))) if await tool.is_stream(stream) else []
+async def _places(inspector: Inspector) -> AsyncIterator[SearchedStream]:
+    for stream in await inspector.streams():
+        names = list(await inspector.groups(stream)) if await inspector.is_stream(stream) else []
         retries = [SearchedStream(retry_stream(stream, group), (group,)) for group in names]
         for place in (
             SearchedStream(stream, names),
             *retries,
             SearchedStream(dead_letter_stream(stream), letters_of=stream),
         ):
-            if await tool.is_stream(place.stream):
+            if await inspector.is_stream(place.stream):
                 yield place
 
 
 async def _steps(
-    tool: Tool, place: SearchedStream, wanted: SoughtId, named: Callable[[StreamEntry], str | None], start: str
+    inspector: Inspector, place: SearchedStream, wanted: SoughtId, named: NameOf, start: str
 ) -> AsyncIterator[TraceStep]:
-    key, met = tool.key(place.stream), 0
-    async for page in pages(tool.redis, key, start, await last_id(tool.redis, key)):
+    key, met = inspector.key(place.stream), 0
+    async for page in pages(inspector.redis, key, start, await last_id(inspector.redis, key)):
         for entry_id, fields in page:
             entry = StreamEntry(place.stream, entry_id, fields)
             by = named(entry)
             if by is None:
                 continue
             if (met := met + 1) > _MOST_STEPS:
-                raise ToolFailure(f"{place.stream} has more than {_MOST_STEPS:,} entries with {wanted.text}")
+                raise NotFollowed(f"{place.stream} has more than {_MOST_STEPS:,} entries with {wanted.text}")
             if place.letters_of is not None:
-                yield TraceStep(entry, by, letter=letter_in(place.letters_of, entry_id, fields))
+                yield TraceStep(entry, by, letter=Letter.of(place.letters_of, entry_id, fields))
             else:
-                yield TraceStep(entry, by, await _deliveries(tool, place.stream, place.groups, entry_id))
+                yield TraceStep(entry, by, await _deliveries(inspector, place.stream, place.groups, entry_id))
 
 
-async def _steps_aside(
-    tool: Tool, place: SearchedStream, named: Callable[[StreamEntry], str | None]
-) -> AsyncIterator[TraceStep]:
+async def _steps_aside(inspector: Inspector, place: SearchedStream, named: NameOf) -> AsyncIterator[TraceStep]:
     """What is aside although its stream no longer has it."""
     for group in place.groups:
-        async for entry_id, fields in entries_aside(tool.redis, tool.key(""), place.stream, group):
+        async for entry_id, fields in entries_aside(inspector.redis, inspector.prefix, place.stream, group):
             entry = StreamEntry(place.stream, entry_id, fields)
             by = named(entry)
-            if by is not None and not await tool.redis.xrange(tool.key(place.stream), entry_id, entry_id):
-                aside = await _aside(tool, place.stream, group, entry_id)
+            if by is not None and not await inspector.redis.xrange(inspector.key(place.stream), entry_id, entry_id):
+                aside = await _aside(inspector, place.stream, group, entry_id)
                 yield TraceStep(entry, by, [aside] if aside else [])
 
 
-async def _deliveries(tool: Tool, stream: str, names: Sequence[str], entry_id: str) -> list[GroupProgress]:
-    key = tool.key(stream)
-    rows = await groups(tool.redis, key)
+async def _deliveries(inspector: Inspector, stream: str, names: Sequence[str], entry_id: str) -> list[GroupProgress]:
+    key = inspector.key(stream)
+    rows = await inspector.groups(stream)
     found: list[GroupProgress] = []
     for group in names:
         if group in rows:
-            pending = await tool.redis.xpending_range(key, group, entry_id, entry_id, 1)
+            pending = await inspector.redis.xpending_range(key, group, entry_id, entry_id, 1)
             delivery = _delivery(group, rows[group], pending, entry_id)
-            aside = await _aside(tool, stream, group, entry_id) if delivery.state == "done" else None
+            aside = await _aside(inspector, stream, group, entry_id) if delivery.state == "done" else None
             found.append(aside or delivery)
     return found
 
 
-async def _aside(tool: Tool, stream: str, group: str, entry_id: str) -> GroupProgress | None:
+async def _aside(inspector: Inspector, stream: str, group: str, entry_id: str) -> GroupProgress | None:
     """Where the entry was put aside, of which the group has acknowledged it; `None` if it was not."""
-    due: float | None = await tool.redis.zscore(tool.key(aside_key(stream, group)), entry_id)
-    entry = await entry_aside(tool.redis, tool.key(""), stream, group, entry_id, due) if due is not None else None
+    due: float | None = await inspector.redis.zscore(inspector.key(aside_key(stream, group)), entry_id)
+    if due is None:
+        return None
+    entry = await entry_aside(inspector.redis, inspector.prefix, stream, group, entry_id, due)
     if entry is None:
         return None
-    seconds, microseconds = await tool.redis.time()
+    seconds, microseconds = await inspector.redis.time()
     waits = timedelta(milliseconds=entry.due_at - int(seconds) * 1000 - int(microseconds) // 1000)  # below 0: overdue
     return GroupProgress(group, "aside", attempts=entry.attempts, due=waits, error=entry.error)
 

@@ -43,7 +43,7 @@ async def forget(
         raise ToolFailure(f"no installed package says where personal data stands (entry points {ENTRY_POINTS})")
     if not (yes or dry_run) and sys.stdin.isatty() and not tool.ask("Forget this customer for good?"):
         raise ToolFailure("nobody was forgotten")
-    found = await Forgetting(tool, places, Person.of(customer, email), change=not dry_run).run()
+    found = await Forgetting(tool.inspector, places, Person.of(customer, email), change=not dry_run).run()
     looked_at = [records.keys for each in places for records in each.records]
     if as_json:
         rows = [each.as_json() for each in found]

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
 from eventcore.events.personal_data import MASK, Person, PersonalData, Records, changes, members, said_by, without
+from eventcore.operate.inspection import Inspector
 from eventcore.operate.inspection.aside import entries_aside
 from eventcore.operate.inspection.ids import parse_id, text
 from eventcore.operate.inspection.names import scan_pattern
-from eventcore.operate.inspection.replies import RawFields, groups
+from eventcore.operate.inspection.replies import RawFields
 from eventcore.server.keys import aside_key, dead_letter_stream, retry_stream
 from eventcore.server.script import Script
 
 from .entries import pages, parsed
-from .tool import Tool
 
 # Looked at in one go, which keeps the server busy for a few milliseconds at most.
 AT_ONCE = 100
@@ -31,6 +31,8 @@ NO_EVENT = "is no event that can be taken apart: eventcore dlq purge"
 SHORTEST, NEVER = 3, "(?!)"
 # The facts of a letter that may quote its event.
 QUOTING = (b"error", b"traceback")
+Rows = Mapping[str, Mapping[str, Any]]
+"""What the server says of each group of a stream."""
 
 
 @dataclass(slots=True)
@@ -61,8 +63,9 @@ def _script(name: str) -> Script:
 class Forgetting:
     """One person, to be forgotten in all that is declared; without `change` it is only looked for."""
 
-    def __init__(self, tool: Tool, declared: Sequence[PersonalData], person: Person, *, change: bool) -> None:
-        self._tool, self._redis, self._person, self._change = tool, tool.redis, person, change
+    def __init__(self, inspector: Inspector, declared: Sequence[PersonalData], person: Person, *, change: bool) -> None:
+        self._inspector, self._redis = inspector, inspector.redis
+        self._person, self._change = person, change
         self._declared = declared
         self._findings: dict[str, Findings] = {}
 
@@ -72,7 +75,7 @@ class Forgetting:
             async for key, fields in self._all(each):
                 named = said_by(fields, each.names)
                 self._person.meet(each.about(key), named, tells=said_by(fields, each.optional))
-        streams = await self._tool.inspector.streams()
+        streams = await self._inspector.streams()
         for stream in streams:
             async for fields in self._everything_in(stream):
                 for about, said in self._said_in(fields):
@@ -92,7 +95,7 @@ class Forgetting:
 
     async def _all(self, records: Records) -> AsyncIterator[tuple[str, RawFields]]:
         before, _, after = records.keys.partition("*")
-        pattern = scan_pattern(self._tool.key(before)) + scan_pattern(after)[:-1]
+        pattern = scan_pattern(self._inspector.key(before)) + scan_pattern(after)[:-1]
         keys: list[str] = []
         async for key in self._redis.scan_iter(match=pattern, count=1000, _type="hash"):
             keys.append(text(key))
@@ -107,7 +110,7 @@ class Forgetting:
         pipeline = self._redis.pipeline(transaction=False)
         for key in keys:
             pipeline.hgetall(key)
-        names = [key.removeprefix(self._tool.settings.key_prefix) for key in keys]
+        names = [key.removeprefix(self._inspector.prefix) for key in keys]
         return list(zip(names, await pipeline.execute(), strict=True))
 
     async def _take_out_of_records(self, *, again: bool = False) -> None:
@@ -116,7 +119,7 @@ class Forgetting:
                 await self._take_out_of_record(records, about, again=again)
 
     async def _take_out_of_record(self, records: Records, about: str, *, again: bool) -> None:
-        key, findings = self._tool.key(records.key(about)), self._in(records.keys)
+        key, findings = self._inspector.key(records.key(about)), self._in(records.keys)
         for attempt in range(TRIES):
             fields: Any = await self._redis.hgetall(key)
             new = changes(fields, records, self._person.has)
@@ -137,17 +140,17 @@ class Forgetting:
             async for _, fields in self._entries(name):
                 yield fields
         for group in names:
-            async for _, fields in entries_aside(self._redis, self._tool.key(""), stream, group):
+            async for _, fields in entries_aside(self._redis, self._inspector.prefix, stream, group):
                 yield fields
 
     async def _entries(self, name: str) -> AsyncIterator[tuple[str, RawFields]]:
-        if await self._tool.is_stream(name):
-            async for page in pages(self._redis, self._tool.key(name)):
+        if await self._inspector.is_stream(name):
+            async for page in pages(self._redis, self._inspector.key(name)):
                 for row in page:
                     yield row
 
-    async def _groups(self, stream: str) -> dict[str, Any]:
-        return dict(await groups(self._redis, self._tool.key(stream))) if await self._tool.is_stream(stream) else {}
+    async def _groups(self, stream: str) -> Rows:
+        return await self._inspector.groups(stream) if await self._inspector.is_stream(stream) else {}
 
     def _said_in(self, fields: RawFields) -> list[tuple[str, list[str]]]:
         """What an entry is about, by each declaration, and what it says of people."""
@@ -166,14 +169,14 @@ class Forgetting:
         for group in names:
             retries = retry_stream(stream, group)
             await self._take_out_of_stream(retries, await self._groups(retries))
-            async for _, fields in entries_aside(self._redis, self._tool.key(""), stream, group):
+            async for _, fields in entries_aside(self._redis, self._inspector.prefix, stream, group):
                 if self._tells(fields):
                     findings = self._in(aside_key(stream, group))
                     findings.found += 1
                     findings.leave(ASIDE)
         await self._take_out_of_letters(dead_letter_stream(stream))
 
-    async def _take_out_of_stream(self, name: str, readers: dict[str, Any]) -> None:
+    async def _take_out_of_stream(self, name: str, readers: Rows) -> None:
         """Entries can't be changed. One that all groups had finished with when `readers` were asked may be deleted."""
         findings = self._in(name)
         async for entry_id, fields in self._entries(name):
@@ -183,21 +186,21 @@ class Forgetting:
             if not await self._is_finished(name, entry_id, readers):
                 findings.leave(UNFINISHED)
             elif self._change:
-                findings.removed += int(await self._redis.xdel(self._tool.key(name), entry_id))
+                findings.removed += int(await self._redis.xdel(self._inspector.key(name), entry_id))
 
-    async def _is_finished(self, name: str, entry_id: str, readers: dict[str, Any]) -> bool:
+    async def _is_finished(self, name: str, entry_id: str, readers: Rows) -> bool:
         for group, row in readers.items():
             if parse_id(entry_id) > parse_id(text(row["last-delivered-id"])):
                 return False
-            if await self._redis.xpending_range(self._tool.key(name), group, entry_id, entry_id, 1):
+            if await self._redis.xpending_range(self._inspector.key(name), group, entry_id, entry_id, 1):
                 return False
         return bool(readers)
 
     async def _take_out_of_letters(self, name: str) -> None:
         findings = self._in(name)
-        if not await self._tool.is_stream(name):
+        if not await self._inspector.is_stream(name):
             return
-        end = parse_id(text((await self._redis.xinfo_stream(self._tool.key(name)))["last-generated-id"]))
+        end = parse_id(text((await self._redis.xinfo_stream(self._inspector.key(name)))["last-generated-id"]))
         async for letter_id, fields in self._entries(name):
             if parse_id(letter_id) > end:
                 return  # those that stand here in place of others
@@ -205,7 +208,7 @@ class Forgetting:
                 findings.found += 1
                 if self._change:
                     words = [letter_id, *(word for pair in self._blotted(fields).items() for word in pair)]
-                    findings.masked += int(await self._eval("rewrite_letter", self._tool.key(name), words))
+                    findings.masked += int(await self._eval("rewrite_letter", self._inspector.key(name), words))
             elif not self._said_in(fields) and self._is_quoted(fields):
                 findings.found += 1
                 findings.leave(NO_EVENT)

@@ -10,8 +10,8 @@ from typing import Any
 import typer
 
 from eventcore.operate.dead_letters import DeadLetters, Letter
-from eventcore.operate.inspection.ids import parse_id, text
-from eventcore.operate.inspection.replies import RawFields, groups, newest_entries
+from eventcore.operate.inspection.ids import parse_id
+from eventcore.operate.inspection.replies import newest_entries
 from eventcore.server.keys import dead_letter_stream
 
 from .entries import PAGE_SIZE, last_id
@@ -50,7 +50,7 @@ class Choice:
         letters: deque[Letter] = deque()
         end = "+"
         while len(letters) < count and (rows := await newest_entries(tool.redis, self.key, end, PAGE_SIZE)):
-            read = (letter_in(self.dead_letters.stream, *row) for row in rows)
+            read = (Letter.of(self.dead_letters.stream, *row) for row in rows)
             letters.extendleft(each for each in read if self.group in (None, each.group))
             end = f"({rows[-1][0]}"
         for each in list(letters)[-count:]:
@@ -59,7 +59,7 @@ class Choice:
     async def groups(self, tool: Tool) -> set[str]:
         """The groups that read the stream."""
         stream = self.dead_letters.stream
-        return set(await groups(tool.redis, tool.key(stream))) if await tool.is_stream(stream) else set()
+        return set(await tool.inspector.groups(stream)) if await tool.inspector.is_stream(stream) else set()
 
     async def batches(self, tool: Tool) -> AsyncIterator[list[Letter]]:
         """The same, some at a time."""
@@ -92,7 +92,7 @@ async def choose(
     stream = await stream_of(tool, given)
     return Choice(
         DeadLetters(tool.redis, stream, prefix=tool.settings.key_prefix),
-        tool.key(dead_letter_stream(stream)),
+        tool.inspector.key(dead_letter_stream(stream)),
         group,
         tuple(dict.fromkeys(ids or ())),
     )
@@ -104,17 +104,11 @@ async def stream_of(tool: Tool, given: str) -> str:
     base = name.removesuffix("_dlq")
     candidates = [name] if name == base else [f"{base}_stream", base]
     for candidate in candidates:
-        if await tool.is_stream(candidate):
+        if await tool.inspector.is_stream(candidate):
             return candidate
-    if await tool.is_stream(dead_letter_stream(candidates[0])):
+    if await tool.inspector.is_stream(dead_letter_stream(candidates[0])):
         return candidates[0]
     raise await tool.no_stream(candidates[0])
-
-
-def letter_in(stream: str, letter_id: str, fields: RawFields) -> Letter:
-    """What stands in an entry of a stream's dead letters, as the letter that it is."""
-    facts = {text(name): text(value) for name, value in fields.items() if name != b"event"}
-    return Letter(letter_id, stream, fields.get(b"event"), facts)
 
 
 def summary(letter: Letter) -> dict[str, Any]:

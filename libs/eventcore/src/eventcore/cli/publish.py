@@ -105,15 +105,15 @@ def envelope(type: str, data: dict[str, Any], version: str, event_id: str, origi
 
 async def _check_room(tool: Tool, name: str) -> bool:
     """Whether the stream is there. Raises `ToolFailure` at its hard cap, where services refuse new events as well."""
-    existed = await tool.is_stream(name)
-    if existed and await tool.redis.xlen(tool.key(name)) >= tool.settings.stream_cap:
+    existed = await tool.inspector.is_stream(name)
+    if existed and await tool.redis.xlen(tool.inspector.key(name)) >= tool.settings.stream_cap:
         raise ToolFailure(f"{name} is at its hard cap of {tool.settings.stream_cap:,} entries (STREAM_CAP)")
     return existed
 
 
 async def _append(tool: Tool, name: str, raw: bytes, event_id: str) -> str:
     try:
-        return text(await tool.redis.xadd(tool.key(name), {"event": raw}) or "")
+        return text(await tool.redis.xadd(tool.inspector.key(name), {"event": raw}) or "")
     except AuthenticationError:
         raise
     except OUT_OF_REACH as error:

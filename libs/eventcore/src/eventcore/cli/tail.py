@@ -38,7 +38,7 @@ async def tail(
     On a terminal of less than 150 columns ids are cut; `--json` (one object a line) and a pipe have them in full.
     """
     name = await tool.stream(stream)
-    key = tool.key(name)
+    key = tool.inspector.key(name)
     position = await last_id(tool.redis, key)
     if (found := await newest(tool.redis, key, last)) is not None:
         async for page in pages(tool.redis, key, *found):
@@ -52,11 +52,11 @@ async def tail(
 
 async def _follow(tool: Tool, name: str, position: str, as_json: bool) -> None:
     """Show what comes, and outlast a server that is away for a while."""
-    connected = True
+    key, connected = tool.inspector.key(name), True
     while True:
         tool.output.flush()  # before waiting: an event is shown when it comes, also in a pipe
         try:
-            reply: Any = await tool.redis.xread({tool.key(name): position}, count=PAGE_SIZE, block=_BLOCK_MILLISECONDS)
+            reply: Any = await tool.redis.xread({key: position}, count=PAGE_SIZE, block=_BLOCK_MILLISECONDS)
         except AuthenticationError:
             raise
         except OUT_OF_REACH as error:

@@ -12,7 +12,6 @@ import typer
 from redis.asyncio import Redis
 
 from eventcore.operate.inspection import Inspector
-from eventcore.operate.inspection.ids import text
 from eventcore.server.connection import Connector
 from eventcore.settings import Settings
 
@@ -63,27 +62,16 @@ class Tool:
         self.listen_for_ctrl_c()
         return answer
 
-    def key(self, name: str) -> str:
-        """The key as it stands in Redis."""
-        return self.settings.key_prefix + name
-
     def name(self, given: str) -> str:
         """The name of a stream, given with or without the prefix."""
         return given.removeprefix(self.settings.key_prefix)
 
     async def stream(self, given: str) -> str:
-        """The name of a stream that is there; raises `ToolFailure` if it isn't, or is none."""
+        """The name of a stream that is there; raises `ToolFailure` if it isn't, `WrongType` if it is none."""
         name = self.name(given)
-        if await self.is_stream(name):
+        if await self.inspector.is_stream(name):
             return name
         raise await self.no_stream(name)
-
-    async def is_stream(self, name: str) -> bool:
-        """Whether it is there. Raises `ToolFailure` for a key of another type."""
-        kind = text(await self.redis.type(self.key(name)))
-        if kind not in ("stream", "none"):
-            raise ToolFailure(f"{self.key(name)} is a {kind}, not a stream")
-        return kind == "stream"
 
     async def no_stream(self, name: str) -> ToolFailure:
         """What to say of a stream that isn't there."""

@@ -31,7 +31,7 @@ async def trace(
     wanted = SoughtId.read(id)
     if not wanted.text:
         raise typer.BadParameter("must not be empty", param_hint="ID")
-    story = await follow(tool, wanted)
+    story = await follow(tool.inspector, wanted)
     if as_json:
         head = {"id": wanted.text, "by": story.by, "correlationIds": story.correlation_ids}
         tool.output.document({**head, "events": [as_document(each) for each in story.steps]})

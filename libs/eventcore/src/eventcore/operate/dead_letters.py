@@ -13,6 +13,9 @@ from eventcore.events.strict_json import parse_to_show
 from eventcore.server.keys import LAST_ID, dead_letter_stream, retry_stream
 from eventcore.server.script import Script
 
+from .inspection.ids import text
+from .inspection.replies import RawFields
+
 
 @dataclass(frozen=True, slots=True)
 class Letter:
@@ -22,6 +25,12 @@ class Letter:
     stream: str
     event: bytes | None
     facts: dict[str, str]
+
+    @classmethod
+    def of(cls, stream: str, letter_id: str, fields: RawFields) -> Letter:
+        """What stands in an entry of a stream's dead letters."""
+        facts = {text(name): text(value) for name, value in fields.items() if name != b"event"}
+        return cls(letter_id, stream, fields.get(b"event"), facts)
 
     @property
     def group(self) -> str:
@@ -98,9 +107,4 @@ class DeadLetters:
 
     def _read(self, row: Any) -> Letter:
         entry_id, fields = row
-        facts = {
-            name.decode("utf-8", "replace"): value.decode("utf-8", "replace")
-            for name, value in fields.items()
-            if name != b"event"
-        }
-        return Letter(entry_id.decode(), self.stream, fields.get(b"event"), facts)
+        return Letter.of(self.stream, entry_id.decode(), fields)

@@ -67,17 +67,28 @@ class Inspector:
     """
 
     def __init__(self, redis: Redis, *, prefix: str = "", dead_after: timedelta = timedelta(seconds=5)) -> None:
-        self._redis, self._prefix, self._dead_after = redis, prefix, dead_after
+        self.redis, self.prefix, self._dead_after = redis, prefix, dead_after
         self._tallies: dict[str, tuple[_Facts, _Tally]] = {}
 
     async def server(self) -> ServerState | None:
         """The server itself; `None` where the user's rights don't include that."""
-        return await server_state(self._redis)
+        return await server_state(self.redis)
 
     async def streams(self) -> list[str]:
         """The names of all streams, by their keys; dead letters and retry streams belong to one of these."""
-        found = self._redis.scan_iter(match=scan_pattern(self._prefix), count=1000, _type="stream")
-        return main_streams([text(key).removeprefix(self._prefix) async for key in found])
+        found = self.redis.scan_iter(match=scan_pattern(self.prefix), count=1000, _type="stream")
+        return main_streams([text(key).removeprefix(self.prefix) async for key in found])
+
+    def key(self, name: str) -> str:
+        """The key as it stands in Redis."""
+        return self.prefix + name
+
+    async def is_stream(self, name: str) -> bool:
+        """Whether there is such a stream. Raises `WrongType` for a key that holds something else."""
+        kind = text(await self.redis.type(self.key(name)))
+        if kind not in ("stream", "none"):
+            raise WrongType(f"{self.key(name)} is a {kind}, not a stream")
+        return kind == "stream"
 
     async def stream(self, name: str) -> StreamState:
         """One stream with its groups and dead letters; one that isn't there (any more) is empty. Raises `WrongType`."""
@@ -92,13 +103,13 @@ class Inspector:
         """What stands where the stream, its dead letters, a retry stream or heartbeats should."""
         wanted = {name: "stream", dead_letter_stream(name): "stream"}
         with suppress(ResponseError):
-            for group in await self._groups(name):
+            for group in await self.groups(name):
                 retries = retry_stream(name, group)
                 wanted |= {retries: "stream", aside_key(name, group): "zset", aside_entries_key(name, group): "hash"}
                 for stream in (name, retries):
                     wanted |= {beats_key(stream, group): "zset", members_key(stream, group): "hash"}
         for key, kind in wanted.items():
-            found = text(await self._redis.type(self._prefix + key))
+            found = text(await self.redis.type(self.key(key)))
             if found not in (kind, "none"):
                 return f"{key} is a {found}, not a {kind}"
         return None
@@ -107,7 +118,7 @@ class Inspector:
         now = await self._now()
         facts = await self._facts(name)
         letters = await self._dead_letters(dead_letter_stream(name), now)
-        rows = await self._groups(name)
+        rows = await self.groups(name)
         found = [await self._group(name, group, row, facts, letters, now) for group, row in rows.items()]
         return StreamState(
             name=name,
@@ -124,12 +135,12 @@ class Inspector:
         )
 
     async def _now(self) -> int:
-        seconds, microseconds = await self._redis.time()
+        seconds, microseconds = await self.redis.time()
         return int(seconds) * 1000 + int(microseconds) // 1000
 
     async def _facts(self, stream: str) -> _Facts:
         try:
-            row = await self._redis.xinfo_stream(self._prefix + stream)
+            row = await self.redis.xinfo_stream(self.key(stream))
         except ResponseError as error:
             if _is_gone(error):
                 return _Facts()
@@ -145,9 +156,10 @@ class Inspector:
             last_generated_id=text(row["last-generated-id"]),
         )
 
-    async def _groups(self, stream: str) -> Mapping[str, Mapping[str, Any]]:
+    async def groups(self, stream: str) -> Mapping[str, Mapping[str, Any]]:
+        """What `XINFO GROUPS` says of each group, by name; nothing where the stream isn't there (any more)."""
         try:
-            return await groups(self._redis, self._prefix + stream)
+            return await groups(self.redis, self.key(stream))
         except ResponseError as error:
             if _is_gone(error):
                 return {}
@@ -155,8 +167,8 @@ class Inspector:
 
     async def _memory(self, stream: str, nodes: int, pending: int) -> int | None:
         try:
-            size: int | None = await self._redis.memory_usage(self._prefix + stream)
-            server: Mapping[str, Any] = await self._redis.info("server")
+            size: int | None = await self.redis.memory_usage(self.key(stream))
+            server: Mapping[str, Any] = await self.redis.info("server")
         except NoPermissionError:
             return None
         return None if size is None else memory_of(size, nodes=nodes, pending=pending, server=server)
@@ -181,7 +193,7 @@ class Inspector:
         tally = _Tally()
         end = "+"
         while (left := COUNTED_LETTERS - tally.groups.total()) > 0:
-            rows = await newest_entries(self._redis, self._prefix + stream, end, min(left, _PAGE))
+            rows = await newest_entries(self.redis, self.key(stream), end, min(left, _PAGE))
             if not rows:
                 break
             tally.groups.update(text(fields.get(b"group", b"")) for _, fields in rows)
@@ -203,10 +215,10 @@ class Inspector:
         retry, retry_seen = None, None
         try:
             main, seen = await self._progress(stream, row, facts, now), await self._seen(stream, name)
-            if retry_row := (await self._groups(retries)).get(name):
+            if retry_row := (await self.groups(retries)).get(name):
                 retry = await self._progress(retries, retry_row, await self._facts(retries), now)
                 retry_seen = await self._seen(retries, name)
-            aside = await aside_state(self._redis, self._prefix, stream, name, now)
+            aside = await aside_state(self.redis, self.prefix, stream, name, now)
         except ResponseError as error:
             if _is_gone(error):
                 return None
@@ -217,7 +229,7 @@ class Inspector:
     async def _progress(self, stream: str, row: Mapping[str, Any], facts: _Facts, now: int) -> Progress:
         delivered = text(row["last-delivered-id"])
         lag = await self._lag(stream, delivered, row["lag"], facts, now)
-        oldest = await self._redis.xpending_range(self._prefix + stream, row["name"], "-", "+", 1)
+        oldest = await self.redis.xpending_range(self.key(stream), row["name"], "-", "+", 1)
         return Progress(
             stream, facts.length, delivered, lag, row["pending"], _pending_entry(oldest[0], now) if oldest else None
         )
@@ -238,7 +250,7 @@ class Inspector:
         """How many entries follow, up to the limit, and the first of them."""
         found, first, start = 0, None, f"({after}"
         while found < limit:
-            rows = await entries(self._redis, self._prefix + stream, start, "+", min(_PAGE, limit - found))
+            rows = await entries(self.redis, self.key(stream), start, "+", min(_PAGE, limit - found))
             if not rows:
                 break
             first = first or rows[0][0]
@@ -247,10 +259,10 @@ class Inspector:
         return found, first
 
     async def _seen(self, stream: str, group: str) -> Seen:
-        rows: Any = await self._redis.xinfo_consumers(self._prefix + stream, group)
-        beats = await scores(self._redis, self._prefix + beats_key(stream, group))
+        rows: Any = await self.redis.xinfo_consumers(self.key(stream), group)
+        beats = await scores(self.redis, self.key(beats_key(stream, group)))
         held = {text(row["name"]): (int(row["idle"]), int(row["pending"])) for row in rows}
-        members = await self._redis.hgetall(self._prefix + members_key(stream, group))
+        members = await self.redis.hgetall(self.key(members_key(stream, group)))
         return Seen(held, beats, {text(name): handled_types(text(about)) for name, about in members.items()})
 
 
