@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import redis
 
-from eventcore.cli import entries, letters, letters_view
+from eventcore.cli import letters, letters_view
+from eventcore.operate import entries
 from eventcore.operate.dead_letters import DeadLetters
 from eventcore.testing import Server
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from eventcore.cli.problems import FoundProblem, problems
-from eventcore.cli.trends import Trends
 from eventcore.operate.inspection import (
     ConsumerState,
     DeadLetterState,
@@ -21,6 +20,7 @@ from eventcore.operate.inspection import (
     StreamState,
 )
 from eventcore.operate.inspection.server import state_of
+from eventcore.operate.trends import Trends
 from eventcore.server.requirements import Facts, Finding, findings
 
 START = datetime(2026, 11, 23, 10, tzinfo=UTC)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eventcore.cli import entries
+from eventcore.operate import entries
 from eventcore.testing import Server
 
 from .tool import SECONDS, STREAM, append, append_letter, client, one_line, popen, program, run

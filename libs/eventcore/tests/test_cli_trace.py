@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from eventcore.cli import entries, following
+from eventcore.operate import entries, following
 from eventcore.testing import Server
 
 from .tool import GROUP, STREAM, append, append_letter, client, one_line, run

@@ -11,14 +11,14 @@ import pytest
 from redis.exceptions import AuthenticationError, BusyLoadingError, NoPermissionError, ResponseError
 
 from eventcore.cli.complaints import ToolFailure, explain_error
-from eventcore.cli.entries import StreamEntry
-from eventcore.cli.following import GroupProgress, TraceStep, in_order, with_fates
-from eventcore.cli.meaning import SoughtId
-from eventcore.cli.trends import Trends
 from eventcore.cli.words import age, at_least, counted, head, last_characters, moment, rate, size
 from eventcore.errors import StreamFull
 from eventcore.operate.dead_letters import Letter
+from eventcore.operate.entries import StreamEntry
+from eventcore.operate.following import GroupProgress, TraceStep, in_order, with_fates
 from eventcore.operate.inspection import DeadLetterState, GroupState, Lag, Progress, StreamState
+from eventcore.operate.sought_id import SoughtId
+from eventcore.operate.trends import Trends
 
 START = datetime(2026, 11, 23, 10, tzinfo=UTC)
 

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from eventcore import Consumer, Router, Settings, Store, Undecodable, decode
-from eventcore.cli.entries import StreamEntry
-from eventcore.cli.following import TraceStep
 from eventcore.cli.tail import line
 from eventcore.cli.trace import as_document
 from eventcore.cli.trace_view import timeline
 from eventcore.consume.deciding import Decided, Decider
 from eventcore.consume.delivery import Delivery, LetterReason, TryAgain
 from eventcore.consume.letter import letter
+from eventcore.operate.entries import StreamEntry
+from eventcore.operate.following import TraceStep
 from eventcore.operate.inspection import Inspector
 from eventcore.operate.reporting import Reporter, state_shown
 from eventcore.operate.retention import Retention

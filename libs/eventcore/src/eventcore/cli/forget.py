@@ -10,9 +10,9 @@ import typer
 from rich.table import Table
 
 from eventcore.events.personal_data import ENTRY_POINTS, Person, declared
+from eventcore.operate.forgetting import Findings, Forgetting
 
 from .complaints import ToolFailure
-from .forgetting import Findings, Forgetting
 from .options import Json, Yes
 from .output import clean
 from .tool import Tool

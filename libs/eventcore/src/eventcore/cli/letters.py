@@ -10,11 +10,11 @@ from typing import Any
 import typer
 
 from eventcore.operate.dead_letters import DeadLetters, Letter
+from eventcore.operate.entries import PAGE_SIZE, last_id
 from eventcore.operate.inspection.ids import parse_id
 from eventcore.operate.inspection.replies import newest_entries
 from eventcore.server.keys import dead_letter_stream
 
-from .entries import PAGE_SIZE, last_id
 from .tool import Tool
 
 _BATCH = 100

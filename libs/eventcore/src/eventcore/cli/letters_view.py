@@ -9,8 +9,8 @@ from rich.text import Text
 
 from eventcore.consume.delivery import entry_time
 from eventcore.operate.dead_letters import Letter
+from eventcore.operate.entries import parsed
 
-from .entries import parsed
 from .output import Output, clean
 from .words import moment
 

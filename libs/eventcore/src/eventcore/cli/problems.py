@@ -15,8 +15,8 @@ from eventcore.operate.inspection import (
     ServerState,
     StreamState,
 )
+from eventcore.operate.trends import Trends
 
-from .trends import Trends
 from .words import age, at_least, counted, rate, size
 
 # Longer than the retries of a delivery at default settings.

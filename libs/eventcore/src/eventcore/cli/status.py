@@ -15,6 +15,7 @@ from rich.live import Live
 
 from eventcore.events.envelope import timestamp
 from eventcore.operate.inspection import ServerState, StreamState, WrongType
+from eventcore.operate.trends import Trends
 
 from .complaints import OUT_OF_REACH, explain_error
 from .options import Json
@@ -22,7 +23,6 @@ from .problems import FoundProblem, problems
 from .status_json import problem_documents, server_document, stream_document
 from .status_view import Fitted, screen
 from .tool import Tool
-from .trends import Trends
 
 # Whether it is getting better can't be seen at one look: where something waits, there are two more, so far apart.
 _MORE_LOOKS, _GLANCE_SECONDS = 2, 0.5

@@ -16,9 +16,9 @@ from eventcore.operate.inspection import (
     ServerState,
     StreamState,
 )
+from eventcore.operate.trends import Trends
 
 from .problems import FoundProblem
-from .trends import Trends
 
 
 def server_document(state: ServerState | None) -> dict[str, Any] | None:

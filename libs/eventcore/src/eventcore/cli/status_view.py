@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from eventcore.operate.inspection import ConsumerState, GroupState, ServerState, StreamState
+from eventcore.operate.trends import Trends
 
 from .output import clean
 from .problems import FoundProblem
-from .trends import Trends
 from .words import age, at_least, clock, counted, rate, size
 
 # Consumers that hold nothing and are listed one by one.

@@ -9,10 +9,10 @@ import typer
 from redis.exceptions import AuthenticationError
 from rich.text import Text
 
+from eventcore.operate.entries import PAGE_SIZE, StreamEntry, last_id, newest, pages
 from eventcore.operate.inspection.replies import rows_of
 
 from .complaints import OUT_OF_REACH, explain_error
-from .entries import PAGE_SIZE, StreamEntry, last_id, newest, pages
 from .options import Json, Stream
 from .output import clean
 from .tool import Tool

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from .following import TraceStep, follow
+from eventcore.operate.following import TraceStep, follow
+from eventcore.operate.sought_id import SoughtId
+
 from .letters import summary
-from .meaning import SoughtId
 from .options import Json
 from .tool import Tool
 from .trace_view import timeline

@@ -9,9 +9,9 @@ from rich.console import Group
 from rich.text import Text
 
 from eventcore.operate.dead_letters import Letter
+from eventcore.operate.following import GroupProgress, TraceStep
 from eventcore.operate.inspection.ids import milliseconds, parse_id
 
-from .following import GroupProgress, TraceStep
 from .output import clean
 from .words import age, clock, counted, moment
 

@@ -8,14 +8,14 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from eventcore.errors import EventcoreError
-from eventcore.operate.dead_letters import Letter
-from eventcore.operate.inspection import Inspector
-from eventcore.operate.inspection.aside import entries_aside, entry_aside
-from eventcore.operate.inspection.ids import EntryId, milliseconds, parse_id, text
 from eventcore.server.keys import aside_key, dead_letter_stream, retry_stream
 
+from .dead_letters import Letter
 from .entries import StreamEntry, last_id, pages
-from .meaning import BY_CORRELATION, BY_ENTRY, BY_EVENT, UNDECODABLE, SoughtId, mentions
+from .inspection import Inspector
+from .inspection.aside import entries_aside, entry_aside
+from .inspection.ids import EntryId, milliseconds, parse_id, text
+from .sought_id import BY_CORRELATION, BY_ENTRY, BY_EVENT, UNDECODABLE, SoughtId, mentions
 
 _MOST_STEPS = 10_000
 

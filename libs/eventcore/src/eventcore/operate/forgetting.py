@@ -10,15 +10,15 @@ from functools import cache, cached_property
 from typing import Any
 
 from eventcore.events.personal_data import MASK, Person, PersonalData, Records, changes, members, said_by, without
-from eventcore.operate.inspection import Inspector
-from eventcore.operate.inspection.aside import entries_aside
-from eventcore.operate.inspection.ids import parse_id, text
-from eventcore.operate.inspection.names import scan_pattern
-from eventcore.operate.inspection.replies import RawFields
 from eventcore.server.keys import aside_key, dead_letter_stream, retry_stream
 from eventcore.server.script import Script
 
 from .entries import pages, parsed
+from .inspection import Inspector
+from .inspection.aside import entries_aside
+from .inspection.ids import parse_id, text
+from .inspection.names import scan_pattern
+from .inspection.replies import RawFields
 
 # Looked at in one go, which keeps the server busy for a few milliseconds at most.
 AT_ONCE = 100

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from eventcore.operate.inspection import GroupState, StreamState
+from .inspection import GroupState, StreamState
 
 _WINDOW = timedelta(seconds=10)
 _LEAST_SAMPLES = 3

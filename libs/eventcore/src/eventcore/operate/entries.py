@@ -14,8 +14,9 @@ from eventcore.consume.delivery import entry_time
 from eventcore.errors import Undecodable
 from eventcore.events.envelope import Envelope, decode, timestamp
 from eventcore.events.strict_json import parse_to_show
-from eventcore.operate.inspection.ids import text
-from eventcore.operate.inspection.replies import RawFields, Row, entries, newest_entries
+
+from .inspection.ids import text
+from .inspection.replies import RawFields, Row, entries, newest_entries
 
 PAGE_SIZE = 500
 
