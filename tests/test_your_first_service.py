@@ -11,14 +11,17 @@ import sys
 from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import pytest
 from aiohttp import ClientError, ClientSession
+from pydantic import SecretStr
 from redis.asyncio import Redis
 
+import eventcore
 from contracts import InventoryReleased, InventoryReserved, Line
-from eventcore import Origin, encode
+from eventcore import Hash, Origin, Settings, Store, encode
 from eventcore.cli.acl import rules_of
 from eventcore.testing import Server, until
 from libs.contracts.tests.calling import PATIENCE
@@ -26,6 +29,7 @@ from libs.contracts.tests.programs import free_ports, started
 
 DOCUMENT = Path(__file__).parents[1] / "docs/your-first-service.md"
 PROGRAM, TESTS = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+[READS] = re.findall(r"```py\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 ITEMS = (Line(product_id="11", quantity=12), Line(product_id="42", quantity=1))
 ORIGIN = Origin("test", TRACE, f"00-{TRACE}-00f067aa0ba902b7-01")
@@ -99,6 +103,14 @@ async def test_its_own_tests_pass(loyalty: Path) -> None:
         outcome = test()
         if inspect.isawaitable(outcome):
             await outcome
+
+
+async def test_what_it_says_of_reading_can_be_read() -> None:
+    names: dict[str, Any] = {**vars(eventcore), "points": Hash("points"), "names": ["VINET", "TOMSP"]}
+    exec(f"async def look(store):\n{indent(READS, '    ')}", names)  # noqa: S102 - our own document
+    with Server() as server:
+        async with Store(Settings(redis_url=SecretStr(server.url)), source="test") as store:
+            await names["look"](store)
 
 
 def module(path: Path) -> Any:

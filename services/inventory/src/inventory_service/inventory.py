@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Literal
 
 from pydantic_core import from_json
@@ -56,8 +55,7 @@ class Inventory:
         What can't be read is left out. Where to go on is `None` when there are no more.
         """
         page = await self.store.read(stock_index.page(after=after, count=count))
-        ids = (self._odd_levels.read("in the index", partial(sound, each)) for each in page.each)
-        known = [each for each in ids if each is not None]
+        known = self._odd_levels.readable("in the index", page.each)
         kept = await self.store.read_each([place(each).as_int for each in known for place in (available, reserved)])
         levels = map(self._level, known, kept[::2], kept[1::2])
         return [level for level in levels if level is not None], page.next

@@ -7,9 +7,8 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 
-from eventcore import GuardFailed, Members, SortedSet, Store, Transaction, Unreadable, sound, timestamp
+from eventcore import GuardFailed, SortedSet, Store, Transaction, Unreadable, sound, timestamp
 from eventcore.events.odd_records import OddRecords
 
 from .domain import progress
@@ -120,7 +119,7 @@ class Orders:
             start: str | None = None
             while True:
                 found = await self.store.read(index(status).page(after=start, before=end, count=PAGE))
-                await self._forget_gone(index(status), self._ids(found))
+                await self._forget_gone(index(status), self._odd.readable("in an index", found.each))
                 if (start := found.next) is None:
                     break
 
@@ -140,7 +139,8 @@ class Orders:
         pages = [sound(each) for each in await self.store.read_each(reads)]
         # Beyond the end of any page that is not the last, others may have what this one has not shown yet.
         end = max((each.next for each in pages if each.next is not None), default=None)
-        ids = [order_id for each in pages for order_id in self._ids(each) if end is None or order_id >= end]
+        ids = self._odd.readable("in an index", (order_id for each in pages for order_id in each.each))
+        ids = [order_id for order_id in ids if end is None or order_id >= end]
         newest = heapq.nlargest(count, ids)
         return newest, newest[-1] if len(ids) > count else end
 
@@ -151,11 +151,6 @@ class Orders:
 
     def _read(self, order_id: str, kept: Kept) -> Order | None:
         return self._odd.read(order_id, lambda: Order.read(order_id, sound(kept)))
-
-    def _ids(self, page: Members) -> list[str]:
-        """The ids of orders in an index."""
-        ids = (self._odd.read("in an index", partial(sound, each)) for each in page.each)
-        return [each for each in ids if each is not None]
 
 
 def _size(kept: Kept) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -32,6 +32,16 @@ class OddRecords:
         except Exception as error:  # noqa: BLE001 - what stands in a store may be anything
             self.leave_out(name, error)
             return None
+
+    def readable(self, name: str, values: Iterable[T | Unreadable]) -> list[T]:
+        """Those of these values that could be read."""
+        found: list[T] = []
+        for value in values:
+            if isinstance(value, Unreadable):
+                self.leave_out(name, value)
+            else:
+                found.append(value)
+        return found
 
     def leave_out(self, name: str, error: Exception) -> None:
         """Say that a record can't be read, once."""
