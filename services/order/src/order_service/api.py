@@ -91,15 +91,17 @@ async def place_order(request: web.Request, body: PlaceOrder, headers: PlacingHe
     The answer is given once the order and its event are both committed. What becomes of it is decided soon after.
     An `Idempotency-Key` that was used for another body is answered 422.
     """
-    key, customer = headers.idempotency_key, _customer_of(request)
+    app, key = request.app, headers.idempotency_key
+    settings = app[SETTINGS]
+    customer = _customer_of(request) if settings.auth_bind_customer else None
     if customer is not None:
         if body.customer_id not in (None, customer):
             raise Problem(403, detail="customerId: the token is another customer's.")
         body = body.model_copy(update={"customer_id": customer})
         key = key and f"{customer} {key}"  # what two customers call alike is not the same
-    once = None if key is None else Once(key, fingerprint(body), request.app[SETTINGS].remember)
+    once = None if key is None else Once(key, fingerprint(body), settings.remember)
     try:
-        order_id = await request.app[ORDERS].place(_new_order(body, correlation_id(request)), once)
+        order_id = await app[ORDERS].place(_new_order(body, correlation_id(request)), once)
     except KeyReused:
         error = FieldError(field="Idempotency-Key", message="was already used for another order")
         raise Problem(422, detail=f"{error['field']}: {error['message']}", errors=[error]) from None
