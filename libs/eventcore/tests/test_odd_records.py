@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eventcore import Value
+from eventcore import Unreadable, Value
 from eventcore.events import odd_records as module
 from eventcore.events.odd_records import OddRecords
 
@@ -38,3 +38,9 @@ def test_what_was_said_is_not_remembered_without_bound(monkeypatch: pytest.Monke
     for number in range(100):
         people.leave_out(str(number), ValueError())
     assert len(people._said) <= 10
+
+
+def test_of_several_values_those_are_left_out_that_could_not_be_read(caplog: pytest.LogCaptureFixture) -> None:
+    values = ["a", Unreadable("a member of index holds no text"), "b"]
+    assert OddRecords("person").readable("in the index", values) == ["a", "b"]
+    assert caplog.messages == ["person in the index can't be read and is left out: a member of index holds no text"]

@@ -135,7 +135,7 @@ async def test_what_is_no_text_is_named(held: Store) -> None:
     assert {name: str(value) for name, value in each.items()} == {
         "VINET": "points[VINET] holds no text", "TOMSP": "1", "": ""
     }  # fmt: skip
-    await held.redis.hset(held.key("points"), NO_UTF8, "1")
+    await held.redis.hset(held.key("points"), mapping={"VINET": "1", NO_UTF8: "1"})
     with pytest.raises(Unreadable, match="a field's name of points holds no text"):
         await held.read(POINTS)
 

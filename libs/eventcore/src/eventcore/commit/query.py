@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
@@ -13,8 +12,6 @@ from eventcore.errors import Conflict, Forbidden, Unreadable
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-# As guards and additions have it; shorter than what Python refuses to convert.
-_INTEGER = re.compile(rb"-?[0-9]{1,4000}")
 _KINDS = {"GET": "string", "HGET": "hash", "HGETALL": "hash", "ZRANGE": "sorted set", "ZSCORE": "sorted set"}
 
 
@@ -32,7 +29,7 @@ class Query(Struct, Generic[T_co], frozen=True):
     key: str
     command: str
     arguments: tuple[str | bytes | int, ...]
-    meaning: Callable[[str, Any], T_co]
+    meaning: Callable[[Query[Any], Any], T_co]
 
     @property
     def query(self) -> Query[T_co]:
@@ -41,14 +38,14 @@ class Query(Struct, Generic[T_co], frozen=True):
 
     def understand(self, reply: Any) -> T_co:
         """The value. Raises `Unreadable` where the key holds something else, or the error that the reply is."""
+        if not isinstance(reply, Exception):
+            return self.meaning(self, reply)
         if isinstance(reply, Conflict):
             raise Unreadable(f"{self.key} holds no {_KINDS[self.command]}")
-        if isinstance(reply, Forbidden):
-            raise Forbidden.to_run(self.command, self.key)
-        if isinstance(reply, Exception):
-            raise reply
-        one_field = self.command == "HGET"
-        return self.meaning(_field(self.key, self.arguments[0]) if one_field else self.key, reply)
+        raise Forbidden.to_run(self.command, self.key) if isinstance(reply, Forbidden) else reply
+
+    def __str__(self) -> str:
+        return f"{self.key}[{self.arguments[0]!s}]" if self.command == "HGET" else self.key
 
 
 def sound(value: T | Unreadable) -> T:
@@ -56,14 +53,6 @@ def sound(value: T | Unreadable) -> T:
     if isinstance(value, Unreadable):
         raise value
     return value
-
-
-def attempt(read: Callable[[str, bytes], T], place: str, value: bytes) -> T | Unreadable:
-    """What stands there, or why it can't be read."""
-    try:
-        return read(place, value)
-    except Unreadable as error:
-        return error
 
 
 class Members(Struct, frozen=True):
@@ -87,19 +76,7 @@ def page_of(key: str, *, after: str | None, before: str | None, count: int, reve
     first, last = (b"-" if after is None else _bound(after)), (b"+" if before is None else _bound(before))
     order = (last, first, "BYLEX", "REV") if reverse else (first, last, "BYLEX")
     # One more than the page has tells whether there is another.
-    return Query(key, "ZRANGE", (*order, "LIMIT", 0, count + 1), _PageOf(count))
-
-
-class _PageOf(Struct, frozen=True):
-    """What a reply means that holds one member more than the page where there is another page."""
-
-    count: int
-
-    def __call__(self, key: str, reply: list[bytes]) -> Members:
-        shown = reply[: self.count]
-        each = tuple(attempt(text, f"a member of {key}", member) for member in shown)
-        more = len(reply) > self.count and shown
-        return Members(each, shown[-1].decode(errors="surrogateescape") if more else None)
+    return Query(key, "ZRANGE", (*order, "LIMIT", 0, count + 1), _members)
 
 
 def _bound(member: str) -> bytes:
@@ -107,66 +84,76 @@ def _bound(member: str) -> bytes:
     return b"(" + member.encode(errors="surrogateescape")
 
 
-def _field(key: str, name: object) -> str:
-    return f"{key}[{name}]"
+def _members(query: Query[Members], reply: list[bytes]) -> Members:
+    count = int(query.arguments[-1]) - 1
+    each = tuple(_attempt(_text, member, "a member of {}", query.key) for member in reply[:count])
+    return Members(each, reply[count - 1].decode(errors="surrogateescape") if len(reply) > count > 0 else None)
 
 
-def text(place: str, value: bytes) -> str:
-    """A value as text. Raises `Unreadable` for what is no UTF-8."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        raise Unreadable(f"{place} holds no text") from None
+def _text(value: bytes) -> str:
+    return value.decode()
 
 
-def integer(place: str, value: bytes) -> int:
-    """A value as an integer, of any size. Raises `Unreadable` for anything else."""
-    if not _INTEGER.fullmatch(value):
-        raise Unreadable(f"{place} holds no integer")
+def _integer(value: bytes) -> int:
+    """Raises `ValueError` for what guards and additions would not take for one, but for its size."""
+    if not value.removeprefix(b"-").isdigit():
+        raise ValueError
     return int(value)
 
 
-def maybe_text(place: str, reply: bytes | None) -> str | None:
+_WORDS: dict[object, str] = {_text: "text", _integer: "integer"}
+
+
+def _attempt(read: Callable[[bytes], T], value: bytes, place: str, *names: object) -> T | Unreadable:
+    """The value, or an error that names its place."""
+    try:
+        return read(value)
+    except ValueError:
+        return Unreadable(f"{place.format(*names)} holds no {_WORDS[read]}")
+
+
+def maybe_text(query: Query[str | None], reply: bytes | None) -> str | None:
     """One value as text; `None` where there is nothing."""
-    return None if reply is None else text(place, reply)
+    return None if reply is None else sound(_attempt(_text, reply, "{}", query))
 
 
-def maybe_integer(place: str, reply: bytes | None) -> int | None:
+def maybe_integer(query: Query[int | None], reply: bytes | None) -> int | None:
     """One value as an integer; `None` where there is nothing."""
-    return None if reply is None else integer(place, reply)
+    return None if reply is None else sound(_attempt(_integer, reply, "{}", query))
 
 
-def maybe_score(place: str, reply: bytes | None) -> float | None:
+def maybe_score(_: Query[float | None], reply: bytes | None) -> float | None:
     """A score; `None` for what is no member."""
     return None if reply is None else float(reply)
 
 
-def yes(place: str, reply: int) -> bool:
+def yes(_: Query[bool], reply: int) -> bool:
     """Whether there is something."""
     return reply == 1
 
 
-def texts(place: str, reply: list[bytes]) -> dict[str, str]:
+def texts(query: Query[dict[str, str]], reply: list[bytes]) -> dict[str, str]:
     """All fields of a hash, as text."""
-    return _fields(place, reply, text)
+    return {name: sound(value) for name, value in _fields(query.key, reply, _text)}
 
 
-def integers(place: str, reply: list[bytes]) -> dict[str, int]:
+def integers(query: Query[dict[str, int]], reply: list[bytes]) -> dict[str, int]:
     """All fields of a hash, as integers."""
-    return _fields(place, reply, integer)
+    return {name: sound(value) for name, value in _fields(query.key, reply, _integer)}
 
 
-def each_text(place: str, reply: list[bytes]) -> dict[str, str | Unreadable]:
+def each_text(query: Query[dict[str, str | Unreadable]], reply: list[bytes]) -> dict[str, str | Unreadable]:
     """All fields of a hash, an `Unreadable` in the place of a value that is not text."""
-    return _fields(place, reply, lambda field, value: attempt(text, field, value))
+    return dict(_fields(query.key, reply, _text))
 
 
-def _fields(place: str, reply: list[bytes], read: Callable[[str, bytes], T]) -> dict[str, T]:
-    names = [text(f"a field's name of {place}", name) for name in reply[::2]]
-    return {name: read(_field(place, name), value) for name, value in zip(names, reply[1::2], strict=True)}
+def _fields(key: str, reply: list[bytes], read: Callable[[bytes], T]) -> Iterator[tuple[str, T | Unreadable]]:
+    for raw, value in zip(reply[::2], reply[1::2], strict=True):
+        name = sound(_attempt(_text, raw, "a field's name of {}", key))
+        yield name, _attempt(read, value, "{}[{}]", key, name)
 
 
-def ranking(place: str, reply: list[bytes]) -> list[tuple[str, float]]:
+def ranking(query: Query[list[tuple[str, float]]], reply: list[bytes]) -> list[tuple[str, float]]:
     """Members of a sorted set with their scores."""
     pairs = zip(reply[::2], reply[1::2], strict=True)
-    return [(text(f"a member of {place}", member), float(score)) for member, score in pairs]
+    return [(sound(_attempt(_text, member, "a member of {}", query.key)), float(score)) for member, score in pairs]

@@ -18,16 +18,16 @@ class Reader:
 
     async def read_each(self, queries: Sequence[Query[T]]) -> list[T | Unreadable]:
         """What each query finds, an `Unreadable` where that is not what it asks for. Raises `Unavailable`."""
-        groups: dict[object, list[Query[T]]] = {}
-        for query in dict.fromkeys(queries):
-            groups.setdefault(query.key if query.command == "HGET" else query, []).append(query)
-        replies = await self._ask([self._command(group) for group in groups.values()])
-        found: dict[Query[T], T | Unreadable] = {}
-        for group, reply in zip(groups.values(), replies, strict=True):
-            of_fields = group[0].command == "HGET" and isinstance(reply, list)
-            for query, each in zip(group, reply if of_fields else [reply] * len(group), strict=True):
-                found[query] = _understood(query, each)
-        return [found[query] for query in queries]
+        groups: dict[object, list[int]] = {}  # the fields of one hash are one group, all else stands alone
+        for i, query in enumerate(queries):
+            groups.setdefault(query.key if query.command == "HGET" else i, []).append(i)
+        answers = await self._ask([self._command([queries[i] for i in group]) for group in groups.values()])
+        replies: list[Reply] = [None] * len(queries)
+        for group, answer in zip(groups.values(), answers, strict=True):
+            of_fields = queries[group[0]].command == "HGET" and isinstance(answer, list)
+            for i, reply in zip(group, answer if of_fields else [answer] * len(group), strict=True):
+                replies[i] = reply
+        return list(map(_understood, queries, replies))
 
     def _command(self, group: Sequence[Query[T]]) -> Command:
         """One command for all fields of one hash."""
@@ -53,10 +53,10 @@ class Reader:
 def _sound(commands: Sequence[Command], replies: Sequence[Reply]) -> Sequence[Reply]:
     """The replies. Raises what the server refuses, but for a type."""
     for command, reply in zip(commands, replies, strict=True):
-        if isinstance(reply, Forbidden):  # the server does not name the key
-            raise Forbidden.to_run(str(command[0]), argument_shown(command[1]))
-        if isinstance(reply, Exception) and not isinstance(reply, Conflict):
-            raise reply
+        if isinstance(reply, Exception) and not isinstance(reply, Conflict):  # of a refusal the server names no key
+            raise (
+                Forbidden.to_run(str(command[0]), argument_shown(command[1])) if isinstance(reply, Forbidden) else reply
+            )
     return replies
 
 
