@@ -138,7 +138,7 @@ def test_values_are_told_apart_by_what_they_are_and_hold() -> None:
         HashField("lock", "a"), HashField("lock", "b"), String("lock"), Hash("lock")
     }  # fmt: skip
     assert repr(STOCK >= 3) == (
-        "Guard(place=Field(key='stock:11', name='available'), operator='at_least', operand='3')"
+        "Guard(place=HashField(key='stock:11', name='available'), operator='at_least', operand='3')"
     )
 
 
