@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from eventcore import Consumer, Store, Transaction
+from eventcore import Consumer, Store
 from eventcore.testing import until
 
 from .samples import Handler, Ordered, pending, publish_orders, router_for
@@ -18,10 +18,9 @@ class Hanging:
     def __init__(self) -> None:
         self.begun: list[str] = []
 
-    async def __call__(self, order: Ordered) -> Transaction:
+    async def __call__(self, order: Ordered) -> None:
         self.begun.append(order.order_id)
         await asyncio.Event().wait()
-        return Transaction()
 
 
 @asynccontextmanager

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import web
 
 from eventcore.telemetry.measurements import clients_limited
 from eventcore.testing import until
 from eventcore.web import Api, create_service
 from eventcore.web.clients import CLIENTS, SMALL_BODY, Clients
 from eventcore.web.door import Door
-from eventcore.web.listener import take_port
-from eventcore.web.request import MOST_VALUES
+from eventcore.web.listener import Connection, take_port
+from eventcore.web.request import LARGE_BODY, MOST_VALUES
 
 from .test_web import NOWHERE
 
@@ -43,10 +44,12 @@ def echo_api() -> Api:
 
 
 @asynccontextmanager
-async def listening(*, most_of_one: int = 0, **limits: Any) -> AsyncIterator[tuple[int, Clients]]:
+async def listening(
+    *, most_of_one: int = 0, api: Api | None = None, **limits: Any
+) -> AsyncIterator[tuple[int, Clients]]:
     """A service on a port of its own, as `run` serves it."""
     settings = NOWHERE.model_copy(update=limits)
-    runner = web.AppRunner(create_service(settings, name="echo", api=echo_api()), shutdown_timeout=0.1)
+    runner = web.AppRunner(create_service(settings, name="echo", api=api or echo_api()), shutdown_timeout=0.1)
     await runner.setup()
     with take_port("127.0.0.1", 0) as port:
         door = Door(port, runner, room=lambda: 100, most_of_one=most_of_one)
@@ -70,12 +73,19 @@ async def answer_to(port: int, sent: bytes, *, dribble: bytes = b"") -> bytes:
     """What a client reads until the connection is closed, who sends this and then, again and again, `dribble`."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(sent)
-    received = asyncio.create_task(reader.read())
-    while not received.done():
-        await asyncio.wait([received], timeout=0.1)
+    received = bytearray()
+
+    async def receive() -> None:
+        with suppress(ConnectionError):  # what it sent last may meet a closed connection
+            while some := await reader.read(65536):
+                received.extend(some)
+
+    receiving = asyncio.create_task(receive())
+    while not receiving.done():
+        await asyncio.wait([receiving], timeout=0.1)
         writer.write(dribble)
     await hang_up(writer)
-    return received.result() if received.exception() is None else b""
+    return bytes(received)
 
 
 def limited(limit: str) -> float:
@@ -140,27 +150,88 @@ async def test_a_connection_that_says_nothing_is_closed() -> None:
         await until(lambda: not clients.connected)
 
 
-async def test_bodies_take_a_bounded_memory_in_all_and_small_ones_are_always_received() -> None:
-    most = 1024 * 1024
+async def withheld(port: int, count: int, size: int) -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Clients who send all of a body but its last byte, one after the other."""
+    clients = []
+    for _ in range(count):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(PUT + b"Content-Length: %d\r\n\r\n" % size + b" " * (size - 1))
+        await writer.drain()
+        clients.append((reader, writer))
+    return clients
+
+
+async def test_large_bodies_take_a_bounded_memory_in_all() -> None:
     before = limited("body_memory")
-    async with listening(http_memory_bytes=most, http_body_seconds=20) as (port, _), ClientSession() as session:
-        withheld = []
-        for _ in range(2):  # each a little more than half
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(PUT + b"Content-Length: %d\r\n\r\n" % LARGEST + b" " * (LARGEST * 2 // 3))
-            withheld.append((reader, writer))
+    async with listening(http_memory_bytes=LARGEST, http_body_seconds=20) as (port, _):
+        clients = await withheld(port, 2, LARGEST * 2 // 3)
         refused, _ = await asyncio.wait(
-            [asyncio.create_task(reader.readline()) for reader, _ in withheld], return_when=asyncio.FIRST_COMPLETED
+            [asyncio.create_task(reader.readline()) for reader, _ in clients], return_when=asyncio.FIRST_COMPLETED
         )
         assert [each.result()[:13] for each in refused] == [b"HTTP/1.1 503 "]
         assert limited("body_memory") == before + 1
-        small = b" " * (SMALL_BODY - 2) + b"{}"
-        answer = await session.put(
-            f"http://127.0.0.1:{port}/echo", data=small, headers={"Content-Type": "application/json"}
-        )
-        assert answer.status == 200
-        for _, writer in withheld:
+        for _, writer in clients:
             await hang_up(writer)
+
+
+@pytest.mark.parametrize("size", [SMALL_BODY, LARGEST * 2 // 3])
+async def test_a_small_body_takes_the_place_of_the_oldest_where_memory_is_used_up(size: int) -> None:
+    before = limited("body_memory")
+    count = 3 * LARGEST // 2 // size
+    async with listening(http_memory_bytes=LARGEST, http_body_seconds=20) as (port, service):
+        clients = await withheld(port, count, size)
+        await until(lambda: limited("body_memory") > before)
+        reader, writer = (await withheld(port, 1, SMALL_BODY))[0]
+        await until(lambda: len(service.connected) == count + 1)
+        writer.write(b"1")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+        if size == SMALL_BODY:
+            assert (await clients[0][0].readline()).startswith(b"HTTP/1.1 503 ")
+        for _, other in [*clients, (reader, writer)]:
+            await hang_up(other)
+
+
+async def test_large_bodies_are_worked_on_one_after_the_other() -> None:
+    at_once: list[int] = []
+    api, begun, go_on = Api(), asyncio.Event(), asyncio.Event()
+
+    @api.put("/slow", body=Any, answers={200: dict}, max_body=LARGEST)
+    async def slow(request: web.Request, body: Any) -> dict[str, Any]:
+        """Take a while."""
+        at_once.append(len(at_once))
+        begun.set()
+        await go_on.wait()
+        return {}
+
+    body = b" " * (LARGE_BODY + SMALL_BODY) + b"{}"
+    sent = b"PUT /slow HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    async with listening(api=api) as (port, clients):
+        asked = [
+            asyncio.create_task(answer_to(port, sent + b"Content-Length: %d\r\n\r\n" % len(body) + body))
+            for _ in range(2)
+        ]
+        await begun.wait()
+        await until(lambda: any(clients.large_bodies._waiters or ()))
+        assert len(at_once) == 1
+        go_on.set()
+        assert all(b" 200 " in answer for answer in await asyncio.gather(*asked))
+
+
+async def test_who_hangs_up_leaves_no_body_behind() -> None:
+    async with listening() as (port, clients):
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                packed = PUT + b"Content-Encoding: gzip\r\nContent-Length: 60000\r\n\r\n" + b"x" * 60_000
+                writer.write(packed * 3)
+                await until(lambda: len(clients.connected) == 1)
+                writer.transport.abort()
+                await until(lambda: not clients.connected)
+            await until(lambda: not any(isinstance(each, Connection) for each in gc.get_objects()))
+        finally:
+            gc.enable()
 
 
 @pytest.mark.parametrize("body", [b"[" + b"{}," * MOST_VALUES + b"{}]", b"[" + b"1," * MOST_VALUES + b"1]"])

@@ -18,12 +18,12 @@ from .domain.status import OrderStatus
 
 # How many ids housekeeping looks at in one go.
 PAGE = 1000
-# What the orders of one page may hold, about: a page of large orders is shorter than its limit.
+# What the items of one page's orders may take, about: a page of large orders is shorter than its limit.
 PAGE_BYTES = 512 * 1024
-# How many orders are looked at before it is known how large they are.
-FIRST_LOOK = 16
-# Each takes about ten times its size until it is written.
-PAGES_AT_ONCE = 4
+# How often to look further for the orders of one customer among those of others.
+MOST_LOOKS = 20
+# Each takes about twenty times its size until it is written.
+PAGES_AT_ONCE = 2
 
 
 # An order's fields, or why they can't be read.
@@ -94,21 +94,26 @@ class Orders:
 
     async def _page(self, wanted: SoughtOrders, before: str | None, count: int) -> tuple[list[Order], str | None]:
         found: list[Order] = []
-        looked_at = size = 0
-        look = min(FIRST_LOOK, count)
-        while True:
-            ids, before = await self._newest_ids(wanted.statuses, before, look)
-            kept = await self._kept(ids)
-            looked_at, size = looked_at + look, size + sum(map(_size, kept.values()))
+        room = PAGE_BYTES
+        for _ in range(MOST_LOOKS):
+            ids, further = await self._newest_ids(wanted.statuses, before, count - len(found))
+            fitting, room = await self._fitting(ids, room)
+            before = further if len(fitting) == len(ids) else fitting[-1]
             # Some may have expired, or moved on since the index was read.
-            orders = (self._read(order_id, reply) for order_id, reply in kept.items())
+            orders = (self._read(order_id, reply) for order_id, reply in (await self._kept(fitting)).items())
             found += (each for each in orders if each is not None and wanted.holds(each))
-            if before is None:
-                return found, None
-            if len(found) >= count or size >= PAGE_BYTES:
-                return found, before
-            room = (PAGE_BYTES - size) * looked_at // max(1, size)
-            look = min(count - len(found), max(1, room))
+            if before is None or len(found) == count or room <= 0:
+                break
+        return found, before
+
+    async def _fitting(self, ids: list[str], room: int) -> tuple[list[str], int]:
+        """The first of these orders until their items fill the room, and the room that is left."""
+        asked = [("HSTRLEN", self.store.key(order(each).key), "items") for each in ids]
+        for number, size in enumerate(await self.store.commands.pipeline(asked), 1):
+            room -= size if isinstance(size, int) else 0  # the key holds something else
+            if room <= 0:
+                return ids[:number], room
+        return ids, room
 
     async def forget(self) -> None:
         """Take orders out of the indexes that have expired; only those placed long enough ago are looked at."""
@@ -151,7 +156,3 @@ class Orders:
 
     def _read(self, order_id: str, kept: Kept) -> Order | None:
         return self._odd.read(order_id, lambda: Order.read(order_id, sound(kept)))
-
-
-def _size(kept: Kept) -> int:
-    return 0 if isinstance(kept, Unreadable) else sum(len(value.encode()) for value in kept.values())

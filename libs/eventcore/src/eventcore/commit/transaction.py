@@ -23,7 +23,6 @@ from .query import (
     Query,
     Readable,
     T,
-    check_count,
     each_text,
     integers,
     maybe_integer,
@@ -269,7 +268,6 @@ class SortedSet(_Value, frozen=True):
 
     def ranked(self, first: int = 0, *, count: int, reverse: bool = False) -> Query[list[tuple[str, float]]]:
         """Read: members with their scores, in that order (`reverse`: the highest first), from the `first` on."""
-        check_count(count)
         order = ("REV",) if reverse else ()
         return Query(self.key, "ZRANGE", (first, first + count - 1, *order, "WITHSCORES"), ranking)
 
@@ -349,10 +347,12 @@ NOTHING = Transaction()
 
 
 def plain(decision: object) -> Transaction:
-    """What a handler has decided, as a transaction that says the same however often it is read.
+    """What a handler has decided, as a transaction that says the same however often it is read; `None` writes nothing.
 
     Raises `TypeError` for anything else, and whatever its parts raise when they are read.
     """
+    if decision is None:
+        return NOTHING
     if (
         type(decision) is Transaction
         and type(decision.when) in _READ_AGAIN
@@ -362,7 +362,7 @@ def plain(decision: object) -> Transaction:
     ):
         return decision
     if not isinstance(decision, Transaction):
-        raise _wrong("a handler returns a Transaction", decision)
+        raise _wrong("a handler returns a Transaction or None", decision)
     # A generator, for one, would have nothing left to say where a commit is sent again.
     return Transaction(
         tuple(decision.when), tuple(decision.then), decision.otherwise, tuple(decision.counts), tuple(decision.reads)

@@ -22,8 +22,12 @@ log = logging.getLogger(__name__)
 
 # A body that keeps this pace, in bytes a second, may take as long as it needs.
 SLOWEST_BODY = 16 * 1024
-# Bodies up to this size are received also when the memory for bodies is used up: honest requests are small.
+# Where memory for bodies is used up, one of this size takes the place of the oldest: honest requests are small.
 SMALL_BODY = 16 * 1024
+# What a body counts beside its bytes: the request that waits for it takes memory, too.
+BESIDE_BODY = 8 * 1024
+# Where the oldest has been on its way for longer than this, larger ones take its place, too.
+BRISK_SECONDS = 1.0
 LOOK_EVERY = timedelta(seconds=1)
 
 
@@ -54,13 +58,18 @@ class Clients:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.connected: set[Client] = set()
-        self._receiving = 0
+        # Who does not read, those that began first to the front.
+        self.unread: dict[Client, None] = {}
+        # What a large body becomes takes many times its size until the request is answered: one after the other.
+        self.large_bodies = asyncio.Semaphore(1)
+        # Bodies that are being received, the oldest first; `_held` counts those that wait for their turn, too.
+        self._arriving: dict[BodyReceipt, None] = {}
+        self._held = 0
 
     async def watch(self) -> None:
-        """Close what is over its time, or keeps too much unread, once a second until cancelled."""
+        """Close what is over its time, once a second until cancelled."""
         while True:
             self.close_the_late()
-            self.close_the_unread()
             await asyncio.sleep(LOOK_EVERY.total_seconds())
 
     def close_the_late(self) -> None:
@@ -74,49 +83,81 @@ class Clients:
                 clients_limited.add("unread_time")
                 client.drop()
 
-    def close_the_unread(self) -> None:
-        """Where clients leave too much unread in all, close those that have not read for the longest."""
-        waiting = sorted((each for each in self.connected if each.unread_since), key=lambda each: each.unread_since)
-        unread = sum(each.unread for each in waiting)
-        for client in waiting:
-            if unread <= self.settings.http_memory_bytes:
-                return
-            unread -= client.unread
+    def note_unread(self, client: Client) -> None:
+        """This one does not read; where too much is unread in all, close those that have not read for the longest."""
+        self.unread[client] = None
+        unread = sum(each.unread for each in self.unread)
+        while unread > self.settings.http_memory_bytes:
+            first = next(iter(self.unread))
+            unread -= first.unread
+            del self.unread[first]
             clients_limited.add("unread_memory")
-            client.drop()
+            first.drop()
 
     @contextmanager
     def receiving(self) -> Iterator[BodyReceipt]:
         """Account for a body that is being received; it counts until the end of the `with` block."""
         receipt = BodyReceipt(self)
         try:
+            self.hold(receipt, BESIDE_BODY)
+            self._arriving[receipt] = None
             yield receipt
         finally:
-            self._receiving -= receipt.counted
+            self.have_arrived(receipt)
+            self._held -= receipt.held
 
-    def _take(self, more: int) -> None:
-        if self._receiving + more > self.settings.http_memory_bytes:
+    def have_arrived(self, receipt: BodyReceipt) -> None:
+        """No other body takes its place any more."""
+        self._arriving.pop(receipt, None)
+
+    def hold(self, receipt: BodyReceipt, more: int) -> None:
+        """Count more of a body. Raises `Problem` 503 where all take too much and none gives way."""
+        while self._held + more > self.settings.http_memory_bytes:
+            oldest = next(iter(self._arriving), receipt)
             clients_limited.add("body_memory")
-            raise Problem(503, detail="Too many bodies are being received at once; nothing was done.")
-        self._receiving += more
+            if oldest is receipt or not (receipt.held + more <= BESIDE_BODY + SMALL_BODY or oldest.age > BRISK_SECONDS):
+                raise no_memory()
+            self.have_arrived(oldest)
+            self._held -= oldest.give_up()
+        self._held += more
+        receipt.held += more
 
 
 class BodyReceipt:
-    """How much of one body has been received, and until when more of it must come."""
+    """What has come of one body, and until when more of it must come."""
 
     def __init__(self, clients: Clients) -> None:
-        self._clients, self.counted = clients, 0
-        self._began = asyncio.get_running_loop().time()
+        self._clients, self.held, self.given_up = clients, 0, False
+        self.body = bytearray()
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self.timer = asyncio.timeout_at(self._due())
 
-    def until(self, received: int) -> float:
-        """When to give up, by the loop's clock, after so many bytes."""
-        return self._began + self._clients.settings.http_body_seconds + received / SLOWEST_BODY
+    @property
+    def age(self) -> float:
+        """For how many seconds it has been on its way."""
+        return self._loop.time() - self._began
 
-    def hold(self, received: int) -> None:
-        """Note how much is held now. Raises `Problem` 503 where all bodies together take too much."""
-        if received > SMALL_BODY and received > self.counted:
-            self._clients._take(received - self.counted)
-            self.counted = received
+    def take(self, chunk: bytes) -> None:
+        """Hold more of it; then there is time for more. Raises `Problem` 503 where bodies take too much."""
+        self._clients.hold(self, len(chunk))
+        self.body += chunk
+        self.timer.reschedule(self._due())
+
+    def give_up(self) -> int:
+        """Let go of it, and have the time for it end now; how much it held."""
+        self.given_up, held, self.held, self.body = True, self.held, 0, bytearray()
+        if not self.timer.expired():
+            self.timer.reschedule(self._loop.time())
+        return held
+
+    def _due(self) -> float:
+        return self._began + self._clients.settings.http_body_seconds + self.held / SLOWEST_BODY
+
+
+def no_memory() -> Problem:
+    """What is answered where bodies take too much memory."""
+    return Problem(503, detail="Too many bodies are being received at once; nothing was done.")
 
 
 def network_of(address: str) -> str:

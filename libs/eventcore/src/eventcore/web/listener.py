@@ -20,7 +20,7 @@ from .problems import Problem
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 1024
+BACKLOG = 4096  # or as many as the kernel allows
 # For so long after it was let in, a client's first request may be on its way.
 FRESH_SECONDS = 0.5
 # How long to go on reading a body that was refused, so that its client comes to read the answer.
@@ -29,6 +29,11 @@ LINGERING_SECONDS = 5.0
 MOST_HEADER_BYTES = 32 * 1024
 # A chunk of one byte takes six; so much beside each byte of a body is no header.
 FRAMING = 8
+# Of an answer that is not read, so much is not counted for each connection.
+MOST_UNCOUNTED = 4 * 1024
+# What the kernel takes for each connection: of what has come and was not looked at yet, and of answers.
+MOST_INCOMING = 8 * 1024
+MOST_UNSENT = 64 * 1024
 # What the kernel says where it has no IPv6, or has it switched off.
 NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
 
@@ -63,11 +68,18 @@ class Connection(web.RequestHandler):
         super().connection_made(transport)
         self._made_at = time.monotonic()
         self._clients.connected.add(self)
+        if isinstance(transport, asyncio.Transport):
+            transport.set_write_buffer_limits(high=MOST_UNCOUNTED)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """It counts no longer: there is room for another one."""
         super().connection_lost(exc)
         self._clients.connected.discard(self)
+        self._clients.unread.pop(self, None)
+        # Bodies know their connection: such a cycle would keep them until garbage is looked for. Not at once, as
+        # aiohttp may be about to take a request.
+        self._unfinished_body = None
+        asyncio.get_running_loop().call_soon(self._messages.clear)
         self._on_lost()
 
     @property
@@ -132,11 +144,13 @@ class Connection(web.RequestHandler):
         """The client does not read."""
         super().pause_writing()
         self.unread_since = time.monotonic()
+        self._clients.note_unread(self)
 
     def resume_writing(self) -> None:
         """The client reads on."""
         super().resume_writing()
         self.unread_since = 0.0
+        self._clients.unread.pop(self, None)
 
     @property
     def unread(self) -> int:
@@ -181,7 +195,7 @@ def take_port(host: str, port: int, *, setting: str = "PORT") -> socket.socket:
             return _on_all_addresses(port)
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = found[0]
-        return socket.create_server((address[0], port), family=family, backlog=BACKLOG)
+        return _bounded(socket.create_server((address[0], port), family=family, backlog=BACKLOG))
     except OSError as error:
         # Names that can't be resolved have numbers of their own, below zero.
         number = error.errno or 0
@@ -192,11 +206,20 @@ def take_port(host: str, port: int, *, setting: str = "PORT") -> socket.socket:
 def _on_all_addresses(port: int) -> socket.socket:
     if socket.has_dualstack_ipv6():
         try:
-            return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG)
+            every = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG)
+            return _bounded(every)
         except OSError as error:
             if error.errno not in NO_IPV6:
                 raise
-    return socket.create_server(("0.0.0.0", port), backlog=BACKLOG)  # noqa: S104 - on all its interfaces is meant
+    return _bounded(socket.create_server(("0.0.0.0", port), backlog=BACKLOG))  # noqa: S104 - all interfaces are meant
+
+
+def _bounded(listening: socket.socket) -> socket.socket:
+    """The same, and connections that it accepts keep little in the kernel."""
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MOST_INCOMING)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MOST_UNSENT)
+    return listening
 
 
 def address_shown(host: str, port: int) -> str:

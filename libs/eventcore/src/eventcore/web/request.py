@@ -15,7 +15,7 @@ from pydantic_core import to_json
 from eventcore.events.strict_json import parse
 from eventcore.telemetry.measurements import clients_limited
 
-from .clients import CLIENTS, BodyReceipt
+from .clients import CLIENTS, BodyReceipt, no_memory
 from .escapes import unreadable
 from .problems import FieldError, Problem
 
@@ -31,6 +31,8 @@ MOST_VALUES = 100_000
 _STRING = re.compile(rb'"[^"]*"?')
 _NO_MARKS = bytes(set(range(256)) - set(b'",[{'))
 _PORTION = 64 * 1024
+# Larger ones are worked on one after the other.
+LARGE_BODY = 128 * 1024
 
 _INTEGER = re.compile(r"-?[0-9]{1,20}", re.ASCII)
 _FRACTION_OR_EXPONENT = re.compile(rb"[0-9][.eE]")
@@ -56,7 +58,7 @@ async def read_body(request: web.Request, adapter: TypeAdapter[Any], limit: int)
     if len(raw) > MOST_VALUES:
         _check_values(raw)
     try:
-        said = parse(raw)
+        parse(raw)
     except ValueError as error:
         raise Problem(400, detail=f"The body is not JSON: {error}") from None
     try:
@@ -65,7 +67,7 @@ async def read_body(request: web.Request, adapter: TypeAdapter[Any], limit: int)
         except ValidationError:
             if not _FRACTION_OR_EXPONENT.search(raw):
                 raise
-            return _validated(adapter, to_json(_whole_numbers(said)))
+            return _validated(adapter, to_json(_whole_numbers(parse(raw))))
     except ValidationError as error:
         raise broken_rules(error, root="body") from None
 
@@ -115,26 +117,38 @@ async def _received(request: web.Request, limit: int) -> bytes:
     """The body, once all of it has come, or as much of it as shows that it is too large."""
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
-    with request.config_dict[CLIENTS].receiving() as receipt:
+    clients = request.config_dict[CLIENTS]
+    with clients.receiving() as receipt:
         try:
-            async with asyncio.timeout_at(receipt.until(0)) as timer:
-                return await _read(request, limit, receipt, timer)
+            async with receipt.timer:
+                body = await _read(request, limit, receipt)
         except TimeoutError:
+            if receipt.given_up:
+                raise no_memory() from None
             clients_limited.add("body_time")
             raise Problem(408, detail="The body did not arrive in time.") from None
+        clients.have_arrived(receipt)
+        if len(body) > LARGE_BODY:
+            await _wait_for_turn(clients.large_bodies)
+        return body
 
 
-async def _read(request: web.Request, limit: int, receipt: BodyReceipt, timer: asyncio.Timeout) -> bytes:
-    body = bytearray()
+async def _wait_for_turn(turns: asyncio.Semaphore) -> None:
+    """Go on once no other large body is in hand; this one is until its request is answered."""
+    await turns.acquire()
+    if (task := asyncio.current_task()) is None:
+        raise RuntimeError("requests are tasks of their own")
+    task.add_done_callback(lambda _: turns.release())
+
+
+async def _read(request: web.Request, limit: int, receipt: BodyReceipt) -> bytes:
     if request.transport is None:  # aiohttp would say RuntimeError, which is the word for a defect
         raise ConnectionResetError("Connection lost")
     async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > limit:
+        receipt.take(chunk)
+        if len(receipt.body) > limit:
             break
-        receipt.hold(len(body))
-        timer.reschedule(receipt.until(len(body)))
-    return bytes(body)
+    return bytes(receipt.body)
 
 
 def _too_large(limit: int) -> Problem:
