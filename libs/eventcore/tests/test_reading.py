@@ -102,6 +102,13 @@ async def test_pages_of_a_sorted_set_go_both_ways_and_say_where_to_go_on(held: S
     assert (await held.read(INDEX.page(count=5))).next is None
 
 
+@pytest.mark.parametrize("count", [0, -1])
+def test_a_page_of_nothing_is_refused(count: int) -> None:
+    for page in (INDEX.page, INDEX.ranked):
+        with pytest.raises(ValueError, match="can't be read"):
+            page(count=count)
+
+
 async def test_a_member_that_is_no_text_is_named_and_stops_no_page(held: Store) -> None:
     await held.redis.zadd(held.key("index"), {b"c" + NO_UTF8: 0})
     whole = await held.read(INDEX.page(count=9))

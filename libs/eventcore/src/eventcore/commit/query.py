@@ -73,10 +73,17 @@ class Members(Struct, frozen=True):
 
 def page_of(key: str, *, after: str | None, before: str | None, count: int, reverse: bool) -> Query[Members]:
     """Members of a sorted set by their text, at most so many."""
+    check_count(count)
     first, last = (b"-" if after is None else _bound(after)), (b"+" if before is None else _bound(before))
     order = (last, first, "BYLEX", "REV") if reverse else (first, last, "BYLEX")
     # One more than the page has tells whether there is another.
     return Query(key, "ZRANGE", (*order, "LIMIT", 0, count + 1), _members)
+
+
+def check_count(count: int) -> None:
+    """Raise `ValueError` for what the server would take for all there is, or for nothing."""
+    if count < 1:
+        raise ValueError(f"a page of {count} members can't be read")
 
 
 def _bound(member: str) -> bytes:

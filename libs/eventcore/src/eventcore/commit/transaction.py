@@ -23,6 +23,7 @@ from .query import (
     Query,
     Readable,
     T,
+    check_count,
     each_text,
     integers,
     maybe_integer,
@@ -268,6 +269,7 @@ class SortedSet(_Value, frozen=True):
 
     def ranked(self, first: int = 0, *, count: int, reverse: bool = False) -> Query[list[tuple[str, float]]]:
         """Read: members with their scores, in that order (`reverse`: the highest first), from the `first` on."""
+        check_count(count)
         order = ("REV",) if reverse else ()
         return Query(self.key, "ZRANGE", (first, first + count - 1, *order, "WITHSCORES"), ranking)
 
