@@ -17,7 +17,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from contracts import OrderCreated
-from eventcore import Router, Settings, load
+from eventcore import Router, Settings, Transaction, load
 from eventcore.telemetry.configure import configure
 
 from . import works
@@ -48,10 +48,11 @@ def _busy(seconds: float) -> Router:
     router = Router(group=works.GROUP)
 
     @router.on(OrderCreated)
-    def compute(order: OrderCreated) -> None:
+    def compute(order: OrderCreated) -> Transaction:
         end = time.thread_time() + seconds
         while time.thread_time() < end:
             pass
+        return Transaction()
 
     return router
 

@@ -50,8 +50,8 @@ def acknowledging(group: str = GROUP) -> Router:
     router = Router(group=group)
 
     @router.on(OrderCreated)
-    def seen(order: OrderCreated) -> None:
-        pass
+    def seen(order: OrderCreated) -> Transaction:
+        return Transaction()
 
     return router
 

@@ -15,6 +15,7 @@ from contracts import Line
 from eventcore import Consumer, Event, Router, Settings, Store
 from eventcore.schemas import check, data_schema
 from eventcore.testing import Server, run_until_idle, running, until
+from libs.eventcore.tests.samples import noting
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs/evolving-events.md").read_text()
@@ -55,7 +56,7 @@ async def test_an_old_program_leaves_a_new_event_to_a_newer_one(shown: SimpleNam
     handled: list[Event] = []
     old, new = Router(group="inventory-group"), Router(group="inventory-group")
     for router, event in ((old, contracts.OrderCreated), (new, shown.OrderCreated)):
-        router.on(event)(handled.append)
+        router.on(event)(noting(handled, lambda event: event))
     order = shown.OrderCreated(order_id="1", items=(Line(product_id="11", quantity=1),), customer={"id": "VINET"})
 
     with Server() as server:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from eventcore import Consumer, Store
+from eventcore import Consumer, Store, Transaction
 from eventcore.testing import until
 
 from .samples import Handler, Ordered, pending, publish_orders, router_for
@@ -18,9 +18,10 @@ class Hanging:
     def __init__(self) -> None:
         self.begun: list[str] = []
 
-    async def __call__(self, order: Ordered) -> None:
+    async def __call__(self, order: Ordered) -> Transaction:
         self.begun.append(order.order_id)
         await asyncio.Event().wait()
+        return Transaction()
 
 
 @asynccontextmanager

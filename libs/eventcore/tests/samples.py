@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from operator import attrgetter
+from typing import Any
 
 from eventcore import Event, RetryPolicy, Router, Store, Transaction
 
@@ -29,8 +31,22 @@ class Shipped(Event, type="sample.shipped", stream="shipments_stream"):
     order_id: str
 
 
-Decision = Transaction | None
-Handler = Callable[[Ordered], Decision] | Callable[[Ordered], Awaitable[Decision]]
+Handler = Callable[[Ordered], Transaction | Awaitable[Transaction]]
+
+
+def acknowledge(event: Event) -> Transaction:
+    """A handler that has nothing to write."""
+    return Transaction()
+
+
+def noting(noted: list[Any], what: Callable[[Any], object] = attrgetter("order_id")) -> Callable[[Event], Transaction]:
+    """A handler that notes what it is given: ids of orders, or what else is asked for."""
+
+    def note(event: Event) -> Transaction:
+        noted.append(what(event))
+        return Transaction()
+
+    return note
 
 
 def router_for(handler: Handler, *, retry: RetryPolicy = EAGER, timeout: timedelta = timedelta(seconds=30)) -> Router:

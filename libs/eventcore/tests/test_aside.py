@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from eventcore import Consumer, Retry, RetryPolicy, Store, Unavailable
+from eventcore import Consumer, Retry, RetryPolicy, Store, Transaction, Unavailable
 from eventcore.consume import in_flight as holding
 from eventcore.operate.retention import Retention
 from eventcore.server.keys import aside_entries_key, aside_key
@@ -41,11 +41,12 @@ class Refusing:
         self.order_id, self.errors = order_id, iter(errors)
         self.handled: list[str] = []
 
-    def __call__(self, order: Ordered) -> None:
+    def __call__(self, order: Ordered) -> Transaction:
         if order.order_id == self.order_id:
             for error in self.errors:
                 raise error
         self.handled.append(order.order_id)
+        return Transaction()
 
 
 def forever(error: Exception) -> Iterator[Exception]:
@@ -115,13 +116,15 @@ async def test_a_lane_that_stands_stops_no_other(kind: str, connect: Connect) ->
     """More wait in it than may be handled at once, and more than may wait for another attempt."""
     store, told = await connect(consumer_batch=50, consumer_waiting=60), set[str]()
 
-    def tell(order: Ordered) -> None:
+    def tell(order: Ordered) -> Transaction:
         if order.customer == "down":
             raise Unavailable("the customer's server")
         told.add(order.order_id)
+        return Transaction()
 
-    async def tell_slowly(order: Ordered) -> None:
+    async def tell_slowly(order: Ordered) -> Transaction:
         tell(order)
+        return Transaction()
 
     await publish_orders(store, *range(500), customer="down")
     await publish_orders(store, "fine", customer="up")
@@ -135,10 +138,11 @@ async def test_a_lane_that_stands_stops_no_other(kind: str, connect: Connect) ->
 async def test_a_slow_lane_stops_no_other(connect: Connect) -> None:
     store, told, gate = await connect(consumer_concurrency=4, consumer_waiting=10), set[str](), asyncio.Event()
 
-    async def tell(order: Ordered) -> None:
+    async def tell(order: Ordered) -> Transaction:
         if order.customer == "slow":
             await gate.wait()
         told.add(order.order_id)
+        return Transaction()
 
     await publish_orders(store, *range(100), customer="slow")
     await publish_orders(store, "fine", customer="quick")
@@ -154,11 +158,12 @@ async def test_a_lane_keeps_its_order_when_its_first_is_put_aside(connect: Conne
     store, handled = await connect(**SOON), list[str]()
     broken = {"0": 3, "4": 2}
 
-    def handle(order: Ordered) -> None:
+    def handle(order: Ordered) -> Transaction:
         if broken.get(order.order_id, 0):
             broken[order.order_id] -= 1
             raise Retry("later", after=timedelta(seconds=0.3))
         handled.append(order.order_id)
+        return Transaction()
 
     consumer = Consumer(store, router_for(handle, retry=RetryPolicy(attempts=9, base=timedelta(milliseconds=1))))
     await publish_orders(store, 0, 1, 2, customer="c")
@@ -177,10 +182,11 @@ async def test_refused_events_are_told_from_a_dependency_that_is_down(connect: C
     """As many as may wait are refused, one after another, and the next would pass."""
     store, told = await connect(consumer_waiting=20, consumer_batch=20), set[str]()
 
-    def tell(order: Ordered) -> None:
+    def tell(order: Ordered) -> Transaction:
         if order.order_id.startswith("bad"):
             raise Unavailable("500 Internal Server Error")
         told.add(order.order_id)
+        return Transaction()
 
     await publish_orders(store, *(f"bad {number}" for number in range(30)), *range(100))
     consumer = Consumer(store, router_for(tell, retry=QUICK))
@@ -196,10 +202,11 @@ async def test_where_no_more_may_be_aside_all_stays_pending_and_is_said(
     store = await connect(consumer_aside=2, **SOON)
     down, handled = True, list[str]()
 
-    def handle(order: Ordered) -> None:
+    def handle(order: Ordered) -> Transaction:
         if down:
             raise Unavailable("mail server")
         handled.append(order.order_id)
+        return Transaction()
 
     consumer = Consumer(store, router_for(handle, retry=RetryPolicy(base=timedelta(seconds=5))))
     await publish_orders(store, *range(6))
@@ -280,8 +287,9 @@ async def test_a_lane_that_keeps_a_consumer_from_reading_on_is_named(
     monkeypatch.setattr(holding, "STANDING_AFTER", 0.2)
     store, gate = await connect(consumer_aside=0, consumer_concurrency=2, consumer_waiting=5), asyncio.Event()
 
-    async def hang(order: Ordered) -> None:
+    async def hang(order: Ordered) -> Transaction:
         await gate.wait()
+        return Transaction()
 
     consumer = Consumer(store, router_for(hang))
     [first, *_] = await publish_orders(store, *range(20), customer="c-17")

@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from eventcore import Consumer, Store, Unavailable
+from eventcore import Consumer, Store, Transaction, Unavailable
 from eventcore.operate.inspection import Inspector
 from eventcore.operate.inspection.aside import fields_of
 from eventcore.operate.reporting import state_shown
@@ -25,7 +25,7 @@ from .tool import run
 ASIDE, ENTRIES = aside_key(STREAM, GROUP), aside_entries_key(STREAM, GROUP)
 
 
-def refuse(order: Ordered) -> None:
+def refuse(order: Ordered) -> Transaction:
     raise Unavailable("the customer's server", retry_after=timedelta(hours=1))
 
 

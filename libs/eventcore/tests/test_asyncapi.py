@@ -8,6 +8,8 @@ from typing import Any
 from eventcore import Event, Router
 from eventcore.schemas.asyncapi import Participant, asyncapi_document
 
+from .samples import acknowledge
+
 
 class Metadata(Event, type="trip.metadata", stream="trips_stream"):
     """Called like what every event has."""
@@ -34,7 +36,7 @@ def readers(*groups: str) -> list[Router]:
     routers = [Router(group=group) for group in groups]
     for router in routers:
         for event in (Metadata, Booked, Hotel.Booked):
-            router.on(event)(lambda event: None)
+            router.on(event)(acknowledge)
     return routers
 
 

@@ -14,7 +14,7 @@ from eventcore.testing import Server
 from eventcore.testing.fixtures import StartServer
 from eventcore.web import create_service
 
-from .samples import GROUP, STREAM, router_for
+from .samples import GROUP, STREAM, acknowledge, router_for
 from .tool import client, one_line, run
 
 HERE = "libs.eventcore.tests.test_cli_acl"
@@ -27,7 +27,7 @@ class ShipperSettings(Settings):
 
 def create_app(settings: ShipperSettings) -> web.Application:
     return create_service(
-        settings, name="shipper", routers=[router_for(lambda _: None)], keeps=[Hash("parcel:*")], description="Ships."
+        settings, name="shipper", routers=[router_for(acknowledge)], keeps=[Hash("parcel:*")], description="Ships."
     )
 
 

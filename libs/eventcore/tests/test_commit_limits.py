@@ -16,7 +16,7 @@ from eventcore.testing import running, until
 from eventcore.testing.fixtures import Connect, StartServer
 
 from .committing import commit, delivered, picture
-from .samples import Ordered, pending, publish_orders, router_for
+from .samples import Ordered, acknowledge, noting, pending, publish_orders, router_for
 
 WIDE = Hash("wide")
 
@@ -105,11 +105,11 @@ async def test_a_consumer_that_joins_while_the_memory_is_full_drains_it(
     store = await connect(redis_url=SecretStr(start_server().url))
     await store.commands.wait_connected()
     handled: list[str] = []
-    await Consumer(store, router_for(lambda order: None)).member.create()
+    await Consumer(store, router_for(acknowledge)).member.create()
     await publish_orders(store, *range(10))
     await store.redis.config_set("maxmemory", 1)
     with pytest.raises(Unavailable):
         await publish_orders(store, "one too many")
 
-    async with running(Consumer(store, router_for(lambda order: handled.append(order.order_id)))):
+    async with running(Consumer(store, router_for(noting(handled)))):
         await until(lambda: len(handled) == 10)

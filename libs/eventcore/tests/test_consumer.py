@@ -25,7 +25,7 @@ from eventcore.consume.delivery import LetterReason
 from eventcore.testing import run_until_idle, running, until, until_idle
 from eventcore.testing.fixtures import Connect
 
-from .samples import DEAD_LETTERS, EAGER, GROUP, STREAM, Ordered, Shipped, pending, publish_orders, router_for
+from .samples import DEAD_LETTERS, EAGER, GROUP, STREAM, Ordered, Shipped, noting, pending, publish_orders, router_for
 
 STOCK = Hash("stock")["available"]
 
@@ -87,8 +87,9 @@ async def test_an_async_handler_is_awaited_and_its_decision_committed(store: Sto
 async def test_a_handler_that_decides_nothing_only_acknowledges(store: Store) -> None:
     seen: list[str] = []
 
-    def look(order: Ordered) -> None:
+    def look(order: Ordered) -> Transaction:
         seen.append(order.order_id)
+        return Transaction()
 
     await publish_orders(store, *range(1000))
     await run_until_idle(store, Consumer(store, router_for(look)))
@@ -99,8 +100,9 @@ async def test_a_handler_that_decides_nothing_only_acknowledges(store: Store) ->
 async def test_a_handler_may_ask_for_the_metadata(store: Store) -> None:
     seen: list[Metadata] = []
 
-    def look(order: Ordered, metadata: Metadata) -> None:
+    def look(order: Ordered, metadata: Metadata) -> Transaction:
         seen.append(metadata)
+        return Transaction()
 
     router = Router(group=GROUP)
     router.on(Ordered)(look)
@@ -208,8 +210,8 @@ async def test_groups_read_the_same_stream_on_their_own(store: Store) -> None:
 async def test_a_group_may_read_several_streams(store: Store) -> None:
     seen: list[str] = []
     router = Router(group=GROUP, retry=EAGER)
-    router.on(Ordered)(lambda order: seen.append(f"ordered {order.order_id}"))
-    router.on(Shipped)(lambda shipping: seen.append(f"shipped {shipping.order_id}"))
+    router.on(Ordered)(noting(seen, lambda order: f"ordered {order.order_id}"))
+    router.on(Shipped)(noting(seen, lambda shipping: f"shipped {shipping.order_id}"))
     await store.publish_all([Ordered(order_id="1"), Shipped(order_id="1"), Ordered(order_id="2")])
     await run_until_idle(store, Consumer(store, router))
     assert sorted(seen) == ["ordered 1", "ordered 2", "shipped 1"]

@@ -29,9 +29,20 @@ from eventcore import (
 from eventcore.testing import run_until_idle, running, until, until_idle
 from eventcore.testing.fixtures import Connect
 
-from .samples import DEAD_LETTERS, EAGER, GROUP, STREAM, Ordered, pending, publish_orders, router_for
+from .samples import (
+    DEAD_LETTERS,
+    EAGER,
+    GROUP,
+    STREAM,
+    Ordered,
+    acknowledge,
+    noting,
+    pending,
+    publish_orders,
+    router_for,
+)
 
-Handler = Callable[[Ordered], Transaction | None]
+Handler = Callable[[Ordered], Transaction]
 
 
 @pytest.fixture
@@ -45,11 +56,11 @@ class Script:
     def __init__(self, errors: Iterable[Exception]) -> None:
         self.errors, self.calls = iter(errors), list[float]()
 
-    def __call__(self, order: Ordered) -> Transaction | None:
+    def __call__(self, order: Ordered) -> Transaction:
         self.calls.append(time.monotonic())
         for error in self.errors:
             raise error
-        return None
+        return Transaction()
 
 
 async def letters(store: Store) -> list[dict[str, str]]:
@@ -77,14 +88,14 @@ async def test_what_is_logged_of_an_entry_that_nobody_can_read_does_not_name_the
     log, listening = logging.getLogger("eventcore"), Listening()
     log.addHandler(listening)
     try:
-        await run_until_idle(store, Consumer(store, router_for(lambda order: None)))
+        await run_until_idle(store, Consumer(store, router_for(acknowledge)))
     finally:
         log.removeHandler(listening)
     assert [ids for message, ids in said if message.startswith("dead-lettered")] == [{"entryId": unread}]
 
 
 async def test_when_attempts_are_spent_there_is_a_letter_that_explains_itself(store: Store) -> None:
-    def fail(order: Ordered) -> None:
+    def fail(order: Ordered) -> Transaction:
         raise ValueError(f"no luck with {order.order_id}")
 
     entry_id = await store.publish(Ordered(order_id="7"), event_id="e-7")
@@ -152,12 +163,13 @@ async def test_what_is_out_of_reach_for_too_long_is_dead_lettered_where_the_rout
 async def test_a_handler_that_takes_too_long_is_stopped_and_tried_again(store: Store) -> None:
     stopped = 0
 
-    async def hang(order: Ordered) -> None:
+    async def hang(order: Ordered) -> Transaction:
         nonlocal stopped
         try:
             await asyncio.sleep(60)
         finally:
             stopped += 1
+        return Transaction()
 
     await publish_orders(store, 1)
     await run_until_idle(store, Consumer(store, router_for(hang, timeout=timedelta(seconds=0.05))))
@@ -168,7 +180,7 @@ async def test_a_handler_that_takes_too_long_is_stopped_and_tried_again(store: S
 
 
 async def test_a_timeout_of_the_handlers_own_is_not_taken_for_ours(store: Store) -> None:
-    async def fail(order: Ordered) -> None:
+    async def fail(order: Ordered) -> Transaction:
         raise TimeoutError("the mail server is slow")
 
     await publish_orders(store, 1)
@@ -176,12 +188,12 @@ async def test_a_timeout_of_the_handlers_own_is_not_taken_for_ours(store: Store)
     assert [letter["error"] for letter in await letters(store)] == ["the mail server is slow"]
 
 
-@pytest.mark.parametrize("answer", ["text", 0, [], Transaction])
+@pytest.mark.parametrize("answer", [None, "text", 0, [], Transaction])
 async def test_a_handler_that_returns_something_else_is_at_fault(answer: Any, store: Store) -> None:
     await publish_orders(store, 1)
     await run_until_idle(store, Consumer(store, router_for(lambda order: answer)))
     [letter] = await letters(store)
-    assert letter["error"].startswith("a handler returns a Transaction or None, not ")
+    assert letter["error"].startswith("a handler returns a Transaction, not ")
 
 
 @pytest.mark.parametrize(
@@ -201,9 +213,9 @@ async def test_a_decision_that_can_not_be_committed_hurts_nobody_else(
     await store.redis.set("text", "x")
     handled: list[str] = []
 
-    def decide(order: Ordered) -> Transaction | None:
+    def decide(order: Ordered) -> Transaction:
         handled.append(order.order_id)
-        return transaction if order.order_id == "bad" else None
+        return transaction if order.order_id == "bad" else Transaction()
 
     await publish_orders(store, "good", "bad", "fine")
     await run_until_idle(store, Consumer(store, router_for(decide)))
@@ -221,7 +233,7 @@ async def test_a_model_that_breaks_while_reading_hurts_nobody_else(store: Store)
 
     reading, handled = False, list[str]()
     router = Router(group=GROUP, retry=EAGER)
-    router.on(Fragile)(lambda event: handled.append(event.value))
+    router.on(Fragile)(noting(handled, lambda event: event.value))
     await store.publish_all([Fragile(value=value) for value in ("good", "bad", "fine")])
     reading = True
     await run_until_idle(store, Consumer(store, router))
@@ -230,7 +242,7 @@ async def test_a_model_that_breaks_while_reading_hurts_nobody_else(store: Store)
 
 
 async def test_each_class_of_errors_has_its_own_policy(store: Store) -> None:
-    def fail(order: Ordered) -> None:
+    def fail(order: Ordered) -> Transaction:
         raise KeyError("x") if order.order_id == "key" else ValueError("x")
 
     router = Router(group=GROUP, retry=EAGER)
@@ -247,10 +259,11 @@ async def test_many_failures_at_once_pause_reading_and_reading_goes_on_when_they
     store = await connect(consumer_waiting=5, consumer_batch=5)
     mail_server_is_up, seen = False, set[str]()
 
-    def send(order: Ordered) -> None:
+    def send(order: Ordered) -> Transaction:
         seen.add(order.order_id)
         if not mail_server_is_up:
             raise Unavailable("mail server")
+        return Transaction()
 
     consumer = Consumer(
         store, router_for(send, retry=RetryPolicy(base=timedelta(seconds=0.05), ceiling=timedelta(seconds=0.1)))
@@ -294,7 +307,7 @@ async def test_a_newer_version_waits_for_a_rollout_and_is_then_dead_lettered(con
     await store.publish(Newer(order_id="new"))
     await publish_orders(store, "old")
     started = time.monotonic()
-    await run_until_idle(store, Consumer(store, router_for(lambda order: handled.append(order.order_id))))
+    await run_until_idle(store, Consumer(store, router_for(noting(handled))))
     [letter] = await letters(store)
     assert letter["reason"] == "unsupported_version"
     assert handled == ["old"]
@@ -308,12 +321,12 @@ async def test_a_newer_version_is_handled_once_a_newer_program_is_there(connect:
     handled: list[str] = []
     store = await connect()
     await store.publish(Newer(order_id="new"))
-    old = Consumer(store, router_for(lambda order: None))
+    old = Consumer(store, router_for(acknowledge))
     async with running(old):
         await until(lambda: old.holding.waiting == 1)
 
     router = Router(group=GROUP)
-    router.on(Newer)(lambda event: handled.append(event.order_id))
+    router.on(Newer)(noting(handled))
     await run_until_idle(store, Consumer(await connect(pod_name="pod-2"), router))
     assert handled == ["new"]
 

@@ -51,16 +51,18 @@ async def test_each_lane_is_handled_in_stream_order_also_while_its_first_is_bein
     handled: dict[str, list[str]] = {}
     stumbled: set[str] = set()
 
-    def handle(order: Ordered) -> None:
+    def handle(order: Ordered) -> Transaction:
         key = f"{order.customer} {order.order_id}"
         if int(order.order_id) % 7 == 0 and key not in stumbled:
             stumbled.add(key)
             raise Retry("once more")
         handled.setdefault(str(order.customer), []).append(order.order_id)
+        return Transaction()
 
-    async def handle_slowly(order: Ordered) -> None:
+    async def handle_slowly(order: Ordered) -> Transaction:
         await asyncio.sleep(0.001 * (int(order.order_id) % 3))
         handle(order)
+        return Transaction()
 
     await interleaved(store)
     await run_until_idle(store, Consumer(store, router_for(handle if kind == "plain" else handle_slowly)))
@@ -71,10 +73,11 @@ async def test_each_lane_is_handled_in_stream_order_also_while_its_first_is_bein
 async def test_a_lane_goes_on_when_its_first_is_dead_lettered(store: Store) -> None:
     handled: list[str] = []
 
-    def handle(order: Ordered) -> None:
+    def handle(order: Ordered) -> Transaction:
         if order.order_id == "0":
             raise ValueError("never")
         handled.append(order.order_id)
+        return Transaction()
 
     await publish_orders(store, *range(5), customer="c")
     await run_until_idle(store, Consumer(store, router_for(handle)))
@@ -84,10 +87,11 @@ async def test_a_lane_goes_on_when_its_first_is_dead_lettered(store: Store) -> N
 async def test_a_lane_goes_on_when_its_first_is_taken_over_by_a_peer(store: Store) -> None:
     handled: list[str] = []
 
-    def handle(order: Ordered) -> None:
+    def handle(order: Ordered) -> Transaction:
         if order.order_id == "0":
             raise Unavailable("mail server", retry_after=timedelta(seconds=0.3))
         handled.append(order.order_id)
+        return Transaction()
 
     consumer = Consumer(store, router_for(handle))
     [first, *_] = await publish_orders(store, *range(5), customer="c")
@@ -104,10 +108,11 @@ async def test_a_lane_goes_on_when_its_first_is_taken_over_by_a_peer(store: Stor
 async def test_lanes_do_not_wait_for_each_other(store: Store) -> None:
     gate, handled = asyncio.Event(), set[str]()
 
-    async def handle(order: Ordered) -> None:
+    async def handle(order: Ordered) -> Transaction:
         if order.customer == "slow":
             await gate.wait()
         handled.add(f"{order.customer} {order.order_id}")
+        return Transaction()
 
     consumer = Consumer(store, router_for(handle))
     await publish_orders(store, 1, 2, customer="slow")
@@ -122,9 +127,10 @@ async def test_lanes_do_not_wait_for_each_other(store: Store) -> None:
 async def test_events_without_a_lane_are_handled_side_by_side(store: Store) -> None:
     crowd, gate = Crowd(), asyncio.Event()
 
-    async def handle(order: Ordered) -> None:
+    async def handle(order: Ordered) -> Transaction:
         async with crowd.member():
             await gate.wait()
+        return Transaction()
 
     consumer = Consumer(store, router_for(handle))
     await publish_orders(store, *range(20))
@@ -136,9 +142,10 @@ async def test_events_without_a_lane_are_handled_side_by_side(store: Store) -> N
 async def test_no_more_async_handlers_run_than_allowed(connect: Connect) -> None:
     store, crowd = await connect(consumer_concurrency=4), Crowd()
 
-    async def handle(order: Ordered) -> None:
+    async def handle(order: Ordered) -> Transaction:
         async with crowd.member():
             await asyncio.sleep(0.001)
+        return Transaction()
 
     await publish_orders(store, *range(100))
     await run_until_idle(store, Consumer(store, router_for(handle)))
@@ -149,11 +156,12 @@ async def test_no_more_async_handlers_run_than_allowed(connect: Connect) -> None
 async def test_no_more_run_either_when_all_retries_fall_due_at_once(connect: Connect) -> None:
     store, crowd, failing = await connect(consumer_concurrency=4), Crowd(), True
 
-    async def handle(order: Ordered) -> None:
+    async def handle(order: Ordered) -> Transaction:
         if failing:
             raise Retry("later", after=timedelta(seconds=0.3))
         async with crowd.member():
             await asyncio.sleep(0.005)
+        return Transaction()
 
     consumer = Consumer(store, router_for(handle))
     await publish_orders(store, *range(40))
@@ -168,9 +176,10 @@ async def test_no_more_run_either_when_all_retries_fall_due_at_once(connect: Con
 async def test_no_more_run_either_when_several_streams_have_much_to_read(connect: Connect) -> None:
     store, crowd = await connect(consumer_concurrency=4), Crowd()
 
-    async def handle(order: Ordered) -> None:
+    async def handle(order: Ordered) -> Transaction:
         async with crowd.member():
             await asyncio.sleep(0.001)
+        return Transaction()
 
     await publish_orders(store, *range(40))
     for _, fields in await store.redis.xrange(STREAM):
@@ -183,9 +192,10 @@ async def test_no_more_run_either_when_several_streams_have_much_to_read(connect
 async def test_a_lane_that_never_empties_piles_up_nothing(connect: Connect) -> None:
     store, tasks = await connect(), list[int]()
 
-    async def handle(order: Ordered) -> None:
+    async def handle(order: Ordered) -> Transaction:
         await asyncio.sleep(0)
         tasks.append(len(asyncio.all_tasks()))
+        return Transaction()
 
     await publish_orders(store, *range(200), customer="one")
     await run_until_idle(store, Consumer(store, router_for(handle)))
@@ -196,8 +206,9 @@ async def test_a_lane_that_never_empties_piles_up_nothing(connect: Connect) -> N
 async def test_what_waits_in_a_lane_is_bounded(connect: Connect) -> None:
     store, gate = await connect(consumer_concurrency=10), asyncio.Event()
 
-    async def handle(order: Ordered) -> None:
+    async def handle(order: Ordered) -> Transaction:
         await gate.wait()
+        return Transaction()
 
     consumer = Consumer(store, router_for(handle))
     await publish_orders(store, *range(200), customer="one")
@@ -213,8 +224,9 @@ async def test_a_commit_that_has_to_wait_does_not_hold_up_async_handlers(store: 
     router = Router(group=GROUP, retry=EAGER)
 
     @router.on(Ordered)
-    async def handle(order: Ordered) -> None:
+    async def handle(order: Ordered) -> Transaction:
         handled.append(order.order_id)
+        return Transaction()
 
     @router.on(Noted)
     def copy(note: Noted) -> Transaction:
@@ -235,7 +247,7 @@ async def test_a_commit_that_has_to_wait_does_not_hold_up_async_handlers(store: 
 async def test_waits_grow_while_something_stays_out_of_reach(store: Store) -> None:
     calls: list[float] = []
 
-    def handle(order: Ordered) -> None:
+    def handle(order: Ordered) -> Transaction:
         calls.append(asyncio.get_running_loop().time())
         raise Unavailable("mail server")
 

@@ -16,7 +16,7 @@ from eventcore.consume.settling import Processor
 from eventcore.testing import run_until_idle, running, until
 from eventcore.testing.fixtures import Connect, StartServer
 
-from .samples import GROUP, STREAM, Ordered, Shipped, pending, publish_orders, router_for
+from .samples import GROUP, STREAM, Ordered, Shipped, acknowledge, noting, pending, publish_orders, router_for
 
 BEATS = f"{STREAM}:{GROUP}:beats"
 
@@ -61,7 +61,7 @@ async def test_what_is_in_hand_is_finished_and_the_group_left(store: Store) -> N
 
 
 async def test_an_idle_consumer_stops_at_once(store: Store) -> None:
-    consumer = Consumer(store, router_for(lambda order: None))
+    consumer = Consumer(store, router_for(acknowledge))
     ended = asyncio.create_task(consumer.run())
     await until(lambda: consumer.joined)
     await until(lambda: is_reading(store))
@@ -107,12 +107,13 @@ async def attempts(store: Store) -> dict[str, int]:
 
 
 async def test_handing_back_costs_no_attempt_but_a_failure_does(connect: Connect) -> None:
-    async def handle(order: Ordered) -> None:
+    async def handle(order: Ordered) -> Transaction:
         if order.order_id == "fails":
             raise Retry("it fails", after=timedelta(seconds=50))
         if order.order_id == "not now":
             raise Unavailable("mail server", retry_after=timedelta(seconds=50))
         await asyncio.Event().wait()
+        return Transaction()
 
     store = await connect()
     await publish_orders(store, "hangs", "fails", "not now")
@@ -122,11 +123,11 @@ async def test_handing_back_costs_no_attempt_but_a_failure_does(connect: Connect
         async with running(consumer):
             await until(partial(holds, consumer, 3, waiting=2))
     assert await attempts(store) == {"hangs": 0, "fails": 4, "not now": 0}
-    await run_until_idle(store, Consumer(store, router_for(lambda order: None)))
+    await run_until_idle(store, Consumer(store, router_for(acknowledge)))
 
 
 async def test_handing_back_after_a_defect_costs_the_attempt(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    consumer = Consumer(store := await connect(), router_for(lambda order: None))
+    consumer = Consumer(store := await connect(), router_for(acknowledge))
 
     async def broken(*_: object) -> None:
         raise RuntimeError("a defect")
@@ -137,11 +138,11 @@ async def test_handing_back_after_a_defect_costs_the_attempt(connect: Connect, m
         with pytest.raises(RuntimeError, match="a defect"):
             await consumer.run()
     assert await attempts(store) == {"1": 1}
-    await run_until_idle(store, Consumer(await connect(pod_name="pod-2"), router_for(lambda order: None)))
+    await run_until_idle(store, Consumer(await connect(pod_name="pod-2"), router_for(acknowledge)))
 
 
 async def test_what_waits_for_another_attempt_is_left_to_a_peer(connect: Connect) -> None:
-    def out_of_reach(order: Ordered) -> None:
+    def out_of_reach(order: Ordered) -> Transaction:
         raise Unavailable("mail server", retry_after=timedelta(seconds=50))
 
     failing = Consumer(await connect(), router_for(out_of_reach))
@@ -149,7 +150,7 @@ async def test_what_waits_for_another_attempt_is_left_to_a_peer(connect: Connect
     await publish_orders(store, *range(3))
     async with running(failing):
         await until(lambda: failing.holding.waiting == 3)
-    await run_until_idle(store, Consumer(store, router_for(lambda order: handled.append(order.order_id))))
+    await run_until_idle(store, Consumer(store, router_for(noting(handled))))
     assert sorted(handled) == ["0", "1", "2"]
 
 
@@ -159,7 +160,7 @@ async def test_what_waits_in_a_lane_is_left_to_a_peer(connect: Connect) -> None:
     await publish_orders(store, *range(5), customer="one")
     async with running(hanging):
         await until(lambda: len(hanging.holding) == 5)
-    await run_until_idle(store, Consumer(store, router_for(lambda order: handled.append(order.order_id))))
+    await run_until_idle(store, Consumer(store, router_for(noting(handled))))
     assert handled == ["0", "1", "2", "3", "4"]
 
 
@@ -191,7 +192,7 @@ async def newer_beat(store: Store, than: float) -> float | None:
 
 
 async def test_stopping_before_the_start_or_twice_is_harmless(store: Store) -> None:
-    consumer = Consumer(store, router_for(lambda order: None))
+    consumer = Consumer(store, router_for(acknowledge))
     consumer.stop()
     await asyncio.wait_for(consumer.run(), 5)
     consumer.stop()
@@ -239,7 +240,7 @@ async def test_trouble_with_the_server_while_stopping_makes_nothing_spin(
 
 async def test_a_consumer_that_is_cancelled_closes_its_connection(store: Store) -> None:
     before = len(await store.redis.client_list())
-    consumer = Consumer(store, router_for(lambda order: None))
+    consumer = Consumer(store, router_for(acknowledge))
     ended = asyncio.create_task(consumer.run())
     await until(lambda: is_reading(store))
     ended.cancel()
@@ -253,7 +254,7 @@ async def as_many_clients(store: Store, number: int) -> bool:
 
 
 async def test_leaving_never_destroys_what_is_pending(store: Store) -> None:
-    consumer = Consumer(store, router_for(lambda order: None))
+    consumer = Consumer(store, router_for(acknowledge))
     await publish_orders(store, 1)
     await consumer.member.create()
     await store.redis.xreadgroup(GROUP, "pod-1", {STREAM: ">"})

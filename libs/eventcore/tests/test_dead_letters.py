@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eventcore import Consumer, Reject, Router, Store, decode
+from eventcore import Consumer, Reject, Router, Store, Transaction, decode
 from eventcore.operate.dead_letters import DeadLetters, Letter
 from eventcore.testing import run_until_idle
 from eventcore.testing.fixtures import Connect
@@ -24,10 +24,11 @@ class Clinic:
         self.router = Router(group=group, retry=EAGER)
         self.router.on(Ordered)(self.handle)
 
-    def handle(self, order: Ordered) -> None:
+    def handle(self, order: Ordered) -> Transaction:
         self.seen.append(order.order_id)
         if self.ill:
             raise Reject(f"no bed for {order.order_id}")
+        return Transaction()
 
     async def run(self) -> None:
         await run_until_idle(self.store, Consumer(self.store, self.router))

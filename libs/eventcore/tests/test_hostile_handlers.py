@@ -21,7 +21,7 @@ from eventcore.server.keys import aside_entries_key, aside_key
 from eventcore.testing import run_until_idle, until, until_idle
 from eventcore.testing import running as consuming
 
-from .samples import EAGER, GROUP, STREAM, Ordered, publish_orders, router_for
+from .samples import EAGER, GROUP, STREAM, Ordered, noting, publish_orders, router_for
 from .test_consumer_failures import letters
 
 
@@ -127,10 +127,10 @@ def in_style(request: pytest.FixtureRequest) -> Callable[[Callable[[Ordered], An
     if request.param == "plain":
         return lambda function: function
 
-    def make(function: Callable[[Ordered], Any]) -> Callable[[Ordered], Awaitable[Any]]:
-        async def handle(order: Ordered) -> Any:
+    def make(function: Callable[[Any], Any]) -> Callable[[Any], Awaitable[Any]]:
+        async def handle(event: Any) -> Any:
             await asyncio.sleep(0)
-            return function(order)
+            return function(event)
 
         return handle
 
@@ -152,7 +152,7 @@ def only_bad(what: Callable[[], Any], handled: list[str]) -> Callable[[Ordered],
         if order.order_id == "bad":
             return what()
         handled.append(order.order_id)
-        return None
+        return Transaction()
 
     return handle
 
@@ -236,23 +236,25 @@ async def test_otherwise_may_raise_what_is_no_exception(store: Store) -> None:
 
 
 async def test_a_handler_that_cancels_its_own_task_becomes_a_letter(store: Store) -> None:
-    async def handle(order: Ordered) -> None:
+    async def handle(order: Ordered) -> Transaction:
         if order.order_id == "bad":
             task = asyncio.current_task()
             assert task is not None
             task.cancel()
             await asyncio.sleep(0)
+        return Transaction()
 
     [letter] = await dead_letters_of(store, handle)
     assert letter["errorType"] == "CancelledError"
 
 
 async def test_a_shared_task_that_its_owner_cancels_fails_who_awaits_it(store: Store) -> None:
-    async def handle(order: Ordered) -> None:
+    async def handle(order: Ordered) -> Transaction:
         if order.order_id == "bad":
             shared = asyncio.create_task(asyncio.sleep(60))
             asyncio.get_running_loop().call_soon(shared.cancel)
             await shared
+        return Transaction()
 
     [letter] = await dead_letters_of(store, handle)
     assert letter["error"] == "the handler was cancelled, and not by its consumer"
@@ -264,12 +266,13 @@ async def test_a_handler_that_does_not_end_when_cancelled_is_left_alone(
     monkeypatch.setattr(running, "CLEANING_SECONDS", 0.05)
     enough = asyncio.Event()
 
-    async def handle(order: Ordered) -> None:
+    async def handle(order: Ordered) -> Transaction:
         while order.order_id == "bad" and not enough.is_set():
             try:
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
                 await enough.wait()
+        return Transaction()
 
     await publish_orders(store, "good", "bad", "fine")
     consumer = Consumer(store, router_for(handle, timeout=timedelta(seconds=0.05)))
@@ -297,7 +300,7 @@ async def test_a_handler_that_finishes_although_it_is_cancelled_has_decided(stor
 
 
 async def test_a_wait_without_an_end_is_bounded(store: Store) -> None:
-    def handle(order: Ordered) -> None:
+    def handle(order: Ordered) -> Transaction:
         raise Unavailable("for ever", retry_after=timedelta.max)
 
     await publish_orders(store, 1)
@@ -330,7 +333,7 @@ class Strange(Event, type="sample.strange", version="2.0", stream=STREAM, upcast
 async def test_an_odd_lane_stops_nobody(value: str, in_style: InStyle, store: Store) -> None:
     handled: list[str] = []
     router = Router(group=GROUP, retry=EAGER)
-    router.on(Strange)(in_style(lambda event: handled.append(event.value)))  # type: ignore[attr-defined]
+    router.on(Strange)(in_style(noting(handled, lambda event: event.value)))
     await store.publish_all([Strange(value="a"), Strange(value=value), Strange(value="b")])
     await run_until_idle(store, Consumer(store, router))
     assert sorted(handled) == sorted(["a", "b", *([value] if value != "lane" else [])])
@@ -341,7 +344,7 @@ async def test_an_odd_lane_stops_nobody(value: str, in_style: InStyle, store: St
 async def test_an_odd_upcaster_stops_nobody(value: str, store: Store) -> None:
     handled: list[str] = []
     router = Router(group=GROUP, retry=EAGER)
-    router.on(Strange)(lambda event: handled.append(event.value))
+    router.on(Strange)(noting(handled, lambda event: event.value))
     metadata = {"eventId": "1", "timestamp": "2026-01-01"}
     old = {"type": "sample.strange", "data": {"value": value}, "metadata": metadata}
     await store.redis.xadd(store.key(STREAM), {"event": json.dumps(old)})
@@ -353,7 +356,7 @@ async def test_an_odd_upcaster_stops_nobody(value: str, store: Store) -> None:
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
 def test_what_ends_the_process_ends_it(error: type[BaseException]) -> None:
-    def handle(order: Ordered) -> None:
+    def handle(order: Ordered) -> Transaction:
         raise error
 
     decider = Decider(
@@ -381,7 +384,7 @@ async def test_a_failure_that_can_not_be_judged_is_tried_again_and_dead_lettered
     monkeypatch.setattr("eventcore.consume.deciding.judge", defect)
     monkeypatch.setattr("eventcore.consume.deciding.RetryPolicy", lambda: EAGER)
 
-    def fail(order: Ordered) -> None:
+    def fail(order: Ordered) -> Transaction:
         raise Undecodable("no")
 
     await publish_orders(store, 1)

@@ -37,7 +37,7 @@ def lost(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_what_is_deleted_while_it_waits_for_another_attempt_is_lost(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(order: Ordered) -> None:
+    def fail(order: Ordered) -> Transaction:
         raise ValueError("not yet")
 
     [entry_id] = await publish_orders(store, 1)
@@ -69,7 +69,7 @@ async def test_what_is_deleted_while_its_handler_runs_is_lost(store: Store, capl
 
 
 async def test_a_loss_is_counted(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    def fail(order: Ordered) -> None:
+    def fail(order: Ordered) -> Transaction:
         raise ValueError("not yet")
 
     def counted() -> float:
@@ -91,7 +91,7 @@ async def test_a_loss_is_counted(store: Store, caplog: pytest.LogCaptureFixture)
 async def test_what_loses_only_its_entry_while_it_waits_is_lost(
     command: tuple[str, ...], store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(order: Ordered) -> None:
+    def fail(order: Ordered) -> Transaction:
         raise ValueError("not yet")
 
     [entry_id] = await publish_orders(store, 1)

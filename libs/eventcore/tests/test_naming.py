@@ -8,13 +8,13 @@ from functools import partial
 
 import pytest
 
-from eventcore import Consumer, Store
+from eventcore import Consumer, Store, Transaction
 from eventcore.consume.group_member import NameTaken
 from eventcore.testing import run_until_idle, running, until, until_idle
 from eventcore.testing.fixtures import Connect
 
 from .dying import Hanging, consumer, killed_at_the_end, leave_behind
-from .samples import GROUP, RETRY_STREAM, STREAM, Ordered, publish_orders, router_for
+from .samples import GROUP, RETRY_STREAM, STREAM, Ordered, acknowledge, noting, publish_orders, router_for
 
 BEATS, MEMBERS = f"{STREAM}:{GROUP}:beats", f"{STREAM}:{GROUP}:members"
 
@@ -26,9 +26,10 @@ class Slow:
         self.told: list[str] = []
         self.gate = asyncio.Event()
 
-    async def __call__(self, order: Ordered) -> None:
+    async def __call__(self, order: Ordered) -> Transaction:
         self.told.append(order.order_id)
         await self.gate.wait()
+        return Transaction()
 
 
 async def test_two_processes_of_one_name_double_nothing_and_the_second_says_so(
@@ -51,7 +52,7 @@ async def test_two_processes_of_one_name_double_nothing_and_the_second_says_so(
 
 
 async def test_of_many_that_start_at_once_under_one_name_each_has_its_own(connect: Connect) -> None:
-    pods = [consumer(await connect(dead_after_seconds=30), lambda order: None) for _ in range(4)]
+    pods = [consumer(await connect(dead_after_seconds=30), acknowledge) for _ in range(4)]
     async with running(*pods):
         await until(lambda: all(pod.joined for pod in pods), timeout=30)
         assert {pod.member.consumer for pod in pods} == {"pod-1", "pod-1~2", "pod-1~3", "pod-1~4"}
@@ -60,7 +61,7 @@ async def test_of_many_that_start_at_once_under_one_name_each_has_its_own(connec
 async def test_a_restart_waits_for_its_old_process_to_be_dead_and_gets_back_what_that_held(connect: Connect) -> None:
     await leave_behind(await connect(), 5)
     store, handled = await connect(), list[str]()
-    again = consumer(store, lambda order: handled.append(order.order_id))
+    again = consumer(store, noting(handled))
     async with running(again):
         await until(lambda: "a process named pod-1 has beaten lately: is it alive?" in (again.problem or ""))
         await until_idle(store, again)
@@ -72,7 +73,7 @@ async def test_a_process_does_not_beat_on_one_stream_under_a_name_that_another_h
     connect: Connect,
 ) -> None:
     """Each would have kept the other from the whole name until it was dead."""
-    pod = consumer(await connect(), lambda order: None)
+    pod = consumer(await connect(), acknowledge)
     redis, retry_members = pod._commands, f"{RETRY_STREAM}:{GROUP}:members"
     await redis.execute("HSET", retry_members, "pod-1", "another sample.ordered")
     with pytest.raises(NameTaken):
@@ -87,7 +88,7 @@ async def test_a_clean_restart_has_its_name_at_once(connect: Connect) -> None:
     await publish_orders(store, 1)
     async with running(hanging):
         await until(lambda: len(hanging.holding) == 1)
-    again = consumer(await connect(**patient), lambda order: None)
+    again = consumer(await connect(**patient), acknowledge)
     await run_until_idle(store, again)
     assert again.member.consumer == "pod-1"
 
@@ -96,7 +97,7 @@ async def test_a_beat_ahead_of_the_clock_keeps_no_name_from_a_restart(connect: C
     store = await connect()
     seconds, _ = await store.redis.time()
     await store.redis.zadd(BEATS, {"pod-1": (seconds + 3600) * 1000})
-    again = consumer(store, lambda order: None)
+    again = consumer(store, acknowledge)
     await run_until_idle(store, again)
     assert again.member.consumer == "pod-1"
 
@@ -105,7 +106,7 @@ async def test_a_process_that_was_frozen_beats_no_more_under_a_name_that_is_anot
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, handler = await connect(), Slow()
-    frozen, other = Consumer(await connect(), router_for(handler)), consumer(await connect(), lambda order: None)
+    frozen, other = Consumer(await connect(), router_for(handler)), consumer(await connect(), acknowledge)
     async with running(frozen):
         await until(lambda: frozen.joined)
         with monkeypatch.context() as patched:
@@ -140,7 +141,7 @@ async def names(store: Store) -> set[str]:
 
 async def test_a_process_keeps_its_name_through_trouble_although_another_is_free_by_then(connect: Connect) -> None:
     store = await connect()
-    first, second = [consumer(await connect(), lambda order: None) for _ in range(2)]
+    first, second = [consumer(await connect(), acknowledge) for _ in range(2)]
     async with running(second):
         async with running(first):
             await until(lambda: first.joined and second.joined)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from eventcore import Consumer, Store, Unavailable
+from eventcore import Consumer, Store, Transaction, Unavailable
 from eventcore.consume.portions import HAND_BYTES, READ_BYTES, Portions
 from eventcore.testing import Server, run_until_idle, running, until
 from eventcore.testing.fixtures import Connect
 
-from .samples import DEAD_LETTERS, GROUP, STREAM, Ordered, publish_orders, router_for
+from .samples import DEAD_LETTERS, GROUP, STREAM, Ordered, noting, publish_orders, router_for
 from .tool import client
 
 LARGE = 500 * 1024
@@ -24,11 +24,11 @@ MOST_MEBIBYTES = 200
 PROGRAM = f"""
 import asyncio, sys
 from eventcore import Consumer, Settings, Store
-from libs.eventcore.tests.samples import router_for
+from libs.eventcore.tests.samples import acknowledge, router_for
 
 async def main():
     async with Store(Settings(redis_url=sys.argv[1]), source="large") as store:
-        consumer = Consumer(store, router_for(lambda order: None))
+        consumer = Consumer(store, router_for(acknowledge))
         running = asyncio.create_task(consumer.run())
         while True:
             await asyncio.sleep(0.1)
@@ -76,7 +76,7 @@ def test_after_few_not_many_are_read() -> None:
 
 
 async def test_of_large_ones_few_wait_for_another_attempt_before_reading_pauses(connect: Connect) -> None:
-    def fail(order: Ordered) -> None:
+    def fail(order: Ordered) -> Transaction:
         raise Unavailable("mail server")
 
     store = await connect(consumer_aside=0)
@@ -93,7 +93,9 @@ async def test_of_large_ones_few_wait_for_another_attempt_before_reading_pauses(
 async def test_large_ones_are_all_handled(store: Store) -> None:
     handled: list[str] = []
     await publish_orders(store, *(f"{number}-{'x' * LARGE}" for number in range(50)))
-    await run_until_idle(store, Consumer(store, router_for(lambda order: handled.append(order.order_id.split("-")[0]))))
+    await run_until_idle(
+        store, Consumer(store, router_for(noting(handled, lambda order: order.order_id.split("-")[0])))
+    )
     assert handled == [str(number) for number in range(50)]
 
 

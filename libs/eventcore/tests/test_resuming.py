@@ -8,19 +8,19 @@ from functools import partial
 
 import pytest
 
-from eventcore import Consumer, Origin, encode
+from eventcore import Consumer, Origin, Transaction, encode
 from eventcore.consume import takeover
 from eventcore.testing import run_until_idle, running, until, until_idle
 from eventcore.testing.fixtures import Connect
 
 from .dying import Hanging, consumer, killed_at_the_end, leave_behind
-from .samples import DEAD_LETTERS, GROUP, STREAM, Ordered, pending, publish_orders
+from .samples import DEAD_LETTERS, GROUP, STREAM, Ordered, noting, pending, publish_orders
 
 
 async def test_a_consumer_that_comes_back_takes_up_its_own(connect: Connect) -> None:
     store, handled = await connect(), list[str]()
     await leave_behind(store, 20)
-    await run_until_idle(store, consumer(store, lambda order: handled.append(order.order_id)))
+    await run_until_idle(store, consumer(store, noting(handled)))
     assert handled == [str(number) for number in range(20)]
 
 
@@ -28,12 +28,14 @@ async def test_a_consumer_that_comes_back_takes_up_its_own(connect: Connect) -> 
 async def test_a_consumer_that_comes_back_begins_with_the_oldest(kind: str, connect: Connect) -> None:
     store, handled = await connect(), list[str]()
 
-    def handle(order: Ordered) -> None:
+    def handle(order: Ordered) -> Transaction:
         handled.append(order.order_id)
+        return Transaction()
 
-    async def handle_slowly(order: Ordered) -> None:
+    async def handle_slowly(order: Ordered) -> Transaction:
         await asyncio.sleep(0)
         handle(order)
+        return Transaction()
 
     hanging = consumer(store, Hanging())
     await publish_orders(store, *range(10), customer="one")
@@ -48,13 +50,14 @@ async def test_a_consumer_that_comes_back_begins_with_the_oldest(kind: str, conn
 async def test_what_was_taken_up_and_has_reported_back_is_no_killer(connect: Connect) -> None:
     store, begun = await connect(), list[str]()
 
-    async def handle(order: Ordered) -> None:
+    async def handle(order: Ordered) -> Transaction:
         begun.append(order.order_id)
         if len(begun) == 1:
             # As by claims of ours whose replies were lost: each has counted an attempt that never began.
             [row] = await store.redis.xpending_range(STREAM, GROUP, "-", "+", 1)
             await store.redis.xclaim(STREAM, GROUP, "pod-1", 0, [row["message_id"]], retrycount=9, justid=True)
             raise ValueError("it fails")
+        return Transaction()
 
     await leave_behind(store, 1)
     await run_until_idle(store, consumer(store, handle))
@@ -70,7 +73,7 @@ async def test_a_killer_is_not_let_loose_because_its_letter_can_not_be_written(
     [row] = await store.redis.xpending_range(STREAM, GROUP, "-", "+", 1)
     await store.redis.xclaim(STREAM, GROUP, "pod-1", 0, [row["message_id"]], retrycount=3, justid=True)
     await store.redis.set(DEAD_LETTERS, "somebody's string", px=60_000)
-    back = consumer(store, lambda order: begun.append(order.order_id))
+    back = consumer(store, noting(begun))
     async with running(back):
         await until(lambda: caplog.text.count("can't dead-letter") >= 3)
         await store.redis.delete(DEAD_LETTERS)
@@ -82,9 +85,10 @@ async def test_a_killer_is_not_let_loose_because_its_letter_can_not_be_written(
 async def test_a_group_destroyed_before_a_consumer_has_begun_with_its_own_is_made_again(connect: Connect) -> None:
     store, handled, gate = await connect(consumer_concurrency=2), list[str](), asyncio.Event()
 
-    async def handle(order: Ordered) -> None:
+    async def handle(order: Ordered) -> Transaction:
         await gate.wait()
         handled.append(order.order_id)
+        return Transaction()
 
     await leave_behind(await connect(), 5)
     back = consumer(store, handle)
@@ -102,7 +106,7 @@ async def test_an_entry_that_was_read_for_us_without_our_knowing_is_found(
     monkeypatch.setattr(takeover, "LOOK_AROUND_EVERY", timedelta(seconds=0.05))
     monkeypatch.setattr(takeover, "LOST_AFTER", timedelta(seconds=0.3))
     store, handled = await connect(), list[str]()
-    living = consumer(store, lambda order: handled.append(order.order_id))
+    living = consumer(store, noting(handled))
     async with running(living):
         await until(lambda: living.joined)
         # As by a read of ours whose connection we had given up while the server was frozen.

@@ -12,7 +12,7 @@ from eventcore.server.keys import aside_entries_key, aside_key, retry_stream
 from eventcore.testing import run_until_idle, until
 from eventcore.testing.fixtures import Connect
 
-from .samples import GROUP, Ordered, publish_orders, router_for
+from .samples import GROUP, Ordered, noting, publish_orders, router_for
 
 STREAM = Ordered.stream
 # Trimming is approximate (whole nodes of 100 entries), so the streams here are longer than that.
@@ -257,7 +257,7 @@ async def test_a_consumer_that_starts_after_the_loss_tells_of_it_and_reads_on(
     handled: list[str] = []
     for numbers in (range(3), range(3, 5)):
         await publish_orders(store, *numbers)
-        await run_until_idle(store, Consumer(store, router_for(lambda order: handled.append(order.order_id))))
+        await run_until_idle(store, Consumer(store, router_for(noting(handled))))
         await publish_orders(store, "unread", "unread")
         await store.redis.xtrim(store.key(STREAM), maxlen=0, approximate=False)
     assert handled == ["0", "1", "2", "3", "4"]

@@ -11,7 +11,7 @@ import pytest
 from annotated_types import Le
 from pydantic_settings import BaseSettings
 
-from eventcore import Consumer, Reject, Settings, SettingsError, load
+from eventcore import Consumer, Reject, Settings, SettingsError, Transaction, load
 from eventcore.operate.retention import Retention
 from eventcore.testing import run_until_idle
 from eventcore.testing.fixtures import Connect
@@ -127,7 +127,7 @@ def test_what_nobody_can_count_with_is_refused_by_every_number(
         load(Settings)
 
 
-def reject(order: Ordered) -> None:
+def reject(order: Ordered) -> Transaction:
     raise Reject("no")
 
 

@@ -8,12 +8,12 @@ from datetime import timedelta
 import pytest
 from aiohttp.test_utils import TestServer
 
-from eventcore import Consumer, Event, RetryPolicy, Router, Settings, Store
+from eventcore import Consumer, Event, RetryPolicy, Router, Settings, Store, Transaction
 from eventcore.testing import Server, run_until_idle, running, until
 from eventcore.testing.fixtures import Connect
 from eventcore.web import create_service
 
-from .samples import DEAD_LETTERS, EAGER, GROUP, STREAM, Ordered, publish_orders
+from .samples import DEAD_LETTERS, EAGER, GROUP, STREAM, Ordered, acknowledge, noting, publish_orders
 from .tool import run
 
 
@@ -29,7 +29,7 @@ class Seen(list[str]):
     def router(self, *events: type[Event], retry: RetryPolicy | None = EAGER) -> Router:
         router = Router(group=GROUP, retry=retry)
         for event in events:
-            router.on(event)(lambda event: self.append(event.type))
+            router.on(event)(noting(self, lambda event: event.type))
         return router
 
 
@@ -65,7 +65,7 @@ async def test_two_consumers_of_one_group_on_one_store_with_other_handlers_are_r
 
 def test_routers_of_two_groups_have_no_common_consumer(settings: Settings) -> None:
     other = Router(group="other")
-    other.on(Ordered)(lambda order: None)
+    other.on(Ordered)(acknowledge)
     with pytest.raises(TypeError, match="a consumer belongs to one group, not to tests-group, other"):
         Consumer(Store(settings, source="test"), Seen().router(Ordered), other)
 
@@ -75,7 +75,7 @@ async def test_the_settings_say_how_often_an_event_is_tried_whose_router_does_no
     router, tries = Router(group=GROUP), list[str]()
 
     @router.on(Ordered, retry_for={LookupError: RetryPolicy(attempts=1, base=timedelta(0))})
-    def fail(order: Ordered) -> None:
+    def fail(order: Ordered) -> Transaction:
         tries.append(order.order_id)
         raise KeyError if order.order_id == "named" else ValueError
 

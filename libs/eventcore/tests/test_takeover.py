@@ -21,7 +21,7 @@ from eventcore.testing import run_until_idle, running, until, until_idle
 from eventcore.testing.fixtures import Connect, StartServer
 
 from .dying import Hanging, consumer, killed_at_the_end, leave_behind
-from .samples import GROUP, RETRY_STREAM, STREAM, Ordered, Shipped, publish_orders, router_for
+from .samples import GROUP, RETRY_STREAM, STREAM, Ordered, Shipped, acknowledge, noting, publish_orders, router_for
 
 BEATS = f"{STREAM}:{GROUP}:beats"
 
@@ -33,17 +33,17 @@ async def members(store: Store, stream: str = STREAM) -> set[str]:
 async def test_what_a_dead_consumer_held_is_handled_by_a_peer(connect: Connect) -> None:
     await leave_behind(await connect(pod_name="dead"), 20)
     store, handled = await connect(), list[str]()
-    await run_until_idle(store, consumer(store, lambda order: handled.append(order.order_id)))
+    await run_until_idle(store, consumer(store, noting(handled)))
     assert sorted(handled, key=int) == [str(number) for number in range(20)]
 
 
 async def test_a_dead_consumer_is_removed_once_it_holds_nothing(connect: Connect) -> None:
     await leave_behind(await connect(pod_name="dead"), 1)
-    idle = consumer(await connect(pod_name="idle and dead"), lambda order: None)
+    idle = consumer(await connect(pod_name="idle and dead"), acknowledge)
     async with killed_at_the_end(idle):
         await until(lambda: idle.joined)
     store = await connect()
-    living = consumer(store, lambda order: None)
+    living = consumer(store, acknowledge)
     async with running(living):
         await until(partial(is_alone, store, "pod-1", STREAM))
         await until(partial(is_alone, store, "pod-1", RETRY_STREAM))
@@ -62,7 +62,7 @@ async def test_a_dead_consumer_whose_last_beat_lies_ahead_of_the_clock_is_dead_a
     store, handled = await connect(), list[str]()
     for stream in (STREAM, RETRY_STREAM):
         await store.redis.zincrby(f"{stream}:{GROUP}:beats", ahead, "dead")
-    await run_until_idle(store, consumer(store, lambda order: handled.append(order.order_id)))
+    await run_until_idle(store, consumer(store, noting(handled)))
     assert handled == ["0"]
 
 
@@ -72,7 +72,7 @@ async def test_after_a_jump_of_the_servers_clock_nobody_is_taken_for_dead_at_onc
     seconds, _ = await store.redis.time()
     store.clock.note((seconds - 3600) * 1000, time.monotonic())
     began = loop.time()
-    await run_until_idle(store, consumer(store, lambda order: handled.append(loop.time())))
+    await run_until_idle(store, consumer(store, noting(handled, lambda order: loop.time())))
     assert handled[0] - began >= 2 * store.settings.dead_after_seconds
 
 
@@ -124,9 +124,10 @@ async def test_nobody_is_taken_for_dead_because_the_server_was_away(
         asyncio.Event(),
     )
 
-    async def send(order: Ordered) -> None:
+    async def send(order: Ordered) -> Transaction:
         calls.append(order.order_id)
         await handlers_may_end.wait()
+        return Transaction()
 
     here, there = [await connect(redis_url=SecretStr(server.url), pod_name=f"pod-{n}") for n in (1, 2)]
     pods = [consumer(store, send) for store in (here, there)]
@@ -205,7 +206,7 @@ async def test_a_stranger_that_never_beat_is_taken_over_only_after_a_long_silenc
     await store.redis.xgroup_create(STREAM, GROUP, id="0")
     await store.redis.xreadgroup(GROUP, "of another library", {STREAM: ">"})
     delivered = loop.time()
-    await run_until_idle(store, consumer(store, lambda order: handled.append(loop.time())))
+    await run_until_idle(store, consumer(store, noting(handled, lambda order: loop.time())))
     assert len(handled) == 1
     assert handled[0] - delivered >= 0.5
 
@@ -216,7 +217,7 @@ async def test_a_trimmed_delivery_is_told_of_and_not_tried_for_ever(
     await leave_behind(await connect(pod_name="dead"), 3)
     store, handled = await connect(), list[str]()
     await store.redis.xtrim(STREAM, maxlen=1, approximate=False)
-    await run_until_idle(store, consumer(store, lambda order: handled.append(order.order_id)))
+    await run_until_idle(store, consumer(store, noting(handled)))
     assert handled == ["2"]
     assert sum("trimmed before it was handled: it is lost" in message for message in caplog.messages) == 2
 
@@ -230,7 +231,7 @@ async def test_what_is_redriven_to_a_dead_consumer_is_taken_over_too(connect: Co
         [(_, fields)] = await store.redis.xrange(STREAM)
         await store.redis.xadd(RETRY_STREAM, fields)
         await until(lambda: len(dead.holding) == 2)
-    router: Router = router_for(lambda order: handled.append(order.order_id))
+    router: Router = router_for(noting(handled))
     await run_until_idle(store, Consumer(store, router))
     assert handled == ["1", "1"]
 
@@ -256,7 +257,7 @@ async def test_a_dead_consumer_is_taken_over_from_whatever_its_name_is(
         await store.redis.xreadgroup(GROUP, name, {STREAM: ">"}, count=1)
     await store.redis.zadd(f"{STREAM}:{GROUP}:beats", {odd: 1})
     handled: list[str] = []
-    peer = Consumer(store, router_for(lambda order: handled.append(order.order_id)))
+    peer = Consumer(store, router_for(noting(handled)))
     peer._takeover._looked_around = float("-inf")
     await run_until_idle(store, peer)
     assert sorted(handled) == ["1", "2"]
@@ -266,6 +267,6 @@ async def test_no_group_name_keeps_others_from_reading_or_trimming(connect: Conn
     store = await connect(stream_keep_entries=0, stream_keep_seconds=0, drop_groups_idle_seconds=1)
     await store.redis.xgroup_create(STREAM, b"\xff\xfe", id="0", mkstream=True)
     await publish_orders(store, 1)
-    await run_until_idle(store, consumer(store, lambda order: None))
+    await run_until_idle(store, consumer(store, acknowledge))
     for _ in range(2):
         assert await Retention(store, [STREAM]).trim() == 0

@@ -14,7 +14,7 @@ from eventcore import Consumer, Router, Store, Transaction, Unavailable, publish
 from eventcore.testing import available_kinds, leaked_keys, run_until_idle, running, until, until_idle
 from eventcore.testing.fixtures import VARIABLE, Connect, chosen_kinds
 
-from .samples import GROUP, STREAM, Ordered, Shipped, publish_orders, router_for
+from .samples import GROUP, STREAM, Ordered, Shipped, acknowledge, noting, publish_orders, router_for
 
 pytest_plugins = ["pytester"]
 
@@ -38,7 +38,7 @@ async def test_until_says_what_did_not_come_true() -> None:
 
 async def test_run_until_idle_follows_events_from_group_to_group(store: Store) -> None:
     first, second, seen = router_for(ship), Router(group="second"), list[str]()
-    second.on(Shipped)(lambda shipping: seen.append(shipping.order_id))
+    second.on(Shipped)(noting(seen))
     await publish_orders(store, *range(50))
     await run_until_idle(store, Consumer(store, first), Consumer(store, second))
     assert len(seen) == 50
@@ -49,7 +49,7 @@ def ship(order: Ordered) -> Transaction:
 
 
 async def test_run_until_idle_reports_what_is_left(store: Store) -> None:
-    def fail(order: Ordered) -> None:
+    def fail(order: Ordered) -> Transaction:
         raise Unavailable("mail server", retry_after=timedelta(seconds=50))
 
     await publish_orders(store, 1, 2)
@@ -64,7 +64,7 @@ async def test_run_until_idle_reports_what_is_left(store: Store) -> None:
 
 
 async def test_until_idle_notices_a_consumer_that_ended(store: Store) -> None:
-    consumer = Consumer(store, router_for(lambda order: None))
+    consumer = Consumer(store, router_for(acknowledge))
     async with running(consumer):
         consumer.stop()
         with pytest.raises(AssertionError, match=f"pod-1 of {GROUP} ended before all was done"):
@@ -72,7 +72,7 @@ async def test_until_idle_notices_a_consumer_that_ended(store: Store) -> None:
 
 
 async def test_until_idle_counts_for_itself_where_redis_has_lost_count(store: Store) -> None:
-    consumer = Consumer(store, router_for(lambda order: None))
+    consumer = Consumer(store, router_for(acknowledge))
     await consumer.member.create()
     first, second, _ = await publish_orders(store, 1, 2, 3)
     await store.redis.xdel(STREAM, second)
@@ -84,7 +84,7 @@ async def test_until_idle_counts_for_itself_where_redis_has_lost_count(store: St
 
 
 async def test_running_raises_what_a_consumer_raises(store: Store) -> None:
-    consumer = Consumer(store, router_for(lambda order: None))
+    consumer = Consumer(store, router_for(acknowledge))
 
     async def fail() -> None:
         raise ZeroDivisionError

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from eventcore import Consumer, Store
+from eventcore import Consumer, Store, Transaction
 from eventcore.consume.group_member import Entry
 from eventcore.testing import running, until, until_idle
 
@@ -18,8 +18,8 @@ from .samples import STREAM, Ordered, publish_orders, router_for
 EVENT = b'{"type":"sample.ordered","data":{"orderId":"1"},"metadata":{"eventId":"1","timestamp":"2026-01-01"}}'
 
 
-def handle(order: Ordered) -> None:
-    pass
+def handle(order: Ordered) -> Transaction:
+    return Transaction()
 
 
 def problem_of(consumer: Consumer) -> str | None:
@@ -47,9 +47,10 @@ async def test_a_delivery_that_nobody_works_on_is_named(store: Store, caplog: py
 async def test_a_handler_that_takes_its_time_is_no_problem(store: Store) -> None:
     begun, may_end = asyncio.Event(), asyncio.Event()
 
-    async def wait(order: Ordered) -> None:
+    async def wait(order: Ordered) -> Transaction:
         begun.set()
         await may_end.wait()
+        return Transaction()
 
     await publish_orders(store, 1)
     consumer = Consumer(store, router_for(wait, timeout=timedelta(seconds=100)))
@@ -68,8 +69,9 @@ async def test_a_handler_that_takes_its_time_is_no_problem(store: Store) -> None
 async def test_who_waits_behind_others_of_its_lane_is_no_problem(store: Store) -> None:
     may_end = asyncio.Event()
 
-    async def wait(order: Ordered) -> None:
+    async def wait(order: Ordered) -> Transaction:
         await may_end.wait()
+        return Transaction()
 
     await publish_orders(store, 1, 2, 3, customer="anna")
     consumer = Consumer(store, router_for(wait))

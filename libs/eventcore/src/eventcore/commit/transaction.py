@@ -349,12 +349,10 @@ NOTHING = Transaction()
 
 
 def plain(decision: object) -> Transaction:
-    """What a handler has decided, as a transaction that says the same however often it is read; `None` writes nothing.
+    """What a handler has decided, as a transaction that says the same however often it is read.
 
     Raises `TypeError` for anything else, and whatever its parts raise when they are read.
     """
-    if decision is None:
-        return NOTHING
     if (
         type(decision) is Transaction
         and type(decision.when) in _READ_AGAIN
@@ -364,7 +362,7 @@ def plain(decision: object) -> Transaction:
     ):
         return decision
     if not isinstance(decision, Transaction):
-        raise _wrong("a handler returns a Transaction or None", decision)
+        raise _wrong("a handler returns a Transaction", decision)
     # A generator, for one, would have nothing left to say where a commit is sent again.
     return Transaction(
         tuple(decision.when), tuple(decision.then), decision.otherwise, tuple(decision.counts), tuple(decision.reads)

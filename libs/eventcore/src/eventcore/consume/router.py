@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from eventcore.commit.transaction import Transaction
 from eventcore.events.envelope import Metadata
 from eventcore.events.event import Event
 
+from .handler_shape import E, Registration, name_of, shape_of
 from .retry_policy import LONGEST_CEILING, RetryPolicy
 
-E = TypeVar("E", bound=Event)
-Decision = Transaction | None
-HandlerFunction = Callable[..., Decision | Awaitable[Decision]]
+HandlerFunction = Callable[..., Transaction | Awaitable[Transaction]]
 
 
 @dataclass(frozen=True, slots=True)
 class Handler:
     """What to call for one event type, and how patiently.
 
-    The function takes the event, or the event and its metadata, and returns a `Transaction` (or `None`: only
-    acknowledge). A plain function decides at once; an `async` one may talk to the world outside, within `timeout`.
+    The function takes the event, or the event and its metadata, and returns a `Transaction` (an empty one only
+    acknowledges). A plain function decides at once; an `async` one may talk to the world outside, within `timeout`.
     """
 
     event: type[Event]
@@ -38,7 +36,7 @@ class Handler:
     give_up_after: timedelta | None = None
     """How long what the event needs may be `Unavailable`, before it becomes a dead letter; `None`: for ever."""
 
-    def __call__(self, event: Event, metadata: Metadata) -> Decision | Awaitable[Decision]:
+    def __call__(self, event: Event, metadata: Metadata) -> Transaction | Awaitable[Transaction]:
         """Call the function with what it asks for."""
         return self.function(event, metadata) if self.wants_metadata else self.function(event)
 
@@ -55,8 +53,7 @@ class Handler:
     @property
     def name(self) -> str:
         """The function, for people: `order_service.handlers.confirm`."""
-        named = getattr(self.function, "__qualname__", type(self.function).__qualname__)
-        return f"{getattr(self.function, '__module__', '?')}.{named}"
+        return name_of(self.function)
 
 
 @dataclass(slots=True)
@@ -92,23 +89,28 @@ class Router:
         retry: RetryPolicy | None = None,
         retry_for: Mapping[type[Exception], RetryPolicy] | None = None,
         timeout: timedelta | None = None,
-    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Register the decorated function as the handler for `event`; the function itself stays as it is."""
+    ) -> Registration[E]:
+        """Register the decorated function as the handler for `event`; the function itself stays as it is.
+
+        Raises `TypeError` for one that takes another event, or something else than one and its metadata, or that
+        returns no `Transaction`, as far as its annotations tell.
+        """
         _check_time(f"{self.group}, {event.type}", "timeout", timeout)
 
-        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        def register(function: Any) -> Any:
             if self.taken:
                 raise TypeError(f"{self.group} has its consumer already: too late for a handler for {event.type}")
             if event.type in self.handlers:
                 raise TypeError(f"{self.group} already has a handler for {event.type}")
+            shape = shape_of(function, event)
             self.handlers[event.type] = Handler(
                 event,
                 function,
                 retry or self.retry,
                 dict(retry_for or {}),
                 timeout or self.timeout,
-                _is_async(function),
-                _wants_metadata(function),
+                shape.is_async,
+                shape.wants_metadata,
                 self.give_up_after,
             )
             return function
@@ -159,20 +161,3 @@ def united(routers: Iterable[Router], *, retry: RetryPolicy) -> list[Router]:
 def _check_time(whose: str, name: str, time: timedelta | None) -> None:
     if time is not None and not timedelta(0) < time <= LONGEST_CEILING:
         raise ValueError(f"{whose}: {name} must be more than 0 and at most {LONGEST_CEILING}, not {time}")
-
-
-def _is_async(function: Callable[..., Any]) -> bool:
-    called = getattr(function, "__call__", None)  # noqa: B004 - an object may be the handler
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
-
-
-def _wants_metadata(function: Callable[..., Any]) -> bool:
-    signature = inspect.signature(function)
-    for arguments in (("event",), ("event", "metadata")):
-        try:
-            signature.bind(*arguments)
-        except TypeError:
-            continue
-        return len(arguments) == 2
-    name = getattr(function, "__qualname__", repr(function))
-    raise TypeError(f"{name} must take the event, or the event and its metadata")
