@@ -28,7 +28,7 @@ class Output:
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="replace")  # an odd character is no reason to stop
-        self.is_terminal = sys.stdout.isatty()
+        self.is_terminal: bool = sys.stdout.isatty()
         self.console = Console(
             force_terminal=self.is_terminal,
             width=None if self.is_terminal else _ENDLESS_WIDTH,

@@ -39,7 +39,7 @@ class Version(NamedTuple):
 class Value(BaseModel):
     """A value inside an event or a request: immutable, camelCase on the wire. Unknown fields are ignored."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True,
         alias_generator=to_camel,
         populate_by_name=True,

@@ -25,7 +25,7 @@ class Clock:
     def __init__(self) -> None:
         self.skew: float | None = None
         """Seconds by which this machine's clock is ahead; `None` while it is not known."""
-        self.jumped_at = float("-inf")
+        self.jumped_at: float = float("-inf")
         """When, by the monotonic clock, the server's last jumped ahead: after a failover it is another machine's."""
         self._server_ahead: float | None = None  # of the monotonic clock, which never jumps
         self._complained = False

@@ -216,9 +216,9 @@ class Pipe:
     ) -> None:
         self.name = name
         self.greeting: list[Reply] = []
-        self.connections = 0
+        self.connections: int = 0
         """How many there have been: what was sent while it stayed the same went over one of them."""
-        self.connected_at = 0.0
+        self.connected_at: float = 0.0
         """When the latest began, by the monotonic clock."""
         self._prove = prove
         self._connect, self._on_connect = connect, tuple(on_connect)
