@@ -13,7 +13,7 @@ from eventcore.testing import running, until, until_idle
 from eventcore.testing.fixtures import Connect
 
 from .restricted import grant, restrict, restricted
-from .samples import DEAD_LETTERS, RETRY_STREAM, STREAM, pending, publish_orders, router_for
+from .samples import DEAD_LETTERS, GROUP, RETRY_STREAM, STREAM, pending, publish_orders, router_for
 from .test_aside import ASIDE, ENTRIES, Refusing, aside, is_aside
 
 LAST_ID = f"{2**64 - 1}-{2**64 - 1}"
@@ -59,7 +59,10 @@ async def test_what_could_not_come_back_stays_pending(
         await forbid_retries(store)
         await publish_orders(store, 1)
         await until(
-            lambda: f"can't put aside: the Redis user has no permission to run XADD on {RETRY_STREAM}" in caplog.text
+            lambda: (
+                f"what waits stays pending: the Redis user has no permission to run XADD on {RETRY_STREAM}"
+                in caplog.text
+            )
         )
         assert (await aside(store), await pending(store)) == (0, 1)
 
@@ -72,7 +75,9 @@ async def test_where_the_retry_stream_is_out_of_ids_nothing_is_put_aside(
         await until(lambda: consumer.joined)
         await store.redis.xadd(RETRY_STREAM, {"x": "1"}, id=LAST_ID)
         await publish_orders(store, 1)
-        await until(lambda: f"can't put aside: ERR {RETRY_STREAM} has exhausted the last possible ID" in caplog.text)
+        await until(
+            lambda: f"what waits stays pending: ERR {RETRY_STREAM} has exhausted the last possible ID" in caplog.text
+        )
         assert (await aside(store), await pending(store)) == (0, 1)
 
 
@@ -105,7 +110,7 @@ async def test_entries_that_somebody_deletes_while_they_are_aside_are_lost(
         await until(partial(is_aside, store, 1))
         await store.redis.delete(ENTRIES)
         await make_all_due(store)
-        told = f"entry {entry_id} of {STREAM} was deleted while it was put aside: it is lost"
+        told = f"entry {entry_id} of {STREAM} was deleted while {GROUP} had put it aside: it is lost"
         await until(lambda: told in caplog.messages)
         assert await aside(store) == 0
 

@@ -110,7 +110,7 @@ async def test_a_server_that_may_evict_anything_is_refused(
     with pytest.raises(SettingsError, match=f"maxmemory-policy is {policy}"):
         await (await open_on(server, connect)).check_server()
     await (await open_on(server, connect, eviction_policy="warn")).check_server()
-    assert f"Redis is not as it must be: the server's maxmemory-policy is {policy}" in caplog.text
+    assert f"Redis does not meet a requirement: the server's maxmemory-policy is {policy}" in caplog.text
 
 
 async def test_a_server_in_order_is_welcome(
@@ -189,5 +189,5 @@ async def test_what_becomes_wrong_under_way_is_said_once_and_shown(
     for _ in range(2):
         await reporter.look()
     [said] = caplog.messages
-    assert said.startswith("Redis is no longer as it must be: appendfsync is no")
+    assert said.startswith("Redis no longer meets a requirement: appendfsync is no")
     assert reporter.shown(measurements.redis_findings) == {(): 1}

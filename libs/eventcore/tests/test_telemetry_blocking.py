@@ -86,7 +86,7 @@ async def test_who_blocks_is_named_while_they_still_do(told: Told, function: Cal
         await until(lambda: len(told.said) > 1, what="the end of the blockade")
     assert "s by tea-group's handler of tea.brewed, at " in told.said[0]
     assert "until_told.wait(20)" in vars(told.records[0])["stack"]
-    assert told.said[1].startswith("the event loop turns again: tea-group's handler of tea.brewed blocked it for ")
+    assert told.said[1].startswith("the event loop runs again: tea-group's handler of tea.brewed blocked it for ")
 
 
 async def test_a_coroutine_that_blocks_is_named_too(told: Told) -> None:

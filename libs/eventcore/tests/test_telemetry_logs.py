@@ -59,6 +59,17 @@ def test_extras_become_fields_but_replace_none() -> None:
     assert content["path"] == "<class 'object'>"
 
 
+def test_what_a_text_names_is_a_field_too_and_no_secret_and_people_read_it_once() -> None:
+    error = ValueError("at redis://user:secret@host/0")
+    named = record("%(stream)s lost %(count)d: %(error)s", {"stream": "notes", "count": 3, "error": error, "more": 1})
+    content = line(named)
+    assert content["message"] == "notes lost 3: at redis://user:***@host/0"
+    assert (content["stream"], content["count"], content["error"]) == ("notes", 3, "at redis://user:***@host/0")
+    assert "more" not in content
+    assert ConsoleFormatter().format(named).endswith("tests: notes lost 3: at redis://user:***@host/0")
+    assert "password" not in line(record("got %s", {"password": "s3cret"}))
+
+
 def test_the_current_span_is_named() -> None:
     span = NonRecordingSpan(SpanContext(trace_id=0xABC, span_id=0xDEF, is_remote=False))
     with trace.use_span(span):

@@ -178,7 +178,7 @@ def test_only_a_span_that_can_not_be_written_is_lost(
     many[4].set_attribute("too large for the protocol", 1 << 70)
     end_spans(many, outcome="handled")
     assert [count for _, count in put] == [3, 1, 1, 2], "no more than a batch, which would else have to be taken apart"
-    assert caplog.messages == ["a span could not be written"]
+    assert caplog.messages == ["a span could not be written and is lost"]
     encode = encoder(RESOURCE.attributes, encode_spans, as_message=True)
     [scope] = encode([content for content, _ in put]).resource_spans[0].scope_spans
     assert [span.span_id.hex() for span in scope.spans] == [

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from eventcore import log_event_duration
+from eventcore.telemetry.logs import fields
 
 
 @pytest.fixture
@@ -19,8 +20,8 @@ def said(caplog: pytest.LogCaptureFixture) -> Any:
 
     def facts() -> list[tuple[str, str]]:
         for record in caplog.records:
-            assert vars(record)["durationMs"] >= 0
-        return [(vars(record)["function"], vars(record)["outcome"]) for record in caplog.records]
+            assert fields(record)["durationMs"] >= 0
+        return [(fields(record)["function"], fields(record)["outcome"]) for record in caplog.records]
 
     return facts
 
@@ -53,7 +54,7 @@ async def test_a_coroutine_is_timed_until_it_has_ended(said: Any, caplog: pytest
     assert inspect.iscoroutinefunction(wait)
     assert await wait(0.05) == "tea"
     assert said() == [("waiting for tea", "done")]
-    assert vars(caplog.records[0])["durationMs"] >= 49
+    assert fields(caplog.records[0])["durationMs"] >= 49
 
 
 def test_a_failure_is_said_to_be_one_and_goes_on_its_way(said: Any) -> None:

@@ -39,7 +39,7 @@ async def test_a_delivery_that_nobody_works_on_is_named(store: Store, caplog: py
         with caplog.at_level(logging.ERROR):
             for _ in range(3):
                 consumer._watchdog.look()
-        assert caplog.messages == [f"tests-group: {said}"]
+        assert caplog.messages == [f"tests-group is stuck with a delivery: {said}"]
         consumer.holding.release([held])
         assert problem_of(consumer) is None
 

@@ -197,7 +197,7 @@ async def test_it_ends_in_order(tmp_path: Path, server: Server, client: Any, num
         status, lines = await running.end(number)
     assert status == 0
     said = messages(lines)
-    assert said[-2:] == ["left notes-group", "stopped"]
+    assert said[-2:] == ["left notes-group: nothing is pending", "stopped"]
     began, ended = (datetime.fromisoformat(json.loads(lines[at])["timestamp"]) for at in (said.index("stopping"), -1))
     assert (ended - began).total_seconds() < REQUESTS_SECONDS  # our connection is still open, and asks for nothing
     assert client.xinfo_consumers("notes_stream", "notes-group") == []
@@ -354,7 +354,7 @@ async def test_a_consumer_that_ends_by_a_defect_ends_the_process_loudly(tmp_path
         status, lines = await running.end()
     assert status == 1
     [critical] = [line for line in map(json.loads, lines) if line["level"] == "CRITICAL"]
-    assert critical["message"] == "consume-notes-group ended by a defect"
+    assert critical["message"] == "consume-notes-group ended by a defect: stopping"
     assert "RuntimeError: a defect" in critical["exception"]
     assert messages(lines)[-1] == "stopped"
 

@@ -153,6 +153,6 @@ def test_it_says_once_that_it_opens_and_once_that_it_closes(clock: Clock, caplog
     for _ in range(3):
         breaker.passed("taken")
     assert caplog.messages == [
-        f"webhook: circuit breaker opens: {OPENS_AFTER} notifications in a row failed, others wait: connection refused",
-        "webhook: circuit breaker closes: takes notifications again after 73 s",
+        f"circuit breaker of webhook opens: {OPENS_AFTER} notifications in a row failed, others wait: {ERROR}",
+        "circuit breaker of webhook closes: its receiver takes notifications again after 73 s",
     ]

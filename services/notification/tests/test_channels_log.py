@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from eventcore.telemetry.logs import fields
 from notification_service.channels import Notification, NotificationKind
 from notification_service.channels.base import masked
 from notification_service.channels.factory import LogChannel, channels_from
@@ -34,9 +35,9 @@ async def logged(n: Notification, caplog: pytest.LogCaptureFixture) -> logging.L
 async def test_a_notification_is_one_line_that_can_be_searched(caplog: pytest.LogCaptureFixture) -> None:
     record = await logged(ORDER, caplog)
     assert (record.name, record.levelname) == ("notification", "INFO")
-    assert record.getMessage() == "order_confirmed: order 42, told to a***@example.com"
-    fields = {"orderId": "42", "kind": "order_confirmed", "eventId": "event-1", "recipient": "a***@example.com"}
-    assert vars(record).items() >= {**fields, "correlationId": ORDER.correlation_id}.items()
+    assert record.getMessage() == "order_confirmed: customer of order 42 notified: a***@example.com"
+    said = {"orderId": "42", "kind": "order_confirmed", "eventId": "event-1", "recipient": "a***@example.com"}
+    assert fields(record) == {**said, "correlationId": ORDER.correlation_id}
 
 
 async def test_a_whole_mail_address_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -46,7 +47,7 @@ async def test_a_whole_mail_address_is_not_logged(caplog: pytest.LogCaptureFixtu
 
 async def test_nothing_in_a_notification_starts_another_line(caplog: pytest.LogCaptureFixture) -> None:
     record = await logged(replace(ORDER, order_id="1\nINFO x", email=None, customer_id="2\r\u2028INFO y"), caplog)
-    assert record.getMessage() == "order_confirmed: order 1 INFO x, told to 2 INFO y"
+    assert record.getMessage() == "order_confirmed: customer of order 1 INFO x notified: 2 INFO y"
 
 
 @pytest.mark.parametrize(

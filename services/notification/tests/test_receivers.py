@@ -213,7 +213,7 @@ async def test_a_weak_secret_is_told_at_start(
 ) -> None:
     async with service(settings, Hook(lambda body: 204), webhook_secret=WEAK):
         pass
-    assert "WEBHOOK_SECRET has 6 bytes, Standard Webhooks asks for 24 to 64: it is weak" in caplog.messages
+    assert "WEBHOOK_SECRET has 6 bytes, Standard Webhooks asks for 24 to 64: it is weak" in caplog.text
 
 
 async def test_records_of_a_newer_version_are_left_out_of_the_list(

@@ -37,7 +37,7 @@ def create_app(settings: NotificationSettings) -> web.Application:
 
     async def use_channels(app: web.Application) -> AsyncIterator[None]:
         if settings.caution:
-            log.warning("%s", settings.caution)
+            log.warning("signatures of webhooks may be forged: %(reason)s", {"reason": settings.caution})
         careful = [channel for channel in channels if isinstance(channel, CarefulChannel)]
         forget = receivers_down.watch(lambda: {(each.name,): int(each.is_down) for each in careful})
         yield

@@ -25,6 +25,6 @@ async def keep_house(orders: Orders) -> None:
             told = ""
         except EventcoreError as error:
             if str(error) != told and (isinstance(error, Forbidden) or not isinstance(error, Unavailable)):
-                log.warning("the indexes of orders grow, they can't be cleaned up: %s", error)
+                log.warning("the indexes of orders grow, they can't be cleaned up: %(error)s", {"error": error})
                 told = str(error)
         await asyncio.sleep(SWEEP_EVERY.total_seconds() * random.uniform(0.5, 1))

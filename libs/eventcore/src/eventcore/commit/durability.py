@@ -126,7 +126,7 @@ class Promise:
         )
         if self._unproven == "refuse":
             raise SettingsError(f"{message} (or ORDER_DURABILITY_CHECK=warn to run anyway)")
-        log.warning("%s", message)
+        log.warning("ORDER_DURABILITY is not proven, the service runs anyway: %(reason)s", {"reason": message})
 
     @property
     def _policy_told(self) -> str:

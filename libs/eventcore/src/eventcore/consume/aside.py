@@ -105,7 +105,7 @@ class Aside:
             except EventcoreError as error:
                 for leaving in batch:
                     leaving.delivery.maybe_aside |= isinstance(error, OutcomeUnknown)
-                self._refused(f"can't put aside: {error}")
+                self._refused(str(error))
                 return
             for leaving, ours in zip(batch, answers, strict=False):
                 self._went(leaving, now, ours=ours)
@@ -121,7 +121,10 @@ class Aside:
             for _ in range(MOST_ROUNDS):
                 count, lost, unreadable = await self._member.bring_back(MOST_BACK)
                 for stream, name in lost:
-                    log.error("entry %s of %s was deleted while it was put aside: it is lost", name, stream)
+                    log.error(
+                        "entry %(entryId)s of %(stream)s was deleted while %(group)s had put it aside: it is lost",
+                        {"entryId": name, "stream": stream, "group": self._member.group},
+                    )
                     trimmed_unread.add(stream, self._member.group)
                 for name in unreadable:
                     self._odd.leave_out(name, ValueError(name))
@@ -129,13 +132,14 @@ class Aside:
                     break
             self.problem = None
         except EventcoreError as error:
-            self._keep_out(f"can't bring back what was put aside: {error}")
+            self._keep_out(error)
 
-    def _keep_out(self, why: str) -> None:
+    def _keep_out(self, error: EventcoreError) -> None:
         """Nothing comes back: that is for people to mend, as far as Redis is there at all."""
-        if why != self.problem:
-            log.error("%s: %s", self._member.group, why)
-        self.problem = why
+        before, self.problem = self.problem, f"can't bring back what was put aside: {error}"
+        if before != self.problem:
+            said = {"group": self._member.group, "error": error}
+            log.error("%(group)s can't bring back what was put aside: %(error)s", said)
 
     def _cut_long_lanes(self, now: float) -> None:
         most = 0 if self._holding.crowded else MOST_IN_A_LANE
@@ -193,10 +197,9 @@ class Aside:
             self._detours.departed(delivery.lane, delivery, leaving.name, now + leaving.wait / 1000)
         if ours:
             put_aside.add(delivery.stream, self._member.group)
-            log.info(
-                "put aside for %.0f s: %s", leaving.wait / 1000, delivery.error or "behind others of its lane",
-                extra={"stream": delivery.stream, "group": self._member.group, "entryId": delivery.entry_id},
-            )  # fmt: skip
+            said = {"seconds": leaving.wait / 1000, "error": delivery.error or "behind others of its lane"}
+            facts = {"stream": delivery.stream, "group": self._member.group, "entryId": delivery.entry_id}
+            log.info("put aside for %(seconds).0f s: %(error)s", said, extra=facts)
         else:
             self._missing(delivery)
         if self._heads.pop(delivery.key, None) is None:
@@ -208,7 +211,10 @@ class Aside:
 
     def _refused(self, why: str) -> None:
         """Say so once; who was to follow others aside waits in the lane again, unless these are there already."""
-        self._complain(f"{why}; what waits stays pending")
+        if not self._told:
+            said = {"group": self._member.group, "error": why}
+            log.error("%(group)s can't put aside, so what waits stays pending: %(error)s", said)
+        self._told = True
         now = time.monotonic()
         self._rest_until = now + AGAIN_AFTER_REFUSAL
         for lane in [lane for lane in self._detours.outgoing if not self._detours.is_away(lane, now)]:
@@ -216,11 +222,6 @@ class Aside:
             free = [delivery for delivery in queue if self._holding.lanes.enter(lane, delivery)]
             if free:
                 self._start(free)
-
-    def _complain(self, about: str) -> None:
-        if not self._told:
-            log.error("%s: %s", self._member.group, about)
-        self._told = True
 
 
 def _patience(tried: float, longest: float) -> float:

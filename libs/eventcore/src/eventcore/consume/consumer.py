@@ -248,8 +248,11 @@ class Consumer:
         for stream in await self.member.create():
             self._losses.forget()
             if self._joined_before:
-                again = "recreated at id 0: every entry still there is delivered again"
-                log.error("consumer group %s on %s was missing; %s", self.router.group, stream, again)
+                log.error(
+                    "consumer group %(group)s on %(stream)s was missing; recreated at id 0, so every entry still in "
+                    "the stream is delivered again",
+                    {"group": self.router.group, "stream": stream},
+                )
         await self.member.require_rights()
         await notice_losses(self._commands, self.member.streams, self._settings.key_prefix)
         while not await self._naming.settle():
@@ -281,7 +284,7 @@ class Consumer:
         self._work.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             # Its deliveries stay pending, and for good as long as we live: a restart or a peer takes them up.
-            log.critical("a defect in eventcore: stopping", exc_info=error)
+            log.critical("%(group)s stops: a defect in eventcore", {"group": self.router.group}, exc_info=error)
             self._defect = self._defect or error
             self.stop()
 
@@ -333,7 +336,9 @@ class Consumer:
                     self._naming.settled = False
                 # What a takeover has claimed may be pending on us, its reply lost: joining again finds it.
                 self.joined, self._trouble = False, error
-                log.debug("no heartbeat: %s", error)
+                log.debug(
+                    "%(group)s could not send a heartbeat: %(error)s", {"group": self.router.group, "error": error}
+                )
             await asyncio.sleep(self._settings.heartbeat_seconds)
 
     def _turned(self, loop: str, *, resting: float = 0) -> None:
@@ -347,7 +352,7 @@ class Consumer:
         """
         self._trouble = error
         if attempt == 1:
-            log.warning("%s: %s; going on", self.router.group, error)
+            log.warning("%(group)s is held up and tries again: %(error)s", {"group": self.router.group, "error": error})
         connected = asyncio.gather(self._reader.wait_connected(), self._commands.wait_connected())
         await either(connected, self._stopping, 5)
         await either(asyncio.sleep(5), self._stopping, min(attempt * 0.5, 5) * random.uniform(0.5, 1))
@@ -385,11 +390,15 @@ class Consumer:
                 left = await self.member.leave(self._retries.unspent if self._defect is None else ())
         except (*_SURVIVABLE, TimeoutError) as error:
             reason = str(error) or f"no answer within {seconds:.1f} s"
-            log.warning("could not leave %s: %s; peers will notice our silence", self.router.group, reason)
+            log.warning(
+                "could not leave %(group)s, so peers take over only after DEAD_AFTER_SECONDS: %(error)s",
+                {"group": self.router.group, "error": reason},
+            )
         else:
             for stream, count in self.holding.by_stream.items():
                 measurements.handed_back.add(stream, self.router.group, count=count)
-            log.info("left %s%s", self.router.group, "" if left else "; peers take over what was not finished")
+            rest = "nothing is pending" if left else "peers take over what is pending"
+            log.info("left %(group)s: %(rest)s", {"group": self.router.group, "rest": rest})
 
 
 def _one(routers: Sequence[Router]) -> Router:

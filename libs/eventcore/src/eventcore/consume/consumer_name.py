@@ -38,7 +38,10 @@ class Naming:
             self._watch(answer)
             return False
         if name != before:
-            log.warning("another process consumes as %s in %s: this one is %s", self._pod, self._member.group, name)
+            log.warning(
+                "another process consumes as %(taken)s in %(group)s: this one is %(consumer)s",
+                {"taken": self._pod, "group": self._member.group, "consumer": name},
+            )
         self._seen = None
         self._compare(answer)
         return True
@@ -73,10 +76,13 @@ class Naming:
                 continue  # joining again, after trouble
             self._said.add(difference)
             stream, types, here = difference
-            named, where, those = ", ".join(sorted(types)), ", ".join(sorted(names)[:3]), self._member
-            without, having = (those.consumer, where) if here else (where, those.consumer)
-            text = "%s of %s has no handler for %s of %s, which %s has: it acknowledges such events unseen"
-            log.warning(text, without, those.group, named, stream, having)
+            us, others = self._member.consumer, ", ".join(sorted(names)[:3])
+            sides = {"consumer": us, "peer": others} if here else {"consumer": others, "peer": us}
+            log.warning(
+                "%(consumer)s of %(group)s has no handler for %(eventTypes)s of %(stream)s, which %(peer)s has: "
+                "it acknowledges such events unseen",
+                sides | {"group": self._member.group, "eventTypes": ", ".join(sorted(types)), "stream": stream},
+            )
 
 
 def _now() -> float:

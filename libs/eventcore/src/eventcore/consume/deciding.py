@@ -241,7 +241,8 @@ class Decider:
             append = letter(delivery, error, verdict.reason, self.router.group, self.consumer, self.dead_letter_cap)
             return Decided(delivery, Transaction(then=[append]), outcome="dead_lettered", announce=announce)
         delivery.error = summary_of(error)
-        log.warning("attempt failed, next in %.1f s: %s", verdict.after.total_seconds(), delivery.error, extra=facts)
+        said = {"seconds": verdict.after.total_seconds(), "error": delivery.error}
+        log.warning("attempt failed, next in %(seconds).1f s: %(error)s", said, extra=facts)
         self.measure([Decided(delivery, NOTHING, "failed")])
         if delivery.span is not None:
             telemetry.end_spans([delivery.span], error, outcome="failed")
@@ -251,16 +252,18 @@ class Decider:
 
     def _failed_twice(self, delivery: Delivery, error: BaseException, trouble: BaseException) -> Decided | None:
         """The last resort, where judging a failure has failed: another attempt or a letter all the same."""
-        about = {"stream": delivery.stream, "entryId": delivery.entry_id}
+        facts = {"stream": delivery.stream, "group": self.router.group, "entryId": delivery.entry_id}
         log.error(
-            "can't judge a failed attempt: %s; it failed with %s", summary_of(trouble), summary_of(error), extra=about
+            "can't judge a failed attempt, so the default retry policy holds: %(defect)s; it failed with %(error)s",
+            {"defect": summary_of(trouble), "error": summary_of(error)},
+            extra=facts,
         )
         delivery.span = None
         delay = RetryPolicy().delay(delivery.attempt)
         if delay is None:
             append = bare_letter(delivery, error, self.router.group, self.dead_letter_cap)
             group, spent = self.router.group, LetterReason.ATTEMPTS_EXHAUSTED
-            announce = partial(_announce, delivery.stream, group, spent, summary_of(error), about)
+            announce = partial(_announce, delivery.stream, group, spent, summary_of(error), facts)
             return Decided(delivery, Transaction(then=[append]), outcome="dead_lettered", announce=announce)
         self.on_retry(delivery, TryAgain(delay), False)
         return None
@@ -280,7 +283,7 @@ class Decider:
 
 
 def _announce(stream: str, group: str, reason: LetterReason, failure: str, facts: Mapping[str, object]) -> None:
-    log.error("dead-lettered (%s): %s", reason, failure, extra=facts)
+    log.error("dead-lettered (%(reason)s): %(error)s", {"reason": reason, "error": failure}, extra=facts)
     dead_letters.add(stream, group, reason)
 
 

@@ -78,7 +78,8 @@ async def _end(running: asyncio.Task[Any]) -> None:
     await asyncio.wait((running,), timeout=CLEANING_SECONDS)
     if not running.done():
         log.error(
-            "a handler goes on %g s after it was cancelled: left running, its attempt has failed", CLEANING_SECONDS
+            "a handler goes on %(seconds)g s after it was cancelled: left running, its attempt has failed",
+            {"seconds": CLEANING_SECONDS},
         )
 
 

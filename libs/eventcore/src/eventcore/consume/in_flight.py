@@ -152,7 +152,10 @@ class Holding:
             stream, entry_id, fields = each.stream, each.entry_id, each.fields
             key = (stream, entry_id)
             if fields is None:
-                log.error("entry %s of %s was trimmed before it was handled: it is lost", entry_id, stream)
+                log.error(
+                    "entry %(entryId)s of %(stream)s was trimmed before %(group)s had handled it: it is lost",
+                    {"entryId": entry_id, "stream": stream, "group": self.group},
+                )
                 trimmed_unread.add(stream, self.group)
             elif key not in self._held:
                 delivery = self._held[key] = Delivery(stream, entry_id, each.attempt, fields, now, recovered)

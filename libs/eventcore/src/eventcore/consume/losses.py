@@ -15,7 +15,7 @@ from .group_member import GroupMember, NoGroup
 
 log = logging.getLogger(__name__)
 
-_DELETED = "was deleted while it was pending"
+_DELETED = "was deleted"
 _LET_GO = "was acknowledged by somebody else, or its consumer was deleted"
 
 
@@ -35,7 +35,10 @@ async def notice_losses(commands: Pipe, streams: Sequence[str], prefix: str) -> 
             raise reply
         for name, count in reply:
             group = argument_shown(name)
-            log.error("%d entries of %s were trimmed before %s was given them: they are lost", count, stream, group)
+            log.error(
+                "%(count)d entries of %(stream)s were trimmed before %(group)s had read them: they are lost",
+                {"count": count, "stream": stream, "group": group},
+            )
             trimmed_unread.add(stream, group, count=count)
 
 
@@ -74,5 +77,9 @@ class Losses:
             same_server = self._missing.pop(key, False)
             if not there or (not held and same_server):
                 stream, entry_id = key
-                log.error("entry %s of %s %s: it is lost", entry_id, stream, _LET_GO if there else _DELETED)
+                how = _LET_GO if there else _DELETED
+                log.error(
+                    "entry %(entryId)s of %(stream)s, pending in %(group)s, %(how)s: it is lost",
+                    {"entryId": entry_id, "stream": stream, "group": self._member.group, "how": how},
+                )
                 trimmed_unread.add(stream, self._member.group)

@@ -114,7 +114,10 @@ class Processor:
             if refused is not None:
                 pauses += 1
                 if pauses == 1:
-                    log.warning("commits are refused (%d wait): %s", len(again), refused)
+                    log.warning(
+                        "commits of %(group)s are refused, %(count)d wait and are sent again: %(error)s",
+                        {"group": self.decider.router.group, "count": len(again), "error": refused},
+                    )
                 await self._pause(pauses)
             decided = again
         return followers

@@ -53,8 +53,10 @@ class Takeover:
             found, lost = await self._member.take_over(stream, name, dead_after=self._dead_after, count=count)
             self._holding.take(lost)
             if found:
+                place = {"group": self._member.group, "stream": stream, "peer": argument_shown(name)}
                 log.warning(
-                    "took over %d deliveries of %s from %s, which is silent", len(found), stream, argument_shown(name)
+                    "%(group)s took over %(count)d deliveries of %(stream)s from %(peer)s, which sends no heartbeat",
+                    {"count": len(found), **place},
                 )
                 takeovers.add(stream, self._member.group, count=len(found))
                 self._retries.recover(found)

@@ -37,7 +37,8 @@ class Watchdog:
         self._told &= {each.key for each in stuck}
         for each in stuck:
             if each.key not in self._told:
-                log.error("%s: %s", self._router.group, self._describe(each, time.monotonic()))
+                said = {"group": self._router.group, "delivery": self._describe(each, time.monotonic())}
+                log.error("%(group)s is stuck with a delivery: %(delivery)s", said)
                 self._told.add(each.key)
 
     def _stuck(self) -> list[Delivery]:

@@ -50,7 +50,10 @@ class OddRecords:
         if len(self._said) >= MOST_SAID:
             self._said.clear()
         self._said.add(name)
-        log.warning("%s %.200s can't be read and is left out: %s", self._kind, name, _reason(error))
+        log.warning(
+            "%(kind)s %(record)s can't be read and is left out: %(error)s",
+            {"kind": self._kind, "record": name[:200], "error": _reason(error)},
+        )
 
 
 def _reason(error: Exception) -> str:

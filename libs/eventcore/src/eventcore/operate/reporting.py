@@ -85,9 +85,9 @@ class Reporter:
         known = as_unavailable(error) or error
         forbidden = str(known) if isinstance(known, Forbidden) else None
         if forbidden and forbidden != self._forbidden:
-            log.warning("no metrics of streams and groups: %s", forbidden)
+            log.warning("no metrics of streams and groups are shown: %(error)s", {"error": forbidden})
         else:
-            log.debug("not reporting: %s", error)
+            log.debug("metrics of streams and groups are missing until the next look: %(error)s", {"error": error})
         self._forbidden = forbidden or self._forbidden
 
     async def look(self) -> None:
@@ -103,7 +103,7 @@ class Reporter:
         try:
             return await self._inspector.stream(stream)
         except WrongType as error:  # no reason to be silent about the others
-            log.debug("not reporting: %s", error)
+            log.debug("no metrics of this stream are shown: %(error)s", {"error": error})
             return None
 
     def _notice(self, server: ServerState | None) -> None:
@@ -111,7 +111,7 @@ class Reporter:
         found = None if server is None else frozenset(server.findings)
         if found is not None and self._found is not None:
             for finding in found - self._found:
-                log.warning("Redis is no longer as it must be: %s", finding)
+                log.warning("Redis no longer meets a requirement: %(finding)s", {"finding": finding})
         self._found = found
 
     def shown(self, gauges: Gauges) -> dict[LabelValues, float]:

@@ -63,9 +63,9 @@ class Retention:
         """Say once, loudly, that nothing is trimmed for lack of a right: streams grow until they are full."""
         forbidden = str(error) if isinstance(error, Forbidden) else None
         if forbidden and forbidden != self._forbidden:
-            log.warning("nothing is trimmed, streams grow until they are full: %s", forbidden)
+            log.warning("nothing is trimmed, so streams grow until they are full: %(error)s", {"error": forbidden})
         else:
-            log.debug("not trimming: %s", error)
+            log.debug("nothing was trimmed this time: %(error)s", {"error": error})
         self._forbidden = forbidden or self._forbidden
 
     async def trim(self) -> int:
@@ -103,7 +103,10 @@ class Retention:
         if not holder:
             self._named.pop(stream, None)
         elif stands and self._named.get(stream) != holder:
-            log.warning("%s %s: nothing newer can be trimmed", holder, _where(stream, waits_for))
+            log.warning(
+                "%(stream)s can't be trimmed any further: %(group)s %(standing)s",
+                {"stream": stream, "group": holder, "standing": _standing(waits_for)},
+            )
             self._named[stream] = holder
         patience = self._settings.drop_groups_idle_seconds
         if holder and patience is not None:
@@ -112,7 +115,10 @@ class Retention:
             keys = [self._store.key(name) for name in names]
             call = Call(_script("drop_group"), keys, [holder, int(patience * 1000)])
             if await run_script(self._store.commands, call):
-                log.error("dropped %s of %s: no heartbeat for %g s, and the settings say so", holder, stream, patience)
+                log.error(
+                    "dropped consumer group %(group)s of %(stream)s: no heartbeat for %(seconds)g s, as settings say",
+                    {"group": holder, "stream": stream, "seconds": patience},
+                )
 
     async def _notice_full(self) -> None:
         names = sorted(self._store.published_streams.union(self._streams))
@@ -123,13 +129,16 @@ class Retention:
             if isinstance(length, int) and length >= self._settings.stream_cap
         }
         for name in full - self._store.full_streams:
-            log.error("%s is at its hard cap of %d entries: refusing new events", name, self._settings.stream_cap)
+            log.error(
+                "%(stream)s is at its hard cap of %(cap)d entries: new events are refused",
+                {"stream": name, "cap": self._settings.stream_cap},
+            )
         self._store.full_streams = full
 
 
-def _where(stream: str, waits_for: str) -> str:
+def _standing(waits_for: str) -> str:
     """Where a group stands that waits for this entry id."""
     if waits_for == NOTHING_READ:
-        return f"has not read anything of {stream} yet"
+        return "has not read anything of it yet"
     since = entry_time(waits_for)
-    return f"has not finished with {stream} since {timestamp(since) if since else f'entry {waits_for}'}"
+    return f"has not finished with it since {timestamp(since) if since else f'entry {waits_for}'}"

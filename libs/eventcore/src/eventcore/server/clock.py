@@ -49,9 +49,10 @@ class Clock:
     def _tell(self, skew: float) -> None:
         off = abs(skew) > TOLERATED.total_seconds()
         if off and not self._complained:
-            word = "ahead of" if skew > 0 else "behind"
-            wrong = "times in events, ids and mails are off by as much"
-            log.warning("this machine's clock is %.0f s %s the clock of Redis: %s", abs(skew), word, wrong)
+            log.warning(
+                "this machine's clock is %(seconds).0f s %(side)s the clock of Redis, so times in events are wrong",
+                {"seconds": abs(skew), "side": "ahead of" if skew > 0 else "behind"},
+            )
         elif self._complained and not off:
             log.info("this machine's clock agrees with the clock of Redis again")
         self._complained = off

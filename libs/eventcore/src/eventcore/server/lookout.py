@@ -75,11 +75,18 @@ class Lookout:
 
     async def _move(self, old: Collection[ServerPlace], now: ServerPlace) -> None:
         if time.monotonic() - self._left.get(now, float("-inf")) < SETTLED_SECONDS:
-            self._tell("the address of Redis leads to several servers in turn, orders may be lost: %s", now)
+            if self._is_new("several servers"):
+                log.error(
+                    "the address of Redis leads to several servers in turn, events may be lost: %(server)s",
+                    {"server": now},
+                )
             return
         self._left |= dict.fromkeys(old, time.monotonic())
-        told_by = "the Sentinels name" if self._connector.by_sentinel else "its address now leads to"
-        log.warning("leaving Redis at %s: %s %s", ", ".join(sorted(map(str, old))), told_by, now)
+        why = "the Sentinels name" if self._connector.by_sentinel else "its address now leads to"
+        log.warning(
+            "leaving Redis at %(old)s: %(why)s %(new)s",
+            {"old": ", ".join(sorted(map(str, old))), "why": why, "new": now},
+        )
         await self._connector.leave(old)
 
     def _see(self) -> None:
@@ -88,11 +95,12 @@ class Lookout:
 
     def _blind(self, reason: object) -> None:
         """Say so where Sentinels don't tell; that Redis itself is away is for others to say."""
-        log.debug("can't see where Redis is now: %s", reason)
-        if self._connector.by_sentinel and time.monotonic() - self._seen_at > BLIND_SECONDS:
-            self._tell("too few Sentinels say who is master, a failover may go unnoticed: %s", reason)
+        log.debug("can't see where Redis is now: %(reason)s", {"reason": reason})
+        if self._connector.by_sentinel and time.monotonic() - self._seen_at > BLIND_SECONDS and self._is_new("blind"):
+            log.error(
+                "too few Sentinels say who is master, a failover may go unnoticed: %(reason)s", {"reason": reason}
+            )
 
-    def _tell(self, message: str, reason: object) -> None:
-        if self._told != message:
-            log.error(message, reason)
-        self._told = message
+    def _is_new(self, trouble: str) -> bool:
+        before, self._told = self._told, trouble
+        return before != trouble

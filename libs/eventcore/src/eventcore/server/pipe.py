@@ -332,7 +332,10 @@ class Pipe:
             self._ready.set()
             self._settled.set()
             await asyncio.shield(link.lost)  # `close` cancels us, and the link has still to tell those who wait
-            log.warning("lost the connection to Redis (%s): %s", self.name, self.failure or "closed by the server")
+            log.warning(
+                "lost the connection to Redis (%(connection)s), connecting again: %(error)s",
+                {"connection": self.name, "error": self.failure or "closed by the server"},
+            )
             if link.demoted:  # until there is a new master, the next connection may lead to the same replica
                 await asyncio.sleep(random.uniform(0.5, 1))
 
@@ -370,5 +373,9 @@ class Pipe:
         else:
             self._settled.clear()
         if str(error) != str(self._failure):
-            log.warning("can't %s Redis (%s): %s", "use" if isinstance(error, _REFUSALS) else "reach", self.name, error)
+            said = {"connection": self.name, "error": error}
+            if isinstance(error, _REFUSALS):
+                log.warning("can't use Redis (%(connection)s), trying again: %(error)s", said)
+            else:
+                log.warning("can't reach Redis (%(connection)s), trying again: %(error)s", said)
         self._failure = error

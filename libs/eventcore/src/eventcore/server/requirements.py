@@ -36,7 +36,7 @@ LARGEST_NODE_BYTES, LARGEST_NODE_ENTRIES = 65_536, 1_000
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about the server that is not as it must be; `kind` is for programs.
+    """A requirement that the server does not meet; `kind` is for programs.
 
     With one that is `refused` a service does not start. One that is not `grave` costs safety only together with others.
     """
@@ -84,7 +84,7 @@ async def check_server(pipe: Pipe, settings: Settings) -> None:
     if refused:
         raise SettingsError("; ".join(map(str, refused)))
     for each in found:
-        log.warning("Redis is not as it must be: %s", each)
+        log.warning("Redis does not meet a requirement: %(finding)s", {"finding": each})
 
 
 async def facts_of(pipe: Pipe) -> Facts:

@@ -83,7 +83,10 @@ class Refusals:
                 self._needs.pop(need, None)
         told = _told(refused.values()) if refused else None
         if told != self._told:
-            log.warning("not ready: %s", told) if told else log.info("nothing is refused any more")
+            if told:
+                log.warning("not ready, Redis refuses what this service needs: %(error)s", {"error": told})
+            else:
+                log.info("Redis refuses nothing that this service needs any more")
         self._told = told
         return told
 

@@ -66,7 +66,7 @@ class Batching(SpanProcessor):
         if not room:
             if not self._dropping:
                 self._dropping = True
-                log.warning("spans are dropped: %d wait for the collector", waiting - count)
+                log.warning("spans are dropped: %(count)d wait for the collector", {"count": waiting - count})
         elif waiting >= self.batch > waiting - count:
             self._wake.set()
 
@@ -98,7 +98,7 @@ class Batching(SpanProcessor):
                     if self._exporter.export(spans) is SpanExportResult.SUCCESS:
                         self._dropping = False
                 except Exception:
-                    log.warning("%d spans could not be exported", count, exc_info=True)
+                    log.warning("%(count)d spans could not be exported and are lost", {"count": count}, exc_info=True)
 
     def _take(self) -> tuple[int, list[Any]]:
         """As many of those that have waited longest as are a batch: how many, and what they were put as."""
@@ -118,5 +118,5 @@ def _number(variable: str, default: int) -> int:
     try:
         return min(max(1, int(os.environ.get(variable) or default)), LARGEST_LIMIT)
     except ValueError:
-        log.warning("%s is no number: taking %d", variable, default)
+        log.warning("%(variable)s is no number: taking %(default)d", {"variable": variable, "default": default})
         return default

@@ -66,7 +66,8 @@ class LoopWatch:
         self._turned_at = time.monotonic()
         culprit, self._culprit = self._culprit, None
         if culprit is not None:
-            log.warning("the event loop turns again: %s blocked it for %.1f s", culprit.who, delay)
+            said = {"culprit": culprit.who, "seconds": delay}
+            log.warning("the event loop runs again: %(culprit)s blocked it for %(seconds).1f s", said)
 
     def _watch(self, watched: threading.Thread) -> None:
         turned_at, starved_before = self._turned_at, starved(watched)
@@ -87,10 +88,8 @@ class LoopWatch:
             return
         culprit = self._culprit = describe(frame, self._names)
         log.warning(
-            "the event loop has been blocked for %.1f s by %s, at %s",
-            silence,
-            culprit.who,
-            culprit.where,
+            "the event loop has been blocked for %(seconds).1f s by %(culprit)s, at %(place)s",
+            {"seconds": silence, "culprit": culprit.who, "place": culprit.where},
             extra={"stack": culprit.stack},
         )
 

@@ -243,7 +243,7 @@ def _to_all(
                 if len(those) > 1:
                     sink(those, most=1)  # only what can't be written is to be lost
                 else:
-                    log.warning("a span could not be written", exc_info=True)
+                    log.warning("a span could not be written and is lost", exc_info=True)
                 continue
             for each in processors:
                 each.put(content, len(those))
@@ -288,7 +288,7 @@ def _stop_all(stops: Sequence[Callable[[], object]], seconds: float) -> None:
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     if any(thread.is_alive() for thread in threads):
-        log.warning("telemetry could not be flushed within %.1f s", seconds)
+        log.warning("telemetry was not flushed within %(seconds).1f s, the last of it is lost", {"seconds": seconds})
 
 
 def _chosen(signal: str) -> list[Any]:

@@ -10,7 +10,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, get_current_span, set_span_in_context
 
 from .blotting import without_secrets
-from .logs import extras, ids
+from .logs import fields, ids
 from .trouble import kind_of, text_of, traceback_of
 
 _SEVERITIES = {
@@ -33,7 +33,7 @@ class LogRecords(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Hand over one record."""
         known = ids()
-        facts: dict[str, str] = {name: str(value) for name, value in {**known, **extras(record)}.items()}
+        facts: dict[str, str] = {name: str(value) for name, value in {**known, **fields(record)}.items()}
         for name in ("traceId", "spanId"):
             facts.pop(name, None)
         if record.exc_info and record.exc_info[1] is not None:

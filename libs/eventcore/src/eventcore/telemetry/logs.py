@@ -19,6 +19,8 @@ from .trouble import traceback_of
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # ASCII's and Latin-1's (but for the tab), and Unicode's line and paragraph separators and directional overrides.
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# Where a text names a field: `%(stream)s`, `%(seconds).1f`.
+_NAMED = re.compile(r"%\((\w+)\)")
 
 
 class Handled(Protocol):
@@ -59,7 +61,7 @@ class JsonFormatter(logging.Formatter):
             "message": without_secrets(record.getMessage()),
             **self._place,
         }
-        for name, value in {**ids(), **extras(record)}.items():
+        for name, value in {**ids(), **fields(record)}.items():
             line.setdefault(name, value)
         if trouble := _trouble(self, record):
             line["exception"] = without_secrets(trouble)
@@ -77,10 +79,18 @@ class ConsoleFormatter(logging.Formatter):
         return without_secrets(f"{line}\n{trouble}" if trouble else line)
 
 
+def fields(record: logging.LogRecord) -> dict[str, Any]:
+    """What the text names, as in `%(stream)s`, and what the caller gave as `extra=`."""
+    values: Any = record.args
+    named = {name: values[name] for name in _NAMED.findall(str(record.msg))} if isinstance(values, Mapping) else {}
+    shown = {name: value if isinstance(value, int | float) else str(value) for name, value in named.items()}
+    return {name: _masked(value) for name, value in shown.items()} | extras(record)
+
+
 def extras(record: logging.LogRecord) -> dict[str, Any]:
     """What the caller gave as `extra=`, as far as it is something."""
     found = {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
-    return {name: without_secrets(value) if isinstance(value, str) else value for name, value in found.items()}
+    return {name: _masked(value) for name, value in found.items()}
 
 
 def ids() -> dict[str, str]:
@@ -97,6 +107,10 @@ def ids() -> dict[str, str]:
 def escaped(text: str) -> str:
     """One line of text: control characters would begin lines of their own, or steer a terminal."""
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _masked(value: Any) -> Any:
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 def _time(record: logging.LogRecord) -> str:

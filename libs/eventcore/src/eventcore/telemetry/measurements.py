@@ -137,7 +137,7 @@ redis_snapshots_ok = Gauges(
 redis_findings = Gauges(
     "eventcore.redis.findings",
     "",
-    "How much about the server is not as it must be; `eventcore status` names it",
+    "Requirements that the server does not meet; `eventcore status` names them",
     constant=_REDIS,
 )
 

@@ -67,6 +67,6 @@ def _logged(name: str) -> Iterator[None]:
         yield
         outcome = "done"
     finally:
-        milliseconds = (time.perf_counter() - began) * 1000
-        facts = {"function": name, "durationMs": round(milliseconds, 3), "outcome": outcome}
-        log.info("%s: %s in %.1f ms", name, outcome, milliseconds, extra=facts)
+        milliseconds = round((time.perf_counter() - began) * 1000, 3)
+        facts = {"function": name, "outcome": outcome, "durationMs": milliseconds}
+        log.info("%(function)s: %(outcome)s in %(durationMs).1f ms", facts)

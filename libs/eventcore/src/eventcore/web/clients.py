@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +16,6 @@ from eventcore.settings import Settings
 from eventcore.telemetry.measurements import clients_limited
 
 from .problems import Problem
-
-log = logging.getLogger(__name__)
 
 # A body that keeps this pace, in bytes a second, may take as long as it needs.
 SLOWEST_BODY = 16 * 1024

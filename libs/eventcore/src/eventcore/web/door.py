@@ -122,10 +122,7 @@ class Door:
                 self._let_in(client, peer)
             else:
                 self._refuse(client, NO_ROOM)
-                self._complain(
-                    "%d connections are open and busy, and there is no room for more: new ones are answered 503 "
-                    + self._hint
-                )
+                self._complain("busy, and there is no room for more: new ones are answered 503 " + self._hint)
 
     def _close_idle(self, count: int = 1, *, spare_fresh: bool = False) -> bool:
         """Close so many of those that ask for nothing, the oldest first; whether there was one."""
@@ -133,10 +130,7 @@ class Door:
         chosen = list(islice((each for each in idle if not (spare_fresh and each.is_fresh)), count))
         for each in chosen:
             each.force_close()
-            self._complain(
-                "%d connections are open, and there is no room for more: idle ones are closed for new ones "
-                + self._hint
-            )
+            self._complain("there is no room for more: idle ones are closed for new ones " + self._hint)
         return bool(chosen)
 
     def close_those_at_rest(self) -> bool:
@@ -160,7 +154,7 @@ class Door:
         try:
             await self._loop.connect_accepted_socket(lambda: connection, client)
         except OSError as error:  # it has hung up already
-            log.debug("a client was gone before it was let in: %s", error)
+            log.debug("a client hung up before it was let in: %(error)s", {"error": error})
             client.close()
             self._left(peer)
 
@@ -185,15 +179,18 @@ class Door:
         self._loop.remove_reader(self._listening)
         self._resting = self._loop.call_later(REST_SECONDS, self.open)
         self._complain(
-            f"%d connections are open, and no more can be accepted ({error.strerror}): clients wait, and Redis may be "
+            f"no more can be accepted ({error.strerror}): clients wait, and Redis may be "
             "out of reach. Raise the limit of open files (`ulimit -n`), or lower MAX_CONNECTIONS"
         )
         self._room = self._find_room()
         # Who was let in by the last one must not be reset for it: nobody is waiting to take its place.
         self._close_idle(max(IN_A_ROW, self._inside - self._room), spare_fresh=True)
 
-    def _complain(self, message: str) -> None:
+    def _complain(self, consequence: str) -> None:
         """Log how many are connected: one line a minute, however many clients it concerns."""
         if time.monotonic() >= self._log_next_at:
             self._log_next_at = time.monotonic() + LOG_EVERY_SECONDS
-            log.warning(message, self._inside)
+            log.warning(
+                "%(count)d connections are open and %(consequence)s",
+                {"count": self._inside, "consequence": consequence},
+            )

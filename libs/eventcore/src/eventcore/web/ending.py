@@ -53,7 +53,7 @@ class Ending:
         except TimeoutError:
             if not limit.expired():
                 raise
-            log.warning("%s did not end within %.1f s: going on without", what, seconds)
+            log.warning("%(part)s did not end within %(seconds).1f s and is left", {"part": what, "seconds": seconds})
 
     def ended(self, status: int) -> None:
         """All that matters has ended: with this status the process ends, even if something holds it up."""
@@ -66,7 +66,10 @@ class Ending:
         except RuntimeError:  # tasks came and went meanwhile
             names = []
         still = ", ".join(names[:10]) or "a thread"
-        log.error("not ended within %g s: ending at once, although this still runs: %s", seconds, still)
+        log.error(
+            "not ended within %(seconds)g s: ending at once, although this still runs: %(tasks)s",
+            {"seconds": seconds, "tasks": still},
+        )
         sys.stderr.flush()
         os._exit(self._status)
 

@@ -76,7 +76,10 @@ class KeySet:
             try:
                 self._take(await self._fetched() if self.from_address else self._read())
             except KeysUnavailable as error:
-                log.warning("can't load the keys for tokens: %s; %d earlier ones go on", error, len(self._by_id))
+                log.warning(
+                    "can't load the keys for tokens, %(count)d earlier ones stay in use: %(error)s",
+                    {"count": len(self._by_id), "error": error},
+                )
 
     def check(self) -> None:
         """Raise `SettingsError` where a file holds no keys. An address may have them later."""
@@ -91,7 +94,8 @@ class KeySet:
             return
         self._by_id, self._content = _keys_in(content), content
         self.changes += 1
-        log.info("%d keys for tokens loaded from %s", len(self._by_id), self._source)
+        said = {"count": len(self._by_id), "source": self._source}
+        log.info("%(count)d keys for tokens loaded from %(source)s", said)
 
     def _read(self) -> bytes:
         try:
@@ -131,10 +135,10 @@ def _keys_in(content: bytes) -> dict[str, PyJWK]:
         try:
             key = PyJWK.from_dict(each)
         except PyJWTError as error:
-            log.warning("left out a key for tokens: %s", error)
+            log.warning("a key can't be used, its tokens are refused: %(error)s", {"error": error})
             continue
         if getattr(key.key, "key_size", WEAKEST_RSA) < WEAKEST_RSA and key.key_type == "RSA":
-            log.warning("left out a key for tokens: RSA with %d bits", key.key.key_size)
+            log.warning("a key of RSA is too short, its tokens are refused: %(bits)d bits", {"bits": key.key.key_size})
             continue
         found[str(each.get("kid", f"#{number}"))] = key
     if not found:

@@ -177,9 +177,9 @@ class Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """Answer what can't be parsed (400), and what went wrong outside of the application (500)."""
         if status >= 500:
-            log.error("could not answer %s", request.remote, exc_info=exc)
+            log.error("could not answer %(client)s: 500", {"client": request.remote}, exc_info=exc)
         else:
-            log.debug("%s does not speak HTTP: %s", request.remote, exc)
+            log.debug("%(client)s does not speak HTTP: %(error)s", {"client": request.remote, "error": exc})
         if request.writer.output_size > 0:
             raise ConnectionError("an answer is on its way already")
         response = Problem(status).response(correlation_id(request))

@@ -105,10 +105,11 @@ def problem_of(error: Exception, request: web.Request) -> Problem:
     if problem := unavailable(error):
         _complain(request, error)
         return problem
+    asked = {"method": request.method, "path": request.path}
     if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
-        log.debug("the client of %s %s has hung up", request.method, request.path)
+        log.debug("the client of %(method)s %(path)s has hung up", asked)
         return Problem(400, detail="The connection was lost.")
-    log.error("could not answer %s %s", request.method, request.path, exc_info=error)
+    log.error("could not answer %(method)s %(path)s: 500", asked, exc_info=error)
     return Problem(500, detail="Something is wrong here; it is in the log under this answer's correlation id.")
 
 
@@ -156,8 +157,10 @@ class _Complaints:
         if time.monotonic() < self.next_at:
             self.left_out += 1
             return
-        others = f" ({self.left_out} more since the last such line)" if self.left_out else ""
-        log.warning("answered 503 to %s %s: %s%s", request.method, request.path, error, others)
+        log.warning(
+            "answered 503 to %(method)s %(path)s, and to %(more)d more since the last such line: %(error)s",
+            {"method": request.method, "path": request.path, "more": self.left_out, "error": error},
+        )
         self.next_at, self.left_out = time.monotonic() + 1, 0
 
 

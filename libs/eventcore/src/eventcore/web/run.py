@@ -56,7 +56,7 @@ def run(create: Callable[[S], web.Application], settings: type[S], **defaults: A
         print(" ".join(str(error).split()), file=sys.stderr)
         status = FAILED if isinstance(error, CannotListen) else WRONG_SETTINGS
     except Exception:  # a defect of the service's own wiring: it belongs into the log like any other
-        log.critical("ended by a defect", exc_info=True)
+        log.critical("the service ended by a defect", exc_info=True)
         status = FAILED
     sys.exit(status)
 
@@ -97,10 +97,11 @@ async def _main(create: Callable[[S], web.Application], settings: S) -> int:
             most_of_one = settings.max_connections_per_address
             door = Door(listening, runner, lambda: room_for_connections(settings), most_of_one=most_of_one)
             door.open()
-            log.info("%s serves on %s", service.name, address_shown(settings.host, settings.port))
+            serving = {"name": service.name, "address": address_shown(settings.host, settings.port)}
+            log.info("%(name)s serves on %(address)s", serving)
             if management is not None:
                 management.open()
-                log.info("probes and metrics are on port %s", settings.management_port)
+                log.info("probes and metrics are on port %(port)s", {"port": settings.management_port})
             await _first(stop, service.failed)
             log.info("stopping")
             ending.begin()

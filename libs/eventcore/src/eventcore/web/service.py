@@ -94,7 +94,7 @@ class Service:
         if error is None:
             return
         if not isinstance(error, WrongPassword | SettingsError):
-            log.critical("%s ended by a defect", task.get_name(), exc_info=error)
+            log.critical("%(task)s ended by a defect: stopping", {"task": task.get_name()}, exc_info=error)
         if isinstance(error, WrongPassword):
             error = wrong_password(self.store, error)
         self.failure = self.failure or error

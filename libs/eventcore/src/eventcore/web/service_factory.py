@@ -147,7 +147,7 @@ async def _open_store(app: web.Application) -> AsyncIterator[None]:
         stack.push_async_exit(store)
         app[_GREETED] = await greet(store)
         if AUTHORITY not in app:  # after the greeting: a service that ends there says so in one line
-            log.info("no token is asked for: without AUTH_JWKS all may do all")
+            log.info("AUTH_JWKS is not set: requests need no token, and every client may do everything")
         yield
 
 

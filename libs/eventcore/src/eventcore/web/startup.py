@@ -48,7 +48,8 @@ async def greet(store: Store) -> bool:
 
 async def wait_for_server(store: Store) -> None:
     """Return once the server is there, however long it takes. Raises as `greet` does."""
-    log.warning("waiting for Redis at %s", store.settings.redis_address)
+    address = {"address": store.settings.redis_address}
+    log.warning("waiting for Redis at %(address)s", address)
     while True:
         try:
             await store.commands.wait_connected(timedelta(seconds=0.25))
@@ -59,7 +60,7 @@ async def wait_for_server(store: Store) -> None:
             continue
         except WrongPassword as error:
             raise wrong_password(store, error) from error
-        log.info("Redis at %s is there", store.settings.redis_address)
+        log.info("Redis at %(address)s is there", address)
         return
 
 

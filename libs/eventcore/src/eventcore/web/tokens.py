@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -19,8 +18,6 @@ from .keys import KeySet
 from .middleware import UNOBSERVED
 from .problems import Problem
 from .scopes import AUTHORITY, TOKEN, Token, refusal
-
-log = logging.getLogger(__name__)
 
 # Tokens are sent again and again: each is checked once for as long as it is valid.
 MOST_TOKENS = 10_000

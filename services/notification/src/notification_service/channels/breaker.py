@@ -75,7 +75,10 @@ class Breaker:
         self._in_a_row.clear()
         if self._opened_at is not None:
             open_for = self._clock() - self._opened_at
-            log.warning("%s: circuit breaker closes: takes notifications again after %.0f s", self._channel, open_for)
+            log.warning(
+                "circuit breaker of %(channel)s closes: its receiver takes notifications again after %(seconds).0f s",
+                {"channel": self._channel, "seconds": open_for},
+            )
             self._opened_at = None
             self._pause = FIRST_PAUSE.total_seconds()
 
@@ -102,5 +105,7 @@ class Breaker:
 
     def _open(self) -> None:
         self._opened_at = self._clock()
-        said = "%s: circuit breaker opens: %d notifications in a row failed, others wait: %s"
-        log.warning(said, self._channel, len(self._in_a_row), self.last_error)
+        log.warning(
+            "circuit breaker of %(channel)s opens: %(count)d notifications in a row failed, others wait: %(error)s",
+            {"channel": self._channel, "count": len(self._in_a_row), "error": self.last_error},
+        )

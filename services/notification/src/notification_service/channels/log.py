@@ -21,14 +21,9 @@ class LogChannel:
     async def send(self, n: Notification) -> None:
         """Never fails."""
         recipient = masked(n.email) if n.email else on_one_line(n.customer_id or "log")
-        extra = {
-            "orderId": n.order_id,
-            "kind": n.kind.value,
-            "recipient": recipient,
-            "eventId": n.id,
-            "correlationId": n.correlation_id,
-        }
-        log.info("%s: order %s, told to %s", n.kind, on_one_line(n.order_id), recipient, extra=extra)
+        told = {"kind": n.kind.value, "orderId": on_one_line(n.order_id), "recipient": recipient}
+        extra = {"eventId": n.id, "correlationId": n.correlation_id}
+        log.info("%(kind)s: customer of order %(orderId)s notified: %(recipient)s", told, extra=extra)
 
     async def close(self) -> None:
         """Nothing to close."""

@@ -32,7 +32,7 @@ class ServerState:
     snapshots_ok: bool
     """Whether the last snapshot went well; one that failed may make the server refuse writes."""
     findings: tuple[Finding, ...] = ()
-    """What is not as it must be."""
+    """The requirements that it does not meet."""
 
     @property
     def memory_used(self) -> float | None:
