@@ -1,3 +1,4 @@
+# pyright: strict
 """What users write to read: type checkers know what comes back. Nothing here is run."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What users write (`accepted.py`) is right to both type checkers, and what they get wrong (`refused.py`) is found."""
+"""What users write here is right to both type checkers, and what they get wrong (`refused.py`) is found."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ def by_pyright() -> Errors:
 
 
 def run(checker: str, *options: str) -> str:
-    """What a type checker says of both files."""
-    command = [sys.executable, "-m", checker, *options, "accepted.py", "refused.py"]
+    """What a type checker says of all these files."""
+    files = sorted(path.name for path in HERE.glob("*.py") if path != Path(__file__))
+    command = [sys.executable, "-m", checker, *options, *files]
     done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout + done.stderr
     return done.stdout
