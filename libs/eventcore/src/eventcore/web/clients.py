@@ -102,6 +102,7 @@ class Clients:
         finally:
             self.have_arrived(receipt)
             self._held -= receipt.held
+            receipt.body = bytearray()  # an error that ended it knows the receipt for longer
 
     def have_arrived(self, receipt: BodyReceipt) -> None:
         """No other body takes its place any more."""

@@ -73,11 +73,12 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """It counts no longer: there is room for another one."""
-        super().connection_lost(exc)
+        # Cycles would keep answers and bodies until garbage is looked for: an error that is told to whoever waits to
+        # write knows by its traceback what was to be written; requests that wait know their connection. These are not
+        # forgotten at once, as aiohttp may be about to take one.
+        super().connection_lost(None)
         self._clients.connected.discard(self)
         self._clients.unread.pop(self, None)
-        # Bodies know their connection: such a cycle would keep them until garbage is looked for. Not at once, as
-        # aiohttp may be about to take a request.
         self._unfinished_body = None
         asyncio.get_running_loop().call_soon(self._messages.clear)
         self._on_lost()
