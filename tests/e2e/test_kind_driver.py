@@ -38,7 +38,7 @@ async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     for name, value in {**cluster.environment, "STAND_IN": str(socket)}.items():
         monkeypatch.setenv(name, value)
     for module in ("installation", "tools"):
-        monkeypatch.setattr(f"tests.e2e.kind.{module}.work", tmp_path)
+        monkeypatch.setattr(f"tests.e2e.kind.{module}.WORK", tmp_path)
     yield api
     await api.stop()
     await cluster.stop()
