@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Never, Protocol, TypeVar
 
 import pytest
 
-from eventcore import Event, Metadata, Router, Transaction
+from eventcore import Event, Metadata, Router, Transaction, Write
 from eventcore.consume.handler_shape import name_of, shape_of
 
 from .samples import Ordered, Shipped, acknowledge
@@ -103,6 +103,17 @@ def test_the_event_may_be_taken_as_itself_as_more_or_as_what_only_type_checkers_
 )
 def test_a_handler_returns_a_transaction_or_promises_one(returns: Any) -> None:
     shape_of(handler(returns=returns), Ordered)
+
+
+def test_annotations_of_what_a_decorator_has_wrapped_are_not_taken_for_those_of_a_handler() -> None:
+    def writes(order: Shipped) -> list[Write]:
+        return []
+
+    @wraps(writes)
+    def decide(order: Ordered) -> Transaction:
+        return Transaction(then=writes(Shipped(order_id=order.order_id)))
+
+    assert shape_of(decide, Ordered) == (False, False)
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,8 @@ class Shape(NamedTuple):
 def shape_of(function: Callable[..., Any], event: type[Event]) -> Shape:
     """How to call a handler of this event.
 
-    Raises `TypeError`, which names both, where each call would fail. What has no annotations, or such as can't be
-    resolved while the program runs, is trusted.
+    Raises `TypeError`, which names both, where each call would fail. What has no annotations of its own, or such as
+    can't be resolved while the program runs, is trusted.
     """
     signature = inspect.signature(function)
     shapes: tuple[tuple[type, ...], ...] = ((event,), (event, Metadata))
@@ -124,11 +124,11 @@ def _is_coroutine_function(function: Callable[..., Any]) -> bool:
 
 def _resolved(annotation: Any, function: Callable[..., Any]) -> Any:
     """What an annotation means; `Any` where there is none, or where only type checkers import its names."""
-    if annotation is inspect.Signature.empty:
-        return Any
     function = _whole(function)
     called = function if hasattr(function, "__globals__") else function.__call__  # type: ignore[operator]
-    names = getattr(inspect.unwrap(called), "__globals__", {})
+    if annotation is inspect.Signature.empty or hasattr(called, "__wrapped__"):  # which speak of what is wrapped
+        return Any
+    names = getattr(called, "__globals__", {})
     try:
         return get_type_hints(SimpleNamespace(__annotations__={"it": annotation}), names)["it"]
     except (NameError, AttributeError, SyntaxError, TypeError):
