@@ -19,7 +19,7 @@ from .domain.status import OrderStatus
 # How many ids housekeeping looks at in one go.
 PAGE = 1000
 # What the items of one page's orders may take, about: a page of large orders is shorter than its limit.
-PAGE_BYTES = 512 * 1024
+PAGE_BYTES = 256 * 1024
 # How often to look further for the orders of one customer among those of others.
 MOST_LOOKS = 20
 # Each takes about twenty times its size until it is written.
