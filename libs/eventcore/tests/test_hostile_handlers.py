@@ -17,6 +17,7 @@ from eventcore import Consumer, Event, Hash, Retry, Router, Store, Transaction, 
 from eventcore.consume import handler_task as running
 from eventcore.consume.deciding import Decider
 from eventcore.consume.delivery import Delivery
+from eventcore.consume.in_flight import Holding
 from eventcore.server.keys import aside_entries_key, aside_key
 from eventcore.testing import run_until_idle, until, until_idle
 from eventcore.testing import running as consuming
@@ -365,7 +366,7 @@ def test_what_ends_the_process_ends_it(error: type[BaseException]) -> None:
         source="s",
         dead_letter_cap=1,
         rollout=timedelta(0),
-        on_retry=lambda delivery, verdict, others_pass: None,
+        holding=Holding(GROUP, limit=1, waiting_limit=1),
         concurrency=1,
     )
     event = b'{"type":"sample.ordered","data":{"orderId":"1"},"metadata":{"eventId":"1","timestamp":"2026-01-01"}}'

@@ -118,9 +118,9 @@ async def test_what_a_peer_has_committed_is_not_lost(connect: Connect, caplog: p
     consumer = Consumer(store, router_for(handle))
     async with running(consumer):
         await begun.wait()
-        consumer._takeover._beaten = consumer._takeover._beaten or 0.0
-        consumer._takeover._beaten -= 60  # as if the process had been frozen
-        await until(lambda: consumer._takeover._silent_until > 0)
+        pulse = consumer._takeover._pulse
+        pulse._beaten = (pulse._beaten or 0.0) - 60  # as if the process had been frozen
+        await until(lambda: pulse._silent_until > 0)
         await delete_with_references(store, entry_id)
         may_end.set()
         await until_idle(store, consumer)

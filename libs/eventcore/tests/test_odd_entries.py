@@ -19,7 +19,8 @@ from eventcore.cli.tail import line
 from eventcore.cli.trace import as_document
 from eventcore.cli.trace_view import timeline
 from eventcore.consume.deciding import Decided, Decider
-from eventcore.consume.delivery import Delivery, LetterReason, TryAgain
+from eventcore.consume.delivery import Delivery, LetterReason
+from eventcore.consume.in_flight import Holding
 from eventcore.consume.letter import letter
 from eventcore.operate.entries import StreamEntry
 from eventcore.operate.following import TraceStep
@@ -184,7 +185,7 @@ BODIES = (
 )
 
 
-def decider(decided: list[TryAgain], handler: Any = fail) -> Decider:
+def decider(handler: Any = fail) -> Decider:
     router = Router(group=GROUP, retry=EAGER)
     router.on(Ordered)(handler)
     return Decider(
@@ -193,22 +194,21 @@ def decider(decided: list[TryAgain], handler: Any = fail) -> Decider:
         source="tests",
         dead_letter_cap=10,
         rollout=timedelta(0),
-        on_retry=lambda delivery, verdict, others_pass: decided.append(verdict),
+        holding=Holding(GROUP, limit=1, waiting_limit=1),
         concurrency=1,
     )
 
 
 @given(entry_ids, BODIES)
 def test_whatever_stands_in_an_entry_is_retried_or_becomes_a_letter(entry_id: str, body: bytes) -> None:
-    retried: list[TryAgain] = []
-    deciding = decider(retried)
+    deciding = decider()
     for attempt in range(1, 4):
         delivery = Delivery(STREAM, entry_id, attempt, {b"event": body}, 0.0)
         decision = deciding.decide(delivery)
         if isinstance(decision, Decided):
             assert decision.outcome in ("dead_lettered", "ignored")
             return
-    raise AssertionError(f"neither after three attempts: {retried}")
+    raise AssertionError(f"neither after three attempts: {deciding.holding.waiters()}")
 
 
 @given(entry_ids, BODIES)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
-
-from msgspec import Struct
 
 from eventcore.errors import EventcoreError, OutcomeUnknown
 from eventcore.events.odd_records import OddRecords
 from eventcore.settings import Settings
 from eventcore.telemetry.measurements import put_aside, trimmed_unread
 
-from .delivery import ATTEMPTS, ENTRY_ID, FAILURES, LANE, LAST_ERROR, PAST_FIELDS, Delivery, DeliveryKey
+from .delivery import ATTEMPTS, ENTRY_ID, FAILURES, LANE, LAST_ERROR, PAST_FIELDS, Delivery
 from .group_member import GroupMember, Leaving, NoGroup
-from .in_flight import Holding
+from .in_flight import Holding, Waiting
+from .losses import Losses
+from .settling import Processor
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +41,6 @@ LONGEST_ERROR = 300
 MOST_BACK, MOST_ROUNDS = 200, 20
 
 
-class Head(Struct, frozen=True, gc=False):
-    """A delivery that waits for another attempt and is to be put aside until `due`."""
-
-    delivery: Delivery
-    due: float
-    spent: int
-
-
 class Aside:
     """Chooses what is put aside, and puts it there with all that follows in its lane.
 
@@ -56,45 +48,24 @@ class Aside:
     """
 
     def __init__(
-        self,
-        member: GroupMember,
-        holding: Holding,
-        settings: Settings,
-        *,
-        start: Callable[[Sequence[Delivery]], object],
-        gone: Callable[[Delivery], None],
-        missing: Callable[[Delivery], None],
+        self, member: GroupMember, holding: Holding, processor: Processor, losses: Losses, settings: Settings
     ) -> None:
-        self._member, self._holding, self._start, self._gone = member, holding, start, gone
-        self._missing = missing
+        self._member, self._holding, self._processor, self._losses = member, holding, processor, losses
         self._detours = holding.detours
         self._limit, self._after = settings.consumer_aside, settings.aside_after_seconds
-        self._heads: dict[DeliveryKey, Head] = {}
         self._rest_until = 0.0
         self._told = False
         self._odd = OddRecords(f"what {member.group} has put aside as")
         self.problem: str | None = None
         """Why what was put aside does not come back, if it doesn't."""
 
-    def consider(self, delivery: Delivery, due: float, *, counts: bool, others_pass: bool) -> None:
-        """A delivery waits for another attempt until `due`: if that is too long to hold it, it goes aside."""
-        if not self._limit or len(delivery.fields) > MOST_FIELDS:
-            return
-        now = time.monotonic()
-        tried = delivery.tried_for(now)
-        own_fault = others_pass and (tried >= OWN_FAULT_AFTER or self._holding.nearly_paused)
-        if own_fault or tried + due - now >= self._after:
-            spent = delivery.attempt if counts else delivery.attempt - 1
-            self._heads[delivery.key] = Head(delivery, max(due, now + _patience(tried, LONGEST_ASIDE)), spent)
-
-    def stays(self, delivery: Delivery) -> None:
-        """Its next attempt begins here."""
-        self._heads.pop(delivery.key, None)
-
     async def put(self) -> None:
         """Put aside whatever is to go. Raises `NoGroup`; whatever else refuses it leaves things as they are."""
         now = time.monotonic()
-        if not self._limit or now < self._rest_until:
+        if not self._limit:
+            return
+        self._look_at_waiters(now)
+        if now < self._rest_until:
             return
         self._cut_long_lanes(now)
         while batch := self._batch(now):
@@ -134,6 +105,21 @@ class Aside:
         except EventcoreError as error:
             self._keep_out(error)
 
+    def _look_at_waiters(self, now: float) -> None:
+        for each in self._holding.waiters():
+            if each.away_until is None:
+                each.away_until = self._away_until(each, now)
+
+    def _away_until(self, waiting: Waiting, now: float) -> float:
+        """Until when it goes aside, where it waits too long to be held; 0 if it doesn't."""
+        delivery = waiting.delivery
+        tried = delivery.tried_for(now)
+        own_fault = waiting.others_pass and (tried >= OWN_FAULT_AFTER or self._holding.nearly_paused)
+        too_long = own_fault or tried + waiting.due - now >= self._after
+        if not too_long or len(delivery.fields) > MOST_FIELDS:
+            return 0.0
+        return max(waiting.due, now + _patience(tried, LONGEST_ASIDE))
+
     def _keep_out(self, error: EventcoreError) -> None:
         """Nothing comes back: that is for people to mend, as far as Redis is there at all."""
         before, self.problem = self.problem, f"can't bring back what was put aside: {error}"
@@ -160,14 +146,16 @@ class Aside:
 
     def _leaving(self, now: float) -> Iterator[Leaving]:
         """All who are to go: first who waits for another attempt, each with those behind it in its lane."""
-        for head in self._heads.values():
+        heads = [each for each in self._holding.waiters() if each.away_until]
+        for head in heads:
             lane = head.delivery.lane
-            leaving = self._leave(head.delivery, head.due - now, head.spent)
+            spent = head.delivery.attempt if head.counts else head.delivery.attempt - 1
+            leaving = self._leave(head.delivery, (head.away_until or now) - now, spent)
             yield leaving
             if lane is not None:
                 self._detours.close(lane, self._holding.lanes.cut(lane))
                 yield from self._followers(lane, leaving.name)
-        taken = {head.delivery.lane for head in self._heads.values()}
+        taken = {head.delivery.lane for head in heads}
         for lane in [lane for lane in self._detours.outgoing if lane not in taken]:
             tried = self._detours.outgoing[lane][0].tried_for(now)
             least = 0.0 if self._detours.is_away(lane, now) else max(LEAST_BEHIND, _patience(tried, LONGEST_BEHIND))
@@ -201,13 +189,13 @@ class Aside:
             facts = {"stream": delivery.stream, "group": self._member.group, "entryId": delivery.entry_id}
             log.info("put aside for %(seconds).0f s: %(error)s", said, extra=facts)
         else:
-            self._missing(delivery)
-        if self._heads.pop(delivery.key, None) is None:
+            self._losses.missing(delivery)
+        if not self._holding.waits(delivery):
             self._holding.release([delivery])
             return
         if delivery.lane is not None:  # whoever has come to the lane meanwhile follows
             self._detours.close(delivery.lane, self._holding.lanes.cut(delivery.lane))
-        self._gone(delivery)
+        self._processor.give_up(delivery)
 
     def _refused(self, why: str) -> None:
         """Say so once; who was to follow others aside waits in the lane again, unless these are there already."""
@@ -221,7 +209,7 @@ class Aside:
             queue = self._detours.outgoing.pop(lane)
             free = [delivery for delivery in queue if self._holding.lanes.enter(lane, delivery)]
             if free:
-                self._start(free)
+                self._processor.start(free)
 
 
 def _patience(tried: float, longest: float) -> float:

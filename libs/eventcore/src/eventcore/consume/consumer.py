@@ -20,10 +20,11 @@ from .aside import Aside
 from .attempts import Retries
 from .consumer_name import Naming
 from .deciding import Decider
-from .delivery import Delivery, LetterReason
+from .delivery import LetterReason
 from .group_member import SHORTEST_BLOCK, GroupMember, NameTaken, NoGroup
 from .in_flight import Holding
 from .losses import Losses, notice_losses
+from .pulse import Pulse
 from .retry_policy import RetryPolicy
 from .router import Router, united
 from .settling import Processor
@@ -71,42 +72,22 @@ class Consumer:
             waiting_limit=settings.consumer_waiting,
         )
         self._watchdog = Watchdog(self.holding, router)
-        self._losses = Losses(member, self._surely_ours)
-        self._aside = Aside(
-            member, self.holding, settings, start=self._start, gone=self._give_up, missing=self._losses.missing
-        )
-        self._retries = Retries(
-            member,
-            self.holding,
-            self._start,
-            self._give_up,
-            self._losses.missing,
-            self._aside,
-            batch=settings.consumer_batch,
-        )
-        self._takeover = Takeover(member, self._retries, self.holding, settings)
+        pulse = Pulse(timedelta(seconds=settings.dead_after_seconds), member.clock)
+        self._losses = Losses(member, pulse)
         self._decider = Decider(
             router,
             consumer=member.consumer,
             source=store.source,
             dead_letter_cap=settings.dlq_keep_entries,
             rollout=timedelta(seconds=settings.rollout_seconds),
-            on_retry=self._retries.add,
-            on_detour=self.holding.changed,
+            holding=self.holding,
             concurrency=settings.consumer_concurrency,
-            lanes=self.holding.lanes,
-            detours=self.holding.detours,
         )
-        self._processor = Processor(
-            self._decider,
-            self._committer,
-            on_done=self.holding.release,
-            on_followers=self._start,
-            on_missing=self._losses.missing,
-        )
+        self._processor = Processor(self._decider, store.committer, self.holding, self._losses)
+        self._aside = Aside(member, self.holding, self._processor, self._losses, settings)
+        self._retries = Retries(member, self.holding, self._processor, self._losses, batch=settings.consumer_batch)
+        self._takeover = Takeover(member, pulse, self._retries, self.holding)
         self._stopping = asyncio.Event()
-        self._work: set[asyncio.Task[None]] = set()
-        self._defect: BaseException | None = None
         self.joined = self._joined_before = False
         self._trouble: Exception | None = None
         self._leave_by = 0.0
@@ -153,14 +134,14 @@ class Consumer:
             self._loop(self._repeat(self._retry_suspect), "suspects"),
         ]
         beating = self._loop(self._beat_loop(), "heartbeat")
-        stopping = asyncio.create_task(self._stopping.wait())
+        ends = [asyncio.create_task(each.wait()) for each in (self._stopping, self._processor.broken)]
         loops = (reading, *retrying, beating)
         try:
-            await asyncio.wait([stopping, *loops], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*ends, *loops], return_when=asyncio.FIRST_COMPLETED)
             self.stop()
             await self._drain(reading, retrying)
         finally:
-            await cancel_all([stopping, *loops, *self._work])
+            await cancel_all([*ends, *loops, *self._processor.tasks])
             await self._reader.close()
             self._handled.pop(self.router.group, None)
             forget()
@@ -168,8 +149,8 @@ class Consumer:
         for loop in loops:
             if not loop.cancelled() and (error := loop.exception()) is not None:
                 raise error
-        if self._defect is not None:
-            raise self._defect
+        if self._processor.defect is not None:
+            raise self._processor.defect
 
     def _check_alone(self) -> None:
         """Each of two such consumers would acknowledge, unseen, what only the other handles."""
@@ -219,7 +200,7 @@ class Consumer:
                 if count:
                     entries = await self.member.read(count, block)
                     if batch := self.holding.take(entries):
-                        self._start(batch)
+                        self._processor.start(batch)
                 else:
                     await self.holding.change(1)
                 attempt = 0
@@ -273,37 +254,13 @@ class Consumer:
 
     # Handling
 
-    def _start(self, batch: Sequence[Delivery]) -> asyncio.Task[None]:
-        """Process a batch beside the next read; the task ends when each delivery has come to its end."""
-        task = asyncio.create_task(self._processor.process(batch), name=f"{self.router.group}-process")
-        self._work.add(task)
-        task.add_done_callback(self._finished)
-        return task
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._work.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            # Its deliveries stay pending, and for good as long as we live: a restart or a peer takes them up.
-            log.critical("%(group)s stops: a defect in eventcore", {"group": self.router.group}, exc_info=error)
-            self._defect = self._defect or error
-            self.stop()
-
-    def _give_up(self, delivery: Delivery) -> None:
-        """It is somebody else's now: forget it, and let its lane go on."""
-        self.holding.release([delivery])
-        if (follower := self._decider.next_in_lane(delivery)) is not None:
-            self._start([follower])
-
-    def _surely_ours(self, since: float) -> bool:
-        return self._takeover.surely_ours(since)
-
     async def _retry(self) -> None:
         self._turned("retry")
         await self._retries.retry_due()
         await self._retries.retry_recovered()
-        await self._retries.put_aside()
+        await self._aside.put()
         await self._losses.look()
-        await self.holding.change(min(1.0, self._retries.next_due))
+        await self.holding.change(min(1.0, self.holding.next_due))
 
     async def _retry_suspect(self) -> None:
         if not await self._retries.retry_suspect():
@@ -367,8 +324,9 @@ class Consumer:
             async with asyncio.timeout(min(LONGEST_BLOCK.total_seconds() + 1, max(budget, 0.5))):
                 await self._end_read(reading)
         await cancel_all(retrying)
-        while self._work and (left := deadline - time.monotonic()) > 0:
-            await asyncio.wait(self._work, timeout=left)
+        tasks = self._processor.tasks
+        while tasks and (left := deadline - time.monotonic()) > 0:
+            await asyncio.wait(tasks, timeout=left)
 
     async def _end_read(self, reading: asyncio.Task[None]) -> None:
         while not reading.done():
@@ -387,7 +345,7 @@ class Consumer:
         seconds = max(LEAVE_SECONDS, min(5.0, self._leave_by - time.monotonic()))
         try:
             async with asyncio.timeout(seconds):
-                left = await self.member.leave(self._retries.unspent if self._defect is None else ())
+                left = await self.member.leave(self.holding.unspent if self._processor.defect is None else ())
         except (*_SURVIVABLE, TimeoutError) as error:
             reason = str(error) or f"no answer within {seconds:.1f} s"
             log.warning(

@@ -25,11 +25,9 @@ from eventcore.server.client_errors import as_unavailable
 from eventcore.telemetry.measurements import dead_letters, process_duration
 from eventcore.telemetry.trouble import summary_of
 
-from .attempts import SUSPECT_FROM
-from .delivery import UNKNOWN, CrashLoop, DeadLetter, Delivery, LetterReason, TryAgain, Verdict, judge
-from .detours import Detours
+from .delivery import SUSPECT_FROM, UNKNOWN, CrashLoop, DeadLetter, Delivery, LetterReason, TryAgain, Verdict, judge
 from .handler_task import Failure, decision_of
-from .lanes import Lanes
+from .in_flight import Holding
 from .letter import FAILED_ATTEMPT, bare_letter, letter
 from .retry_policy import RetryPolicy
 from .router import Router
@@ -61,12 +59,10 @@ class Undecided(Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class Decider:
-    """Decides upon deliveries to one group, and commits nothing.
+    """Decides upon deliveries to one group, and commits nothing. What is to be tried again waits in `holding`.
 
-    `on_retry` hears of each delivery that stays pending, with how to try again and whether others
-    have succeeded since it first failed, `on_detour` that one is to be put aside
-    behind others of its lane. No more than `concurrency` `async` handlers run at once. `passed_at` is when a handler's
-    decision was last committed.
+    No more than `concurrency` `async` handlers run at once. `passed_at` is when a handler's decision was last
+    committed.
     """
 
     router: Router
@@ -74,11 +70,8 @@ class Decider:
     source: str
     dead_letter_cap: int
     rollout: timedelta
-    on_retry: Callable[[Delivery, TryAgain, bool], None]
+    holding: Holding
     concurrency: int
-    lanes: Lanes[Delivery] = field(default_factory=Lanes)
-    detours: Detours = field(default_factory=Detours)
-    on_detour: Callable[[], None] = lambda: None
     passed_at: float = 0.0
     _slots: asyncio.Semaphore = field(init=False)
     _opener: Opener = field(init=False)
@@ -141,17 +134,11 @@ class Decider:
         if lane is None:
             return False
         delivery.lane = lane = str(lane)  # a subclass of the event may answer anything
-        if (delivery.past is not None or self.detours) and self.detours.takes(lane, delivery, time.monotonic()):
-            self.on_detour()
+        holding = self.holding
+        if (delivery.past is not None or holding.detours) and holding.detours.takes(lane, delivery, time.monotonic()):
+            holding.changed()
             return True
-        return not self.lanes.enter(lane, delivery)
-
-    def next_in_lane(self, delivery: Delivery) -> Delivery | None:
-        """Who may go now that this delivery is done and has left its lane."""
-        follower = None if delivery.lane is None else self.lanes.leave(delivery.lane)
-        if follower is not None:
-            follower.began_at = time.monotonic()
-        return follower
+        return not holding.lanes.enter(lane, delivery)
 
     def _begin_span(self, delivery: Delivery, metadata: Metadata) -> None:
         carried = metadata.traceparent
@@ -247,7 +234,7 @@ class Decider:
         if delivery.span is not None:
             telemetry.end_spans([delivery.span], error, outcome="failed")
             delivery.span = None
-        self.on_retry(delivery, verdict, self.passed_at > delivery.failing_since)
+        self.holding.wait(delivery, verdict, others_pass=self.passed_at > delivery.failing_since)
         return None
 
     def _failed_twice(self, delivery: Delivery, error: BaseException, trouble: BaseException) -> Decided | None:
@@ -265,7 +252,7 @@ class Decider:
             group, spent = self.router.group, LetterReason.ATTEMPTS_EXHAUSTED
             announce = partial(_announce, delivery.stream, group, spent, summary_of(error), facts)
             return Decided(delivery, Transaction(then=[append]), outcome="dead_lettered", announce=announce)
-        self.on_retry(delivery, TryAgain(delay), False)
+        self.holding.wait(delivery, TryAgain(delay))
         return None
 
     def measure(self, ended: Iterable[Decided]) -> None:

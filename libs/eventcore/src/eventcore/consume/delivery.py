@@ -23,8 +23,9 @@ LANE, LAST_ERROR = b"lane", b"lastError"
 PAST_FIELDS = frozenset({ENTRY_ID, FIRST_SEEN, ATTEMPTS, FAILURES, LANE, LAST_ERROR})
 # In seconds, more than anybody waits: what an entry says may be anything.
 LONGEST_TRIED = 10 * 365 * 86_400.0
-
-
+# From this attempt on, a delivery that was taken over is suspected of killing its process: it runs alone, so that its
+# neighbours are not counted as killers with it.
+SUSPECT_FROM = 3
 # Who asks for more is asked again after so long: an entry that waits for ever is as good as lost.
 LONGEST_RETRY_AFTER = timedelta(days=1)
 

@@ -8,9 +8,11 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
+from msgspec import Struct
+
 from eventcore.telemetry.measurements import trimmed_unread
 
-from .delivery import Delivery, DeliveryKey, Past
+from .delivery import Delivery, DeliveryKey, Past, TryAgain
 from .detours import Detours
 from .group_member import Entry
 from .lanes import Lanes
@@ -20,6 +22,20 @@ log = logging.getLogger(__name__)
 
 # Seconds after which a lane that keeps a consumer from reading on is named.
 STANDING_AFTER = 10.0
+
+
+class Waiting(Struct, eq=False):
+    """A delivery that waits for another attempt until `due`, by the monotonic clock.
+
+    `counts`: the attempt that failed was spent. `others_pass`: others had succeeded while it failed. It goes aside
+    until `away_until`; 0: it may wait here, `None`: nobody has looked yet.
+    """
+
+    delivery: Delivery
+    due: float
+    counts: bool
+    others_pass: bool
+    away_until: float | None = None
 
 
 class Holding:
@@ -33,7 +49,7 @@ class Holding:
         self.group, self._limit, self._waiting_limit = group, limit, waiting_limit
         self.portions = Portions()
         self._held: dict[DeliveryKey, Delivery] = {}
-        self._waiting: set[DeliveryKey] = set()
+        self._waiting: dict[DeliveryKey, Waiting] = {}
         self.lanes: Lanes[Delivery] = Lanes()
         self.detours = Detours()
         self._most_behind = max(limit, waiting_limit)
@@ -171,21 +187,52 @@ class Holding:
             self.portions.saw(len(taken), size)
         return taken
 
-    def wait(self, delivery: Delivery) -> None:
-        """It waits for another attempt: it no longer takes up room in hand."""
-        self._waiting.add(delivery.key)
+    def wait(self, delivery: Delivery, verdict: TryAgain, *, others_pass: bool = False) -> None:
+        """It waits for another attempt, and no longer takes up room in hand. `others_pass`: others have succeeded."""
+        if verdict.counts:
+            delivery.recovered = False  # it reported back: whatever fails it does not kill the process
+        due = time.monotonic() + verdict.after.total_seconds()
+        self._waiting[delivery.key] = Waiting(delivery, due, verdict.counts, others_pass)
         self.changed()
+
+    def waiters(self) -> list[Waiting]:
+        """Those that wait for another attempt, as they came."""
+        return list(self._waiting.values())
+
+    def waits(self, delivery: Delivery) -> bool:
+        """Whether it waits for another attempt."""
+        return delivery.key in self._waiting
+
+    @property
+    def next_due(self) -> float:
+        """Seconds until the next attempt is due."""
+        first = min((each.due for each in self._waiting.values()), default=float("inf"))
+        return max(0.0, first - time.monotonic())
+
+    @property
+    def unspent(self) -> list[DeliveryKey]:
+        """Deliveries whose latest attempt has cost nothing: it has not reported yet, or no fault was its own."""
+        return [key for key in self._held if key not in self._waiting or not self._waiting[key].counts]
 
     def resume(self, delivery: Delivery) -> None:
         """Its next attempt begins."""
-        self._waiting.discard(delivery.key)
+        self._waiting.pop(delivery.key, None)
+
+    def next_in_lane(self, delivery: Delivery) -> Delivery | None:
+        """Who may go now that this delivery is done and has left its lane."""
+        follower = None if delivery.lane is None else self.lanes.leave(delivery.lane)
+        if follower is not None:
+            follower.began_at = time.monotonic()
+        return follower
 
     def release(self, deliveries: Iterable[Delivery]) -> None:
         """They have come to their end, or are somebody else's now."""
+        held, waiting = self._held, self._waiting
         for delivery in deliveries:
             key = delivery.key
-            self._waiting.discard(key)
-            self._held.pop(key, None)
+            held.pop(key, None)
+            if waiting:
+                waiting.pop(key, None)
         self.changed()
 
     def changed(self) -> None:

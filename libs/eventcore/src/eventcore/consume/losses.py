@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 from eventcore.server.pipe import Pipe, argument_shown
@@ -12,6 +12,7 @@ from eventcore.telemetry.measurements import trimmed_unread
 
 from .delivery import Delivery, DeliveryKey
 from .group_member import GroupMember, NoGroup
+from .pulse import Pulse
 
 log = logging.getLogger(__name__)
 
@@ -45,18 +46,18 @@ async def notice_losses(commands: Pipe, streams: Sequence[str], prefix: str) -> 
 class Losses:
     """Tells deliveries that somebody took from us, by hand, from those that a peer has committed.
 
-    `surely_ours` says whether no peer can have taken anything from us since a time of the monotonic clock. What was
-    ours and is gone from the stream nobody has handled: retention trims nothing that is pending. Nor has anybody
-    handled what still stands there and is pending on nobody.
+    As long as our heartbeats were not late, no peer has taken anything from us. What was ours then and is gone from the
+    stream nobody has handled: retention trims nothing that is pending. Nor has anybody handled what still stands there
+    and is pending on nobody.
     """
 
-    def __init__(self, member: GroupMember, surely_ours: Callable[[float], bool]) -> None:
-        self._member, self._surely_ours = member, surely_ours
+    def __init__(self, member: GroupMember, pulse: Pulse) -> None:
+        self._member, self._pulse = member, pulse
         self._missing: dict[DeliveryKey, bool] = {}
 
     def missing(self, delivery: Delivery) -> None:
         """The server says that this delivery is not pending on us."""
-        if self._surely_ours(delivery.received_at) and not delivery.maybe_aside:
+        if self._pulse.surely_ours(delivery.received_at) and not delivery.maybe_aside:
             # Another server, after a failover, may not know yet of what was pending: it gives that out once more.
             self._missing[delivery.key] = delivery.received_at > self._member.connected_at
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from msgspec.structs import replace
@@ -30,6 +30,8 @@ from eventcore.telemetry.measurements import duplicates
 
 from .deciding import Decided, Decider, Undecided
 from .delivery import Delivery, LetterRefused
+from .in_flight import Holding
+from .losses import Losses
 from .portions import READ_BYTES
 from .retry_policy import RetryPolicy
 
@@ -42,15 +44,37 @@ _RECONNECTING = RetryPolicy(base=timedelta(milliseconds=100), ceiling=timedelta(
 class Processor:
     """Takes deliveries from reading to their end: committed, dead-lettered, or left pending for another attempt.
 
-    `on_done` hears of deliveries that have left the group's pending entries, `on_followers` of those whose turn in
-    their lanes has come, `on_missing` of those that were not pending when we came to commit them.
+    `tasks` are the batches in hand. `broken` is set where one failed by a defect of ours, which is `defect` then.
     """
 
     decider: Decider
     committer: Committer
-    on_done: Callable[[Sequence[Delivery]], None]
-    on_followers: Callable[[Sequence[Delivery]], object]
-    on_missing: Callable[[Delivery], None]
+    holding: Holding
+    losses: Losses
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    broken: asyncio.Event = field(default_factory=asyncio.Event)
+    defect: BaseException | None = None
+
+    def start(self, deliveries: Sequence[Delivery]) -> asyncio.Task[None]:
+        """Process deliveries beside all else; the task ends when each has come to its end."""
+        task = asyncio.create_task(self.process(deliveries), name=f"{self.decider.router.group}-process")
+        self.tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Its deliveries stay pending, and for good as long as we live: a restart or a peer takes them up.
+            log.critical("%(group)s stops: a defect in eventcore", {"group": self.decider.router.group}, exc_info=error)
+            self.defect = self.defect or error
+            self.broken.set()
+
+    def give_up(self, delivery: Delivery) -> None:
+        """It is somebody else's now: forget it, and let its lane go on."""
+        self.holding.release([delivery])
+        if (follower := self.holding.next_in_lane(delivery)) is not None:
+            self.start([follower])
 
     async def process(self, deliveries: Sequence[Delivery]) -> None:
         """Process deliveries in order; returns when each has come to its end, or waits for its turn or another attempt.
@@ -84,7 +108,7 @@ class Processor:
 
     def _let_follow(self, followers: list[Delivery]) -> None:
         if followers:
-            self.on_followers(followers)  # not awaited: a lane that never empties would pile up tasks
+            self.start(followers)  # not awaited: a lane that never empties would pile up tasks
 
     async def _commit_on(self, decided: list[Decided]) -> None:
         self._let_follow(await self._commit(decided))
@@ -182,7 +206,7 @@ class Processor:
         match answer:
             case Duplicate():
                 if not sent_before:
-                    self.on_missing(each.delivery)
+                    self.losses.missing(each.delivery)
                 duplicates.add(each.delivery.stream, self.decider.router.group)
                 each.outcome = "duplicate"
                 done.append(each)
@@ -215,10 +239,10 @@ class Processor:
                     telemetry.HANDLED.set(delivery)
                     each.announce()
                     telemetry.HANDLED.set(None)
-            if (follower := self.decider.next_in_lane(delivery)) is not None:
+            if (follower := self.holding.next_in_lane(delivery)) is not None:
                 followers.append(follower)
         self.decider.measure(done)
-        self.on_done(deliveries)
+        self.holding.release(deliveries)
         return followers
 
 

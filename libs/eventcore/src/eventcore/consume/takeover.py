@@ -7,12 +7,12 @@ import time
 from datetime import timedelta
 
 from eventcore.server.pipe import argument_shown
-from eventcore.settings import Settings
 from eventcore.telemetry.measurements import takeovers
 
 from .attempts import Retries
 from .group_member import GroupMember
 from .in_flight import Holding
+from .pulse import Pulse
 
 log = logging.getLogger(__name__)
 
@@ -29,18 +29,16 @@ class Takeover:
     `resting` it only beats.
     """
 
-    def __init__(self, member: GroupMember, retries: Retries, holding: Holding, settings: Settings) -> None:
-        self._member, self._retries, self._holding = member, retries, holding
-        self._dead_after = timedelta(seconds=settings.dead_after_seconds)
-        self._looked_around = self._mercy_until = time.monotonic()
-        self._beaten: float | None = None
-        self._silent_until = float("-inf")
+    def __init__(self, member: GroupMember, pulse: Pulse, retries: Retries, holding: Holding) -> None:
+        self._member, self._pulse, self._retries, self._holding = member, pulse, retries, holding
+        self._looked_around = time.monotonic()
         self.resting = False
 
     async def beat_once(self) -> None:
         """Send a heartbeat; take over from the dead, as much as there is room for. Raises what Redis raises."""
-        dead = await self._member.beat(self._dead_after)
-        if self._must_rest():
+        dead = await self._member.beat(self._pulse.dead_after)
+        self._pulse.beat()
+        if self.resting or self._pulse.merciful:
             return
         if time.monotonic() - self._looked_around > LOOK_AROUND_EVERY.total_seconds():
             self._looked_around = time.monotonic()
@@ -50,7 +48,7 @@ class Takeover:
         for stream, name in dead:
             # At least one, so that a dead consumer without anything pending is removed even by a busy peer.
             count = max(1, self._holding.room)
-            found, lost = await self._member.take_over(stream, name, dead_after=self._dead_after, count=count)
+            found, lost = await self._member.take_over(stream, name, dead_after=self._pulse.dead_after, count=count)
             self._holding.take(lost)
             if found:
                 place = {"group": self._member.group, "stream": stream, "peer": argument_shown(name)}
@@ -60,18 +58,3 @@ class Takeover:
                 )
                 takeovers.add(stream, self._member.group, count=len(found))
                 self._retries.recover(found)
-
-    def _must_rest(self) -> bool:
-        """Whether to leave the others alone: what kept us from beating may have kept them too, and be over only now."""
-        now, before = time.monotonic(), self._beaten
-        self._beaten = now
-        mercy = 2 * self._dead_after.total_seconds()
-        if before is not None and now - before > self._dead_after.total_seconds() / 2:
-            self._mercy_until, self._silent_until = now + mercy, now
-        # After a jump of the server's clock the beats of all others are of the clock before: they only look old.
-        return self.resting or now < max(self._mercy_until, self._member.clock.jumped_at + mercy)
-
-    def surely_ours(self, since: float) -> bool:
-        """Whether no peer can have taken anything from us since then: our heartbeats have not been late."""
-        late = self._beaten is None or time.monotonic() - self._beaten > self._dead_after.total_seconds() / 2
-        return not late and since > max(self._silent_until, self._member.clock.jumped_at)
