@@ -9,7 +9,7 @@ import pytest
 
 from eventcore import Append, Conflict, Hash, SortedSet, Store, String, Transaction, Write, delete, publish
 from eventcore.commit.committer import CommitAnswer, Committed, Duplicate, GuardsFailed, Work
-from eventcore.commit.compiler import KeyNumbers
+from eventcore.commit.key_numbers import KeyNumbers
 from eventcore.commit.transaction import SetFields
 from eventcore.errors import StreamFull
 

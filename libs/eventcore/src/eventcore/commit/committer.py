@@ -16,7 +16,8 @@ from eventcore.telemetry import RecordedSpan, end_spans
 from eventcore.telemetry.measurements import commit_duration
 from eventcore.telemetry.trouble import summary_of
 
-from .compiler import LARGEST_INTEGER, Fence, KeyNumbers, Work, compile_transaction, guards_in_script_order
+from .compiler import LARGEST_INTEGER, Fence, Work, compile_transaction, guards_in_script_order
+from .key_numbers import KeyNumbers
 from .publishing import measure
 from .transaction import Found, Transaction
 

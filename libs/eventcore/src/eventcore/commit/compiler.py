@@ -1,5 +1,19 @@
 """Compiling transactions for the commit script: each becomes one argument of a call, whose keys they share."""
 
+# The grammar of a call of lua/commit.lua. KEYS are named by their number, from 1. ARGV are group ('' where no delivery
+# is settled), looked_at, and one transaction or more: all but the group in MessagePack. A transaction is one flat list;
+# a count stands before as many of what is in parentheses (of names and values: before as many words).
+#
+#   looked_at   = [{hash: [field …] …}, [hash that is expected not to be there …]]
+#   transaction = entry id or false, hashes, strings, sorted sets, streams, writes, and reads if there are any
+#   hashes      = count, (key, count, (field's number, operator or false, operand, amount to add or false) …,
+#                 count, (name, value) …) …
+#   strings     = count, (key, operator or false, operand) …
+#   sorted sets = count, (key) …
+#   streams     = count, (key, hard cap or false) …
+#   writes      = count, (command, key, count, (argument) …) …   in the order in which they are made, entries first
+#   reads       = count, (command, key, count, (argument) …) …   what `otherwise` is to see if a guard fails
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -9,12 +23,13 @@ from math import isnan
 from operator import index
 from typing import Any, Literal
 
-from msgspec import Raw, Struct, msgpack
+from msgspec import Raw, Struct
 
 from eventcore import telemetry
 from eventcore.errors import Conflict
 from eventcore.events.envelope import Origin, encode, new_id
 
+from .key_numbers import FieldNumbers, KeyNumbers, field_name, packed, script_text
 from .publishing import traced
 from .query import Readable
 from .transaction import (
@@ -62,71 +77,8 @@ class Work(Struct):
     spans: Sequence[telemetry.RecordedSpan] = ()
 
 
-FieldNumbers = dict[str | bytes, int]
-"""Names, those that are no text as bytes, with their numbers: from 1, in the order in which they are first named."""
-
-
-class KeyNumbers:
-    """The keys of a call, and the fields of hashes that it looks at. Transactions name both by number."""
-
-    __slots__ = ("_fields", "_named", "_new", "_numbers", "_prefix", "names")
-
-    def __init__(self, prefix: str = "") -> None:
-        self._prefix = prefix
-        self._numbers: dict[str, int] = {}
-        self._fields: dict[int, FieldNumbers] = {}
-        self._named: list[FieldNumbers] = []  # to which of them a name was added, for each name
-        self._new: list[int] = []
-        self.names: list[bytes] = []
-
-    def number(self, key: str) -> int:
-        """From 1, in the order in which keys are first named."""
-        number = self._numbers.get(key)
-        if number is None:
-            self.names.append((self._prefix + key).encode())
-            number = self._numbers[key] = len(self.names)
-        return number
-
-    def fields(self, number: int) -> FieldNumbers:
-        """The fields that are looked at in the hash of this number; more are added by `name`."""
-        fields = self._fields.get(number)
-        if fields is None:
-            fields = self._fields[number] = {}
-        return fields
-
-    def name(self, field: str | bytes, fields: FieldNumbers) -> int:
-        """The number of a field that is looked at for the first time."""
-        if isinstance(field, str):
-            field.encode()  # raises now, for one transaction, what would else be raised for the call
-        number = fields[field] = len(fields) + 1
-        self._named.append(fields)
-        return number
-
-    def expect_new(self, number: int) -> None:
-        """Say that the hash of this number, in which fields are looked at, is most likely not there yet."""
-        self._new.append(number)
-
-    def mark(self) -> tuple[int, int, int]:
-        """How much is named now, for `undo`."""
-        return len(self.names), len(self._named), len(self._new)
-
-    def undo(self, mark: tuple[int, int, int]) -> None:
-        """Forget what was named since: what a transaction leaves behind that can't be compiled would hurt others."""
-        keys, fields, new = mark
-        for _ in self.names[keys:]:
-            self._numbers.popitem()
-        for each in reversed(self._named[fields:]):
-            each.popitem()
-        del self.names[keys:], self._named[fields:], self._new[new:]
-
-    def looked_at(self) -> bytes:
-        """What the script is told of fields, once all transactions were compiled."""
-        fields = {number: list(map(_text, names)) for number, names in self._fields.items() if names}
-        return _packed((fields, self._new))
-
-
 def compile_transaction(work: Work, keys: KeyNumbers, cap: int | None = None) -> bytes:
-    """The argument for `lua/commit.lua`, which documents its layout by reading it; `cap` is the hard cap of streams.
+    """The argument for `lua/commit.lua`, by the grammar above; `cap` is the hard cap of streams.
 
     Raises `TypeError`, `ValueError` or `Conflict` for what the script could only fail over half-way, or would do in
     another order.
@@ -144,7 +96,7 @@ def compile_transaction(work: Work, keys: KeyNumbers, cap: int | None = None) ->
         items = plan.finish(work.fence)
         if work.transaction.reads:
             items += plan.reads(work.transaction.reads)
-        message = _packed(items)
+        message = packed(items)
         if len(message) > MOST_BYTES:
             raise ValueError(f"a transaction of {len(message):,} bytes can't be committed: {MOST_BYTES:,} are the most")
     except BaseException:
@@ -152,31 +104,6 @@ def compile_transaction(work: Work, keys: KeyNumbers, cap: int | None = None) ->
         raise
     work.streams, work.spans = plan.published, plan.spans
     return message
-
-
-_packed = msgpack.Encoder().encode
-
-
-def _text(value: object) -> str | Raw:
-    """As a string for the script, which could put nothing else into a command."""
-    if isinstance(value, str):
-        return value if value.__class__ is str else str.__str__(value)  # msgspec knows no subclass of `str`
-    if isinstance(value, bytes):  # as MessagePack's str, which is a string of any bytes to Lua: it knows no other
-        return Raw(b"\xdb%b%b" % (len(value).to_bytes(4, "big"), value))
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    raise TypeError(f"{value!r} can't be written: it is neither text nor a number")
-
-
-def _field(name: object) -> str | bytes:
-    """The name of a field, the same for the same field."""
-    if isinstance(name, bytes):
-        try:
-            return name.decode()
-        except UnicodeDecodeError:
-            return name
-    text = _text(name)
-    return text if isinstance(text, str) else bytes(text)
 
 
 class _HashPlan(Struct):
@@ -199,7 +126,7 @@ class _HashPlan(Struct):
         name: str | bytes = place.name
         operand: str | Raw = guard.operand
         if name.__class__ is not str or operand.__class__ is not str:  # hardly ever: a look costs less than a call
-            name, operand = _field(name), _text(operand)
+            name, operand = field_name(name), script_text(operand)
         field = self.fields.get(name) or self.keys.name(name, self.fields)
         self.amounts.setdefault(field, len(self.rules) + 3)
         self.rules += (field, guard.operator, operand, False)
@@ -207,7 +134,7 @@ class _HashPlan(Struct):
     def add(self, name: str | bytes, amount: int) -> int:
         """What is going to be added to this field in all."""
         if name.__class__ is not str:
-            name = _field(name)
+            name = field_name(name)
         field = self.fields.get(name) or self.keys.name(name, self.fields)
         place = self.amounts.get(field)
         if place is None:
@@ -224,7 +151,7 @@ class _HashPlan(Struct):
             if name.__class__ is str and value.__class__ is str:
                 self.values += pair
             else:
-                self.values += (_text(name), _text(value))
+                self.values += (script_text(name), script_text(value))
 
     def check(self, key: str, deleted: bool) -> None:
         """Raise `TypeError` for writes that the script would make in another order."""
@@ -277,7 +204,7 @@ class _Plan(Struct):
                 self.keys.expect_new(plan.number)
             plan.guard(guard, place)
         else:
-            self._texts += (self._use(place.key, "string"), guard.operator, _text(guard.operand))
+            self._texts += (self._use(place.key, "string"), guard.operator, script_text(guard.operand))
 
     def _write(self, command: str, key: int, *arguments: object) -> None:
         self._written += 1
@@ -303,7 +230,7 @@ class _Plan(Struct):
         if not seen:  # no guard looks at it: the script shall see what it is, all the same
             self._texts += (number, False, False)
         limit = () if write.ttl is None else ("PX", milliseconds_text(write.ttl))
-        self._write("SET", number, _text(write.value), *limit)
+        self._write("SET", number, script_text(write.value), *limit)
 
     def add_member(self, write: AddMember) -> None:
         score = float(write.score)
@@ -311,12 +238,12 @@ class _Plan(Struct):
             raise ValueError(f"{write.key}: the score of {write.member} is not a number")
         number = self._use(write.key, "sorted set")
         self._sets[number] = None
-        self._write("ZADD", number, repr(score), _text(write.member))
+        self._write("ZADD", number, repr(score), script_text(write.member))
 
     def remove_member(self, write: RemoveMember) -> None:
         number = self._use(write.key, "sorted set")
         self._sets[number] = None
-        self._write("ZREM", number, _text(write.member))
+        self._write("ZREM", number, script_text(write.member))
 
     def expire(self, write: Expire) -> None:
         number = self.keys.number(write.key)
@@ -347,14 +274,15 @@ class _Plan(Struct):
         number = self._use(write.stream, "stream")
         self._streams.setdefault(number, False)
         limit = () if write.max_length is None else ("MAXLEN", "~", str(min(write.max_length, LARGEST_INTEGER)))
-        values = [_text(part) for name, value in write.fields for part in (name, value)]
+        values = [script_text(part) for name, value in write.fields for part in (name, value)]
         self._write("XADD", number, *limit, "*", *values)
 
     def reads(self, places: Sequence[Readable[Any]]) -> list[object]:
         """What stands behind the writes, where the script looks for it only if a guard fails."""
         section: list[object] = [len(places)]
         for query in [place.query for place in places]:
-            section += (query.command, self.keys.number(query.key), len(query.arguments), *map(_text, query.arguments))
+            words = map(script_text, query.arguments)
+            section += (query.command, self.keys.number(query.key), len(query.arguments), *words)
         return section
 
     def finish(self, fence: Fence | None) -> list[object]:
