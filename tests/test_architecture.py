@@ -11,33 +11,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
+from scripts import modules_page
+
 ROOT = Path(__file__).parents[1]
 
-
-class Layer(NamedTuple):
-    """Modules at one height, and what third-party packages they must not import."""
-
-    name: str
-    modules: frozenset[str]
-    forbidden: frozenset[str] = frozenset()
-
-
-# From top to bottom. A module imports from its own layer or a lower one. `a_package` stands for all of its modules;
-# `__init__` is the face of eventcore, which its own modules don't look at.
-EVENTCORE_LAYERS = (
-    Layer("face", frozenset({"__init__"})),
-    Layer("edges", frozenset({"__main__", "cli", "schemas", "testing", "web"})),
-    Layer("operate", frozenset({"operate"}), forbidden=frozenset({"aiohttp"})),
-    Layer("consume", frozenset({"consume"}), forbidden=frozenset({"aiohttp"})),
-    Layer("commit", frozenset({"commit"}), forbidden=frozenset({"aiohttp"})),
-    Layer("server", frozenset({"server"}), forbidden=frozenset({"aiohttp"})),
-    Layer("events", frozenset({"events"}), forbidden=frozenset({"aiohttp", "redis"})),
-    Layer("leaves", frozenset({"errors", "settings", "telemetry"}), forbidden=frozenset({"aiohttp", "redis"})),
-)
+# The rooms of eventcore, from top to bottom, as docs/architecture.md has them. A module imports from its own floor or a
+# lower one. `__init__` is the face of eventcore, which its own modules don't look at.
+ROOMS = {room.name: room for room in modules_page.rooms()}
 
 # A service, from top to bottom. Modules with other names stand outside this order.
 SERVICE_LAYERS = (frozenset({"__main__"}), frozenset({"app"}), frozenset({"api", "handlers"}), frozenset({"domain"}))
@@ -130,11 +113,6 @@ def among(imported: str, packages: frozenset[str] | tuple[str, ...]) -> bool:
     return any(imported == package or imported.startswith(f"{package}.") for package in packages)
 
 
-def layer_of(module: Module) -> int | None:
-    """How far from the top the module's layer of eventcore is."""
-    return next((height for height, layer in enumerate(EVENTCORE_LAYERS) if module.part in layer.modules), None)
-
-
 def services_do_not_import_each_other(tree: Tree) -> Iterator[str]:
     """What they say to each other goes through events."""
     for module in tree.of(*tree.services):
@@ -207,31 +185,29 @@ def services_import_downwards(tree: Tree) -> Iterator[str]:
                 yield f"{module.path}:{line}: {module.name} imports upwards: {target.name}"
 
 
-def eventcore_modules_have_a_layer(tree: Tree) -> Iterator[str]:
-    """A new module is put into the table above by whoever writes it."""
+def eventcore_modules_have_a_room(tree: Tree) -> Iterator[str]:
+    """A new room is put into the table of docs/architecture.md by whoever builds it."""
     for module in tree.of("eventcore"):
-        if layer_of(module) is None:
-            yield f"{module.path}:1: {module.name} is not in EVENTCORE_LAYERS: say which layer it belongs to"
+        if module.part not in ROOMS:
+            yield f"{module.path}:1: {module.name} is in no room of docs/architecture.md"
 
 
 def eventcore_imports_downwards(tree: Tree) -> Iterator[str]:
-    """Edges, operate, consume, commit, server, events, leaves."""
+    """From its own floor or a lower one."""
     for module in tree.of("eventcore"):
-        height = layer_of(module)
+        room = ROOMS.get(module.part)
         for line, target in tree.links(module):
-            target_height = layer_of(target)
-            if height is not None and target_height is not None and target_height < height:
-                above, below = EVENTCORE_LAYERS[target_height].name, EVENTCORE_LAYERS[height].name
-                yield f"{module.path}:{line}: {module.name} ({below}) imports upwards: {target.name} ({above})"
+            above = ROOMS.get(target.part)
+            if room and above and above.floor > room.floor:
+                yield f"{module.path}:{line}: {module.name} (floor {room.floor}) imports upwards: {target.name}"
 
 
-def eventcore_layers_keep_out_what_they_must(tree: Tree) -> Iterator[str]:
+def eventcore_rooms_keep_out_what_they_must(tree: Tree) -> Iterator[str]:
     """Events and leaves know neither redis nor aiohttp; aiohttp is for the edges."""
     for module in tree.of("eventcore"):
-        height = layer_of(module)
         for line, imported in module.imports:
-            if height is not None and among(imported, EVENTCORE_LAYERS[height].forbidden):
-                yield f"{module.path}:{line}: {module.name} ({EVENTCORE_LAYERS[height].name}) imports {imported}"
+            if module.part in ROOMS and among(imported, ROOMS[module.part].forbidden):
+                yield f"{module.path}:{line}: {module.name} imports {imported}"
 
 
 def only_configure_knows_the_sdk(tree: Tree) -> Iterator[str]:
@@ -277,23 +253,23 @@ RULES: Mapping[Rule, tuple[Mapping[str, str], str]] = {
         },
         "domain.py:1: order_service.domain imports upwards: order_service.api",
     ),
-    eventcore_modules_have_a_layer: (
+    eventcore_modules_have_a_room: (
         {"libs/eventcore/src/eventcore/misc.py": ""},
-        "misc.py:1: eventcore.misc is not in EVENTCORE_LAYERS: say which layer it belongs to",
+        "misc.py:1: eventcore.misc is in no room of docs/architecture.md",
     ),
     eventcore_imports_downwards: (
         {
             "libs/eventcore/src/eventcore/consume/loop.py": "from ..commit.retry import delay\n",
             "libs/eventcore/src/eventcore/commit/retry.py": "from typing import Any\nfrom ..consume.loop import turn\n",
         },
-        "retry.py:2: eventcore.commit.retry (commit) imports upwards: eventcore.consume.loop (consume)",
+        "retry.py:2: eventcore.commit.retry (floor 4) imports upwards: eventcore.consume.loop",
     ),
-    eventcore_layers_keep_out_what_they_must: (
+    eventcore_rooms_keep_out_what_they_must: (
         {
             "libs/eventcore/src/eventcore/server/streams.py": "import redis\n",
             "libs/eventcore/src/eventcore/events/retry.py": "from redis.exceptions import RedisError\n",
         },
-        "retry.py:1: eventcore.events.retry (events) imports redis.exceptions.RedisError",
+        "retry.py:1: eventcore.events.retry imports redis.exceptions.RedisError",
     ),
     only_configure_knows_the_sdk: (
         {
@@ -303,6 +279,11 @@ RULES: Mapping[Rule, tuple[Mapping[str, str], str]] = {
         "telemetry/__init__.py:1: eventcore.telemetry imports opentelemetry.sdk; only ",
     ),
 }
+
+
+@pytest.mark.parametrize("document", modules_page.generated(), ids=lambda path: path.name)
+def test_documents_say_of_rooms_and_modules_what_these_say_of_themselves(document: Path) -> None:
+    assert document.read_text() == modules_page.generated()[document], "run python -m scripts.modules_page"
 
 
 def name_of(rule: Rule) -> str:
