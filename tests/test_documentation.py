@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+EVENTCORE = ROOT / "libs/eventcore/src/eventcore"
+DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def named_tests() -> list[tuple[str, str]]:
@@ -36,6 +39,25 @@ def test_every_test_that_proves_a_guarantee_exists(file: str, test: str) -> None
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text())
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_every_function_and_file_on_the_way_through_a_consumer_exists() -> None:
+    text = re.sub(r"\s+", " ", (DOCS / "inside-a-consumer.md").read_text())
+    files = {name: (EVENTCORE / name) for name in re.findall(r"`(\w+/[\w/]+\.(?:py|lua))`", text)}
+    assert [name for name, path in files.items() if not path.exists()] == []
+    named = re.findall(r"`([A-Za-z_.]+)` in `(\w+/[\w/]+\.(?:py|lua))`", text)
+    assert len(named) > 40
+    assert [(name, file) for name, file in named if name not in defined_in(files[file])] == []
+
+
+def defined_in(path: Path) -> set[str]:
+    """Functions, classes and their members: `Class.method`."""
+    text = path.read_text()
+    if path.suffix == ".lua":
+        return set(re.findall(r"local function (\w+)", text))
+    top = [each for each in ast.parse(text).body if isinstance(each, ast.ClassDef | DEFINITIONS)]
+    members = ((each.name, member) for each in top for member in each.body if isinstance(member, DEFINITIONS))
+    return {each.name for each in top} | {f"{name}.{member.name}" for name, member in members}
 
 
 def test_every_setting_that_a_document_names_exists() -> None:
