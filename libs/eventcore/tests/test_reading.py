@@ -12,6 +12,8 @@ import pytest
 from eventcore import (
     Forbidden,
     Hash,
+    Members,
+    Query,
     Readable,
     Settings,
     SortedSet,
@@ -20,6 +22,7 @@ from eventcore import (
     Transaction,
     Unavailable,
     Unreadable,
+    sound,
 )
 from eventcore.server.pipe import Command
 from eventcore.testing import Server
@@ -74,7 +77,7 @@ async def held(connect: Connect) -> Store:
         (SortedSet("nothing").ranked(count=5), []),
     ],
 )
-async def test_a_place_is_read(place: Readable[Any], value: object, held: Store) -> None:
+async def test_a_place_is_read(place: Readable[Any] | Query[Any], value: object, held: Store) -> None:
     found = await held.read(place)
     assert (found, type(found)) == (value, type(value))
 
@@ -93,7 +96,7 @@ async def test_pages_of_a_sorted_set_go_both_ways_and_say_where_to_go_on(held: S
         pages, position = [], None
         while True:
             bound = {"before" if reverse else "after": position}
-            page = await held.read(INDEX.page(**bound, count=2, reverse=reverse))
+            page: Members = await held.read(INDEX.page(**bound, count=2, reverse=reverse))
             pages.append("".join(page.members))
             if (position := page.next) is None:
                 break
@@ -142,6 +145,9 @@ async def test_what_is_no_text_is_named(held: Store) -> None:
     assert {name: str(value) for name, value in each.items()} == {
         "VINET": "points[VINET] holds no text", "TOMSP": "1", "": ""
     }  # fmt: skip
+    assert sound(each["TOMSP"]) == "1"
+    with pytest.raises(Unreadable, match="holds no text"):
+        sound(each["VINET"])
     await held.redis.hset(held.key("points"), mapping={"VINET": "1", NO_UTF8: "1"})
     with pytest.raises(Unreadable, match="a field's name of points holds no text"):
         await held.read(POINTS)

@@ -18,7 +18,7 @@ from redis import exceptions as redis_errors
 from eventcore import Conflict, DurabilityUnknown, NotDurable, OutcomeUnknown, Settings, StreamFull, Unavailable, Value
 from eventcore.testing import Server, until
 from eventcore.testing.fixtures import StartServer
-from eventcore.web import Api, Problem, create_service
+from eventcore.web import Api, FieldError, Problem, create_service
 from eventcore.web.problems import unavailable
 from eventcore.web.request import Parameters
 
@@ -48,7 +48,8 @@ async def problem(answer: ClientResponse, status: int) -> dict[str, Any]:
 
 
 def field_errors(content: dict[str, Any]) -> dict[str, str]:
-    return {error["field"]: error["message"] for error in content["errors"]}
+    errors: list[FieldError] = content["errors"]
+    return {error["field"]: error["message"] for error in errors}
 
 
 @pytest.mark.parametrize(

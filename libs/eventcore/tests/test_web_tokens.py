@@ -19,7 +19,7 @@ from aiohttp.test_utils import TestServer
 from eventcore import Settings, SettingsError
 from eventcore.settings import load
 from eventcore.testing import until
-from eventcore.web import Api, create_service, keys, token
+from eventcore.web import Api, Token, create_service, keys, token
 from eventcore.web.keys import KeySet
 from eventcore.web.scopes import AUTHORITY
 from eventcore.web.tokens import check_tokens
@@ -36,7 +36,7 @@ def secured_api() -> Api:
     @api.get("/notes", scope="notes:read", answers={200: dict})
     async def list_notes(request: web.Request) -> dict[str, str]:
         """Say who asks."""
-        given = token(request)
+        given: Token | None = token(request)
         return {"asks": given.subject if given else "a stranger"}
 
     @api.get("/open", answers={200: dict})
