@@ -39,7 +39,7 @@ async def commit_together(store: Store, *transactions: Transaction) -> list[Comm
 
 async def called(store: Store, *transactions: Transaction) -> tuple[list[CommitAnswer], dict[str, int]]:
     """The answers, and how often the server has run which command for them."""
-    await store.committer.load_script()
+    await commit_together(store, Transaction())  # the server knows the script from now on
     await store.redis.config_resetstat()
     answers = await commit_together(store, *transactions)
     counted = await store.redis.info("commandstats")
