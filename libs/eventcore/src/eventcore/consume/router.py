@@ -14,8 +14,6 @@ from eventcore.events.event import Event
 from .handler_shape import E, Registration, name_of, shape_of
 from .retry_policy import LONGEST_CEILING, RetryPolicy
 
-HandlerFunction = Callable[..., Transaction | Awaitable[Transaction]]
-
 
 @dataclass(frozen=True, slots=True)
 class Handler:
@@ -26,7 +24,7 @@ class Handler:
     """
 
     event: type[Event]
-    function: HandlerFunction
+    function: Callable[..., Transaction | Awaitable[Transaction]]
     retry: RetryPolicy | None
     """`None` until a consumer takes it: then that of the settings."""
     retry_for: Mapping[type[Exception], RetryPolicy]
