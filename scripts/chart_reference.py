@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 from pydantic_settings import BaseSettings
 
+from scripts.compact_json import compact_json
+
 ROOT = Path(__file__).parents[1]
 CHART = ROOT / "deploy/helm/ecommerce"
 SERVICES = ("order", "inventory", "notification")
@@ -184,7 +186,7 @@ def generated() -> dict[Path, str]:
     values = read_values((CHART / "values.yaml").read_text())
     readme = (CHART / "README.md").read_text()
     return {
-        CHART / "values.schema.json": json.dumps(schema(values), indent=2) + "\n",
+        CHART / "values.schema.json": compact_json(schema(values), depth=3),
         CHART / "README.md": re.sub(
             f"(?<={re.escape(BEGIN)}).*(?={re.escape(END)})", lambda _: table(values), readme, flags=re.DOTALL
         ),

@@ -5,10 +5,10 @@ Every query is about the pods of `$release` in `$namespace`, or about one `$serv
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from scripts.chart_reference import CHART
+from scripts.compact_json import compact_json
 from scripts.grafana import Dashboard, Panel, Query, document
 
 PODS = 'namespace="$namespace", pod=~"$release-(order|inventory|notification)-.*"'
@@ -271,6 +271,6 @@ REDIS = Dashboard(
 def generated() -> dict[Path, str]:
     """What the files ought to hold."""
     return {
-        CHART / "dashboards" / f"{each.name}.json": json.dumps(document(each), indent=2, ensure_ascii=False) + "\n"
+        CHART / "dashboards" / f"{each.name}.json": compact_json(document(each))
         for each in (OVERVIEW, OF_SERVICE, REDIS)
     }
