@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from contracts import InventoryRejected, InventoryReleased, InventoryReserved, Line, Reason, Shortage
 from eventcore import Metadata
 from notification_service.channels import Notification
-from notification_service.domain.telling import notification
+from notification_service.domain.notification import notification
 
 ITEMS = (Line(product_id="tea", quantity=2),)
 SHORT = Shortage(product_id="tea", requested=2, available=1)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from notification_service.channels import MissingLine, Notification, NotificationKind, OrderedLine
-from notification_service.channels.address import Mailbox
 from notification_service.channels.mail import compose
+from notification_service.channels.mailbox import Mailbox
 
 ORDER = Notification(
     id="01994c1e-0000-7000-8000-000000000001",

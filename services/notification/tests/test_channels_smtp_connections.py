@@ -11,7 +11,7 @@ import pytest
 from aiosmtpd import smtp
 
 from notification_service.channels import ChannelUnavailable, Unanswered
-from notification_service.channels.idle import IdleConnections
+from notification_service.channels.idle_connections import IdleConnections
 from services.notification.tests.mail_server import (
     CONFIRMED,
     Hook,

@@ -13,11 +13,11 @@ from eventcore import Router, Store
 from eventcore.web import create_service
 
 from .api import ODD, api
-from .channels.careful import CarefulChannel
-from .delivering import Courier
+from .channels.protected import ProtectedChannel
 from .domain.measures import receivers_down
 from .domain.record import odd_records, records_of
 from .handlers import notification_router
+from .notifier import Notifier
 from .settings import NotificationSettings
 
 log = logging.getLogger(__name__)
@@ -31,14 +31,14 @@ def create_app(settings: NotificationSettings) -> web.Application:
     channels = settings.channels()
 
     def routers(store: Store) -> list[Router]:
-        courier = Courier(store, channels, settings.keep)
+        notifier = Notifier(store, channels, settings.keep)
         attempts, give_up_after = settings.retry_attempts, settings.give_up_after
-        return [notification_router(courier, attempts=attempts, give_up_after=give_up_after)]
+        return [notification_router(notifier, attempts=attempts, give_up_after=give_up_after)]
 
     async def use_channels(app: web.Application) -> AsyncIterator[None]:
         if settings.caution:
             log.warning("signatures of webhooks may be forged: %(reason)s", {"reason": settings.caution})
-        careful = [channel for channel in channels if isinstance(channel, CarefulChannel)]
+        careful = [channel for channel in channels if isinstance(channel, ProtectedChannel)]
         forget = receivers_down.watch(lambda: {(each.name,): int(each.is_down) for each in careful})
         yield
         forget()

@@ -7,15 +7,15 @@ from datetime import timedelta
 from contracts import InventoryRejected, InventoryReleased, InventoryReserved
 from eventcore import Metadata, RetryPolicy, Router, Transaction
 
-from .delivering import PATIENCE, Courier
-from .domain.telling import Outcome, notification
-from .verdicts import MayHaveArrived, TurnedAway
+from .domain.notification import Outcome, notification
+from .failures import MayHaveArrived, ReceiverDown
+from .notifier import PATIENCE, Notifier
 
 # Nobody asks a receiver more often than that about one notification, once it has been failing for a while.
 LONGEST_RETRY_WAIT = timedelta(minutes=5)
 
 
-def notification_router(courier: Courier, *, attempts: int, give_up_after: timedelta | None = None) -> Router:
+def notification_router(notifier: Notifier, *, attempts: int, give_up_after: timedelta | None = None) -> Router:
     """The handlers of `notification-group`."""
     router = Router(
         group="notification-group",
@@ -25,7 +25,7 @@ def notification_router(courier: Courier, *, attempts: int, give_up_after: timed
     )
     retry_for: dict[type[Exception], RetryPolicy] = {
         # It was not even tried: back soon after the receiver is.
-        TurnedAway: RetryPolicy(attempts=attempts, ceiling=timedelta(seconds=30)),
+        ReceiverDown: RetryPolicy(attempts=attempts, ceiling=timedelta(seconds=30)),
         # Without a limit a customer would get thousands of copies; doubled each time, a dozen in three days.
         MayHaveArrived: RetryPolicy(attempts=attempts, base=timedelta(seconds=20), ceiling=timedelta(days=1)),
     }
@@ -35,6 +35,6 @@ def notification_router(courier: Courier, *, attempts: int, give_up_after: timed
     @router.on(InventoryReleased, retry_for=retry_for)
     async def tell(event: Outcome, metadata: Metadata) -> Transaction:
         """Tell the customer by every channel; the records commit with the acknowledgement."""
-        return await courier.tell(notification(event, metadata))
+        return await notifier.tell(notification(event, metadata))
 
     return router

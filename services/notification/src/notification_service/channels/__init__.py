@@ -4,7 +4,7 @@ This package's own names are pure; the channels themselves, and the libraries th
 """
 
 from .base import Channel, MissingLine, Notification, NotificationKind, OrderedLine
-from .errors import ChannelError, ChannelUnavailable, Declined, ReceiverSpared, Refused, Unanswered
+from .errors import ChannelError, ChannelUnavailable, Declined, NotSent, Refused, Unanswered
 
 __all__ = [
     "Channel",
@@ -12,10 +12,10 @@ __all__ = [
     "ChannelUnavailable",
     "Declined",
     "MissingLine",
+    "NotSent",
     "Notification",
     "NotificationKind",
     "OrderedLine",
-    "ReceiverSpared",
     "Refused",
     "Unanswered",
 ]

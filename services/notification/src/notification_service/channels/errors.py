@@ -5,14 +5,14 @@
     ├── Declined            the outside said no to this notification: a few more attempts, then a dead letter
     └── Unavailable         nothing that this notification is to blame for: tried again until it is too old
         ├── Unanswered      it was sent and no answer came: it may have arrived, so it is repeated with patience
-        └── TurnedAway      it was not sent: the receiver is down, or has enough to do
+        └── ReceiverDown      it was not sent: the receiver is down, or has enough to do
 
 Messages are for the operator's log: they name the server, never a password, a URL's path or a whole mail address.
 """
 
 from datetime import timedelta
 
-__all__ = ["ChannelError", "ChannelUnavailable", "Declined", "ReceiverSpared", "Refused", "Unanswered"]
+__all__ = ["ChannelError", "ChannelUnavailable", "Declined", "NotSent", "Refused", "Unanswered"]
 
 
 class ChannelError(Exception):
@@ -56,5 +56,5 @@ class Unanswered(ChannelUnavailable):
         super().__init__(message, overloaded=True)
 
 
-class ReceiverSpared(ChannelUnavailable):
+class NotSent(ChannelUnavailable):
     """Not sent, so as to spare a receiver that is down or busy, and those who would wait for it."""

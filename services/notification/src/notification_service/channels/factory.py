@@ -1,12 +1,12 @@
 """Which channels the settings ask for."""
 
 from .base import Channel
-from .careful import CarefulChannel
 from .log import LogChannel
+from .protected import ProtectedChannel
 from .smtp import SmtpChannel
 from .webhook import WebhookChannel
 
-__all__ = ["CarefulChannel", "LogChannel", "SmtpChannel", "WebhookChannel", "channels_from"]
+__all__ = ["LogChannel", "ProtectedChannel", "SmtpChannel", "WebhookChannel", "channels_from"]
 
 
 def channels_from(
@@ -27,8 +27,8 @@ def channels_from(
     if smtp_url:
         mail = SmtpChannel(smtp_url)
         most = min(at_once, mail.connections or at_once)
-        configured.append(CarefulChannel(mail, at_once=most, timeout=mail.timeout))
+        configured.append(ProtectedChannel(mail, at_once=most, timeout=mail.timeout))
     if webhook_url:
         webhook = WebhookChannel(webhook_url, webhook_secret, baggage=webhook_baggage)
-        configured.append(CarefulChannel(webhook, at_once=at_once, timeout=webhook.timeout))
+        configured.append(ProtectedChannel(webhook, at_once=at_once, timeout=webhook.timeout))
     return tuple(configured) or (LogChannel(),)

@@ -8,9 +8,9 @@ from email.policy import SMTP, SMTPUTF8
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from .address import Mailbox
 from .base import Notification, on_one_line
 from .mailable import mailable
+from .mailbox import Mailbox
 
 __all__ = ["Mail", "compose"]
 

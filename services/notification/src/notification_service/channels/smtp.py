@@ -10,11 +10,11 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import Attributes
 
-from .address import Mailbox
 from .base import Notification, masked
 from .errors import ChannelError, Refused
-from .idle import IdleConnections
+from .idle_connections import IdleConnections
 from .mail import Mail, compose
+from .mailbox import Mailbox
 from .smtp_replies import SERVICE_CLOSING, lost_reply, no_success
 from .smtp_url import SmtpUrl, StartTls
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from enum import StrEnum
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from .address import Mailbox
+from .mailbox import Mailbox
 
 __all__ = ["SmtpUrl", "StartTls"]
 

@@ -9,8 +9,8 @@ import pytest
 from eventcore import Metadata
 from libs.contracts.tests.memory import Memory
 from notification_service.channels import MissingLine, Notification, NotificationKind, OrderedLine
+from notification_service.domain.notification import Outcome, notification, reaching
 from notification_service.domain.record import Record, record, record_all, records_of
-from notification_service.domain.telling import Outcome, notification, reaching
 from services.notification.tests.outcomes import METADATA, NEVER_TRIED, REJECTED, RELEASED, RESERVED, TRACE, Fake
 
 KEEP = timedelta(days=30)

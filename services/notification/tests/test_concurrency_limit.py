@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from notification_service.channels.turns import Turns
+from notification_service.channels.concurrency_limit import ConcurrencyLimit
 
 
-async def waiting(turns: Turns, count: int) -> list[asyncio.Task[None]]:
+async def waiting(turns: ConcurrencyLimit, count: int) -> list[asyncio.Task[None]]:
     """So many who wait for a place, in this order."""
     tasks = [asyncio.create_task(turns.take()) for _ in range(count)]
     await asyncio.sleep(0)
@@ -22,7 +22,7 @@ def done(tasks: list[asyncio.Task[None]]) -> list[bool]:
 
 
 async def test_as_many_as_there_are_places_go_at_once_and_the_others_in_turn() -> None:
-    turns = Turns(2)
+    turns = ConcurrencyLimit(2)
     tasks = await waiting(turns, 4)
     assert done(tasks) == [True, True, False, False]
     for expected in ([True, True, True, False], [True] * 4):
@@ -33,7 +33,7 @@ async def test_as_many_as_there_are_places_go_at_once_and_the_others_in_turn() -
 
 @pytest.mark.parametrize("called", [False, True])
 async def test_who_gives_up_waiting_takes_nobodys_place(called: bool) -> None:
-    turns = Turns(1)
+    turns = ConcurrencyLimit(1)
     first, second, third = await waiting(turns, 3)
     if called:
         turns.give_back()  # the second is called in, and cancelled before it comes
@@ -46,7 +46,7 @@ async def test_who_gives_up_waiting_takes_nobodys_place(called: bool) -> None:
 
 
 async def test_an_overload_halves_the_places_once_for_all_that_began_before_it() -> None:
-    turns, began = Turns(64), time.monotonic()
+    turns, began = ConcurrencyLimit(64), time.monotonic()
     for _ in range(10):
         turns.fewer(began)
     assert turns.places == 32
@@ -55,14 +55,14 @@ async def test_an_overload_halves_the_places_once_for_all_that_began_before_it()
 
 
 async def test_there_is_always_one_place() -> None:
-    turns = Turns(3)
+    turns = ConcurrencyLimit(3)
     for _ in range(5):
         turns.fewer(time.monotonic())
     assert turns.places == 1
 
 
 async def test_places_come_back_quickly_up_to_half_of_what_was_too_many_and_slowly_from_there() -> None:
-    turns = Turns(64)
+    turns = ConcurrencyLimit(64)
     turns.one()
     answers = 0
     while turns.places < 32:
@@ -78,7 +78,7 @@ async def test_places_come_back_quickly_up_to_half_of_what_was_too_many_and_slow
 
 
 async def test_with_fewer_places_those_who_are_there_stay_and_the_next_wait_for_them() -> None:
-    turns = Turns(4)
+    turns = ConcurrencyLimit(4)
     await waiting(turns, 4)
     turns.one()
     [task] = await waiting(turns, 1)

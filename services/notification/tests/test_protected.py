@@ -10,9 +10,9 @@ import pytest
 
 from eventcore.testing import until
 from libs.contracts.tests.calling import PATIENCE
-from notification_service.channels import ChannelUnavailable, Declined, Notification, ReceiverSpared, Unanswered
+from notification_service.channels import ChannelUnavailable, Declined, Notification, NotSent, Unanswered
 from notification_service.channels.breaker import OPENS_AFTER
-from notification_service.channels.careful import CarefulChannel
+from notification_service.channels.protected import ProtectedChannel
 from services.notification.tests.outcomes import TOLD, Fake
 
 
@@ -36,8 +36,8 @@ class Receiver(Fake):
             self.under_way -= 1
 
 
-def careful(receiver: Receiver, *, at_once: int = 64, timeout: float = 10) -> CarefulChannel:
-    return CarefulChannel(receiver, at_once=at_once, timeout=timedelta(seconds=timeout))
+def careful(receiver: Receiver, *, at_once: int = 64, timeout: float = 10) -> ProtectedChannel:
+    return ProtectedChannel(receiver, at_once=at_once, timeout=timedelta(seconds=timeout))
 
 
 def told(number: int) -> Notification:
@@ -48,7 +48,7 @@ def raising(error: Exception) -> None:
     raise error
 
 
-async def fail(channel: CarefulChannel, receiver: Receiver, error: Exception, count: int = OPENS_AFTER) -> None:
+async def fail(channel: ProtectedChannel, receiver: Receiver, error: Exception, count: int = OPENS_AFTER) -> None:
     """So many different notifications fail with this error."""
     receiver.behave = lambda: raising(error)
     for number in range(count):
@@ -57,14 +57,14 @@ async def fail(channel: CarefulChannel, receiver: Receiver, error: Exception, co
     receiver.behave = lambda: None
 
 
-async def probing(channel: CarefulChannel, receiver: Receiver, number: int) -> asyncio.Task[None]:
+async def probing(channel: ProtectedChannel, receiver: Receiver, number: int) -> asyncio.Task[None]:
     """This notification on its way to a receiver that is down, as soon as it may."""
     while True:
         task = asyncio.create_task(channel.send(told(number)))
         await asyncio.wait([task], timeout=0.1)
         if not task.done() or task.exception() is None:
             return task
-        assert isinstance(task.exception(), ReceiverSpared)
+        assert isinstance(task.exception(), NotSent)
         await asyncio.sleep(0.05)
 
 
@@ -80,12 +80,12 @@ async def test_no_more_than_a_number_are_under_way_and_each_arrives_once() -> No
 
 
 async def test_who_has_waited_in_the_queue_for_too_long_is_turned_away_unsent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("notification_service.channels.careful.LONGEST_QUEUE", timedelta(milliseconds=20))
+    monkeypatch.setattr("notification_service.channels.protected.LONGEST_WAIT", timedelta(milliseconds=20))
     receiver = Receiver(held=True)
     channel = careful(receiver, at_once=1)
     first = asyncio.create_task(channel.send(told(1)))
     await until(lambda: receiver.under_way == 1, timeout=PATIENCE)
-    with pytest.raises(ReceiverSpared, match=r"not sent, its receiver has enough to do \(1 at once\)"):
+    with pytest.raises(NotSent, match=r"not sent, its receiver has enough to do \(1 at once\)"):
         await channel.send(told(2))
     receiver.go_on.set()
     await first
@@ -98,7 +98,7 @@ async def test_a_receiver_that_is_down_is_spared() -> None:
     await fail(channel, receiver, ChannelUnavailable("connection refused"))
     assert channel.is_down
     for number in range(100, 120):
-        with pytest.raises(ReceiverSpared, match="not sent, its receiver is down: connection refused") as failure:
+        with pytest.raises(NotSent, match="not sent, its receiver is down: connection refused") as failure:
             await channel.send(told(number))
         assert failure.value.retry_after is not None
     assert receiver.told == []
@@ -112,7 +112,7 @@ async def test_those_who_wait_in_the_queue_of_a_receiver_that_goes_down_are_turn
     await until(lambda: receiver.under_way == OPENS_AFTER, timeout=PATIENCE)
     receiver.go_on.set()
     outcomes = await asyncio.gather(*sending, return_exceptions=True)
-    assert [type(each) for each in outcomes] == [Unanswered] * OPENS_AFTER + [ReceiverSpared] * 3 * OPENS_AFTER
+    assert [type(each) for each in outcomes] == [Unanswered] * OPENS_AFTER + [NotSent] * 3 * OPENS_AFTER
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ import asyncio
 import time
 from collections import deque
 
-__all__ = ["Turns"]
+__all__ = ["ConcurrencyLimit"]
 
 
-class Turns:
+class ConcurrencyLimit:
     """A queue before a number of places that follows what the receiver takes, as TCP does (RFC 5681).
 
     After a sign of overload there are half as many; each answer in good time makes room for one more, from there on

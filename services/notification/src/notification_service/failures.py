@@ -10,13 +10,13 @@ from eventcore import Reject, Unavailable
 from . import channels
 from .channels import Declined
 
-__all__ = ["MayHaveArrived", "TurnedAway", "verdict"]
+__all__ = ["MayHaveArrived", "ReceiverDown", "verdict"]
 
 # The least wait before what may have arrived is sent again; the retry policy makes it longer each time.
 REPEAT_AFTER = timedelta(seconds=5)
 
 
-class TurnedAway(Unavailable):
+class ReceiverDown(Unavailable):
     """A channel was not tried: its receiver is down, or has enough to do."""
 
 
@@ -44,8 +44,8 @@ def verdict(failures: Mapping[str, BaseException], *, least: timedelta = timedel
 
 def _later(error: channels.ChannelUnavailable, said: str, least: timedelta) -> Unavailable:
     match error:
-        case channels.ReceiverSpared(retry_after=wait):
-            return TurnedAway(said, retry_after=max(wait or least, least))
+        case channels.NotSent(retry_after=wait):
+            return ReceiverDown(said, retry_after=max(wait or least, least))
         case channels.Unanswered():
             return MayHaveArrived(said, retry_after=REPEAT_AFTER)
         case _:

@@ -14,11 +14,11 @@ from libs.contracts.tests.calling import PATIENCE
 from libs.contracts.tests.streams import entries
 from notification_service.channels import ChannelUnavailable as Unreachable
 from notification_service.channels import Declined, Refused, Unanswered
-from notification_service.channels import ReceiverSpared as SentAway
-from notification_service.delivering import Courier
+from notification_service.channels import NotSent as SentAway
 from notification_service.domain.record import Record, records_of
+from notification_service.failures import REPEAT_AFTER, MayHaveArrived, ReceiverDown
 from notification_service.handlers import notification_router
-from notification_service.verdicts import REPEAT_AFTER, MayHaveArrived, TurnedAway
+from notification_service.notifier import Notifier
 from services.notification.tests.outcomes import RESERVED, TOLD, Fake
 
 KEEP = timedelta(days=30)
@@ -46,7 +46,7 @@ async def recorded(store: Store, order_id: str = "1") -> dict[str, Record]:
 
 async def test_every_channel_is_used_and_recorded_by_the_transaction(store: Store) -> None:
     channels = Fake("smtp"), Fake("webhook")
-    transaction = await Courier(store, channels, KEEP).tell(TOLD)
+    transaction = await Notifier(store, channels, KEEP).tell(TOLD)
     assert [channel.told for channel in channels] == [[TOLD], [TOLD]]
     assert await recorded(store) == {}
     await store.commit(transaction)
@@ -57,10 +57,10 @@ async def test_every_channel_is_used_and_recorded_by_the_transaction(store: Stor
 
 async def test_a_channel_that_was_recorded_is_not_used_again(store: Store) -> None:
     channels = Fake("smtp"), Fake("webhook")
-    courier = Courier(store, channels, KEEP)
-    await store.commit(await courier.tell(TOLD))
+    notifier = Notifier(store, channels, KEEP)
+    await store.commit(await notifier.tell(TOLD))
     before = await recorded(store)
-    await store.commit(await courier.tell(TOLD))
+    await store.commit(await notifier.tell(TOLD))
     assert [len(channel.told) for channel in channels] == [1, 1]
     assert await recorded(store) == before
 
@@ -68,14 +68,14 @@ async def test_a_channel_that_was_recorded_is_not_used_again(store: Store) -> No
 async def test_when_one_channel_is_out_of_reach_only_that_one_is_tried_again(store: Store) -> None:
     weather = Weather(Unreachable("no route", timedelta(seconds=7)))
     mail, web = Fake("smtp", behave=weather), Fake("webhook")
-    courier = Courier(store, (mail, web), KEEP)
+    notifier = Notifier(store, (mail, web), KEEP)
     with pytest.raises(Unavailable, match="smtp: no route") as failure:
-        await courier.tell(TOLD)
+        await notifier.tell(TOLD)
     assert failure.value.retry_after == timedelta(seconds=7)
     assert (await recorded(store)).keys() == {"webhook"}
 
     weather.clear()
-    await store.commit(await courier.tell(TOLD))
+    await store.commit(await notifier.tell(TOLD))
     assert (len(mail.told), len(web.told)) == (1, 1)
     assert (await recorded(store)).keys() == {"smtp", "webhook"}
 
@@ -86,7 +86,7 @@ async def test_a_refusal_is_recorded_as_failed_and_goes_on_to_a_dead_letter(
 ) -> None:
     refusing = Fake("smtp", behave=Weather(refusal("no such mailbox")))
     with pytest.raises(raised, match="smtp: no such mailbox"):
-        await Courier(store, (refusing, Fake("webhook")), KEEP).tell(TOLD)
+        await Notifier(store, (refusing, Fake("webhook")), KEEP).tell(TOLD)
     statuses = {name: record.status for name, record in (await recorded(store)).items()}
     assert statuses == {"smtp": "failed", "webhook": "sent"}
 
@@ -94,11 +94,11 @@ async def test_a_refusal_is_recorded_as_failed_and_goes_on_to_a_dead_letter(
 async def test_what_is_recorded_as_failed_does_not_count_as_told(store: Store) -> None:
     weather = Weather(Refused("no such mailbox"))
     mail, web = Fake("smtp", behave=weather), Fake("webhook")
-    courier = Courier(store, (mail, web), KEEP)
+    notifier = Notifier(store, (mail, web), KEEP)
     with pytest.raises(Reject):
-        await courier.tell(TOLD)
+        await notifier.tell(TOLD)
     weather.clear()
-    await store.commit(await courier.tell(TOLD))
+    await store.commit(await notifier.tell(TOLD))
     assert [len(channel.told) for channel in (mail, web)] == [1, 1]
     assert (await recorded(store))["smtp"].status == "sent"
 
@@ -108,16 +108,16 @@ async def test_a_record_of_a_newer_version_counts_as_told(store: Store) -> None:
     key = store.key(records_of("1").key)
     await store.redis.hset(key, "event-1:smtp", '{"status":"read"}')
     await store.redis.expire(key, KEEP)
-    await Courier(store, (mail,), KEEP).tell(TOLD)
+    await Notifier(store, (mail,), KEEP).tell(TOLD)
     assert mail.told == []
 
 
 async def test_a_defect_of_one_channel_does_not_make_the_others_repeat_themselves(store: Store) -> None:
     broken, web = Fake("smtp", behave=Weather(KeyError("defect"))), Fake("webhook")
-    courier = Courier(store, (broken, web), KEEP)
+    notifier = Notifier(store, (broken, web), KEEP)
     for _ in range(2):
         with pytest.raises(KeyError, match="defect"):
-            await courier.tell(TOLD)
+            await notifier.tell(TOLD)
     assert len(web.told) == 1
 
 
@@ -127,23 +127,23 @@ async def test_a_defect_of_one_channel_does_not_make_the_others_repeat_themselve
 async def test_while_one_channel_is_out_of_reach_no_other_ends_its_chance(store: Store, other: Exception) -> None:
     broken, away = Fake("smtp", behave=Weather(other)), Fake("away", behave=Weather(Unreachable("later")))
     with pytest.raises(Unavailable, match=r"smtp: .*; away: later"):
-        await Courier(store, (broken, away), KEEP).tell(TOLD)
+        await Notifier(store, (broken, away), KEEP).tell(TOLD)
 
 
 async def test_a_channel_that_is_spared_is_waited_for_aside_by_those_whom_another_has_told(store: Store) -> None:
     away = Fake("webhook", behave=Weather(SentAway("down", timedelta(seconds=3))))
     for channels, least in (((away,), 3.0), ((away, Fake("smtp")), 1.25 * store.settings.aside_after_seconds)):
-        with pytest.raises(TurnedAway) as failure:
-            await Courier(store, channels, KEEP).tell(TOLD)
+        with pytest.raises(ReceiverDown) as failure:
+            await Notifier(store, channels, KEEP).tell(TOLD)
         assert failure.value.retry_after == timedelta(seconds=least)
 
 
 async def test_what_may_have_arrived_is_repeated_with_patience(store: Store) -> None:
     silent = Fake("smtp", behave=Weather(Unanswered("no reply to a whole mail")))
     with pytest.raises(MayHaveArrived) as failure:
-        await Courier(store, (silent,), KEEP).tell(TOLD)
+        await Notifier(store, (silent,), KEEP).tell(TOLD)
     assert failure.value.retry_after == REPEAT_AFTER
-    for handler in notification_router(Courier(store, (silent,), KEEP), attempts=5).handlers.values():
+    for handler in notification_router(Notifier(store, (silent,), KEEP), attempts=5).handlers.values():
         # At least REPEAT_AFTER, so three copies in the first ten seconds at most, and doubled each time.
         longest = [handler.policy(failure.value).base * 2**attempt for attempt in range(13)]
         assert handler.policy(failure.value).ceiling >= longest[12] > timedelta(hours=20)
@@ -152,13 +152,13 @@ async def test_what_may_have_arrived_is_repeated_with_patience(store: Store) -> 
 async def test_of_several_that_are_out_of_reach_the_most_patient_one_decides(store: Store) -> None:
     channels = [Fake(str(wait), behave=Weather(Unreachable("later", wait))) for wait in (None, timedelta(seconds=9))]
     with pytest.raises(Unavailable) as failure:
-        await Courier(store, channels, KEEP).tell(TOLD)
+        await Notifier(store, channels, KEEP).tell(TOLD)
     assert failure.value.retry_after == timedelta(seconds=9)
 
 
 async def test_a_customer_whom_no_channel_reaches_is_told_in_the_log(store: Store) -> None:
-    courier = Courier(store, (Fake("smtp", reaches=lambda told: None),), KEEP)
-    await store.commit(await courier.tell(TOLD))
+    notifier = Notifier(store, (Fake("smtp", reaches=lambda told: None),), KEEP)
+    await store.commit(await notifier.tell(TOLD))
     assert (await recorded(store)).keys() == {"log"}
 
 
@@ -167,14 +167,14 @@ async def test_a_silent_channel_costs_the_event_no_attempt(store: Store, monkeyp
         async def send(self, n: object) -> None:
             await asyncio.Event().wait()
 
-    monkeypatch.setattr("notification_service.delivering.PATIENCE", timedelta(milliseconds=10))
+    monkeypatch.setattr("notification_service.notifier.PATIENCE", timedelta(milliseconds=10))
     with pytest.raises(Unavailable, match="smtp: took more than"):
-        await Courier(store, (Silent("smtp"),), KEEP).tell(TOLD)
+        await Notifier(store, (Silent("smtp"),), KEEP).tell(TOLD)
 
 
-def router(courier: Courier) -> Router:
+def router(notifier: Notifier) -> Router:
     """The service's router, so impatient that tests need not wait."""
-    made = notification_router(courier, attempts=3)
+    made = notification_router(notifier, attempts=3)
     eager = RetryPolicy(attempts=3, base=timedelta(milliseconds=1), ceiling=timedelta(milliseconds=2))
     made.handlers = {name: replace(handler, retry=eager) for name, handler in made.handlers.items()}
     return made
@@ -185,13 +185,13 @@ async def test_an_outage_of_the_mail_server_delays_notifications_and_loses_none(
 ) -> None:
     weather = Weather(Unreachable("no route"))
     mail, web = Fake("smtp", behave=weather), Fake("webhook")
-    consumer = Consumer(store, router(Courier(store, (mail, web), KEEP)))
+    consumer = Consumer(store, router(Notifier(store, (mail, web), KEEP)))
     events = [RESERVED.model_copy(update={"order_id": str(number)}) for number in range(10)]
     async with running(consumer):
         await store.publish_all(events)
         await until(lambda: len(web.told) == 10 and consumer.holding.waiting > 0, timeout=PATIENCE)
         weather.clear()
-    await run_until_idle(store, Consumer(store, router(Courier(store, (mail, web), KEEP))), timeout=PATIENCE)
+    await run_until_idle(store, Consumer(store, router(Notifier(store, (mail, web), KEEP))), timeout=PATIENCE)
     assert sorted(told.order_id for told in mail.told) == [str(number) for number in range(10)]
     assert len(web.told) == 10
     assert await entries(store, "inventory_dlq") == []
@@ -200,6 +200,6 @@ async def test_an_outage_of_the_mail_server_delays_notifications_and_loses_none(
 async def test_a_defect_becomes_a_dead_letter_when_its_attempts_are_spent(store: Store) -> None:
     broken = Fake("smtp", behave=Weather(KeyError("defect")))
     await store.publish(RESERVED)
-    await run_until_idle(store, Consumer(store, router(Courier(store, (broken,), KEEP))), timeout=PATIENCE)
+    await run_until_idle(store, Consumer(store, router(Notifier(store, (broken,), KEEP))), timeout=PATIENCE)
     [letter] = await entries(store, "inventory_dlq")
     assert (letter[b"reason"], letter[b"errorType"]) == (b"attempts_exhausted", b"KeyError")

@@ -12,9 +12,9 @@ from eventcore.events.odd_records import OddRecords
 
 from .channels import Channel, ChannelUnavailable, Declined, Notification, Refused
 from .channels.log import LogChannel
+from .domain.notification import reaching
 from .domain.record import NotificationStatus, Record, odd_records, record, record_all, status_of
-from .domain.telling import reaching
-from .verdicts import verdict
+from .failures import verdict
 
 # Longer than a channel's own time limit may be set (10 min) and the queue before it: this one only makes sure that
 # there is one at all, because the limit of a handler would count as the event's failure.
@@ -22,7 +22,7 @@ PATIENCE = timedelta(minutes=11)
 
 
 @dataclass(frozen=True, slots=True)
-class Courier:
+class Notifier:
     """Tells customers by these channels, and remembers in the store by which of them it has."""
 
     store: Store

@@ -6,18 +6,18 @@ from datetime import timedelta
 
 from .base import Channel, Notification
 from .breaker import Breaker
-from .errors import ChannelError, ChannelUnavailable, ReceiverSpared
-from .turns import Turns
+from .concurrency_limit import ConcurrencyLimit
+from .errors import ChannelError, ChannelUnavailable, NotSent
 
-__all__ = ["CarefulChannel"]
+__all__ = ["ProtectedChannel"]
 
 # Then it is turned away, so that other channels and other customers don't wait with it.
-LONGEST_QUEUE = timedelta(seconds=10)
+LONGEST_WAIT = timedelta(seconds=10)
 # A receiver that needs more than this share of the time it is given has enough to do.
 IN_GOOD_TIME = 0.8
 
 
-class CarefulChannel:
+class ProtectedChannel:
     """Another channel, behind a queue and a circuit breaker. The wait in the queue is not the receiver's time.
 
     `at_once` is how many notifications may be under way, `timeout` how long the receiver may take for one.
@@ -27,11 +27,11 @@ class CarefulChannel:
         self.name = channel.name
         self._channel = channel
         self._good_time = timeout.total_seconds() * IN_GOOD_TIME
-        self._turns = Turns(at_once)
+        self._turns = ConcurrencyLimit(at_once)
         self._breaker = Breaker(channel.name)
 
     def __repr__(self) -> str:
-        return f"CarefulChannel({self._channel!r})"
+        return f"ProtectedChannel({self._channel!r})"
 
     @property
     def is_down(self) -> bool:
@@ -43,7 +43,7 @@ class CarefulChannel:
         return self._channel.recipient(n)
 
     async def send(self, n: Notification) -> None:
-        """As the channel does, or raise `ReceiverSpared` before anything is sent."""
+        """As the channel does, or raise `NotSent` before anything is sent."""
         self._turn_away(n)
         await self._take_turn()
         try:
@@ -58,14 +58,14 @@ class CarefulChannel:
 
     def _turn_away(self, n: Notification) -> None:
         if (wait := self._breaker.wait(n.key)) is not None:
-            raise ReceiverSpared(f"not sent, its receiver is down: {self._breaker.last_error}", wait)
+            raise NotSent(f"not sent, its receiver is down: {self._breaker.last_error}", wait)
 
     async def _take_turn(self) -> None:
         try:
-            async with asyncio.timeout(LONGEST_QUEUE.total_seconds()):
+            async with asyncio.timeout(LONGEST_WAIT.total_seconds()):
                 await self._turns.take()
         except TimeoutError:
-            raise ReceiverSpared(f"not sent, its receiver has enough to do ({self._turns.places} at once)") from None
+            raise NotSent(f"not sent, its receiver has enough to do ({self._turns.places} at once)") from None
 
     async def _try(self, n: Notification) -> None:
         began = time.monotonic()
