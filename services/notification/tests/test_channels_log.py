@@ -11,7 +11,8 @@ import pytest
 from eventcore.telemetry.logs import fields
 from notification_service.channels import Notification, NotificationKind
 from notification_service.channels.base import masked
-from notification_service.channels.factory import LogChannel, channels_from
+from notification_service.channels.factory import channels_from
+from notification_service.channels.log import LogChannel
 
 ORDER = Notification(
     id="event-1",

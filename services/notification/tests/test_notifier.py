@@ -46,7 +46,7 @@ async def recorded(store: Store, order_id: str = "1") -> dict[str, Record]:
 
 async def test_every_channel_is_used_and_recorded_by_the_transaction(store: Store) -> None:
     channels = Fake("smtp"), Fake("webhook")
-    transaction = await Notifier(store, channels, KEEP).tell(TOLD)
+    transaction = await Notifier(store, channels, KEEP).notify(TOLD)
     assert [channel.told for channel in channels] == [[TOLD], [TOLD]]
     assert await recorded(store) == {}
     await store.commit(transaction)
@@ -58,9 +58,9 @@ async def test_every_channel_is_used_and_recorded_by_the_transaction(store: Stor
 async def test_a_channel_that_was_recorded_is_not_used_again(store: Store) -> None:
     channels = Fake("smtp"), Fake("webhook")
     notifier = Notifier(store, channels, KEEP)
-    await store.commit(await notifier.tell(TOLD))
+    await store.commit(await notifier.notify(TOLD))
     before = await recorded(store)
-    await store.commit(await notifier.tell(TOLD))
+    await store.commit(await notifier.notify(TOLD))
     assert [len(channel.told) for channel in channels] == [1, 1]
     assert await recorded(store) == before
 
@@ -70,12 +70,12 @@ async def test_when_one_channel_is_out_of_reach_only_that_one_is_tried_again(sto
     mail, web = Fake("smtp", behave=weather), Fake("webhook")
     notifier = Notifier(store, (mail, web), KEEP)
     with pytest.raises(Unavailable, match="smtp: no route") as failure:
-        await notifier.tell(TOLD)
+        await notifier.notify(TOLD)
     assert failure.value.retry_after == timedelta(seconds=7)
     assert (await recorded(store)).keys() == {"webhook"}
 
     weather.clear()
-    await store.commit(await notifier.tell(TOLD))
+    await store.commit(await notifier.notify(TOLD))
     assert (len(mail.told), len(web.told)) == (1, 1)
     assert (await recorded(store)).keys() == {"smtp", "webhook"}
 
@@ -86,7 +86,7 @@ async def test_a_refusal_is_recorded_as_failed_and_goes_on_to_a_dead_letter(
 ) -> None:
     refusing = Fake("smtp", behave=Weather(refusal("no such mailbox")))
     with pytest.raises(raised, match="smtp: no such mailbox"):
-        await Notifier(store, (refusing, Fake("webhook")), KEEP).tell(TOLD)
+        await Notifier(store, (refusing, Fake("webhook")), KEEP).notify(TOLD)
     statuses = {name: record.status for name, record in (await recorded(store)).items()}
     assert statuses == {"smtp": "failed", "webhook": "sent"}
 
@@ -96,9 +96,9 @@ async def test_what_is_recorded_as_failed_does_not_count_as_told(store: Store) -
     mail, web = Fake("smtp", behave=weather), Fake("webhook")
     notifier = Notifier(store, (mail, web), KEEP)
     with pytest.raises(Reject):
-        await notifier.tell(TOLD)
+        await notifier.notify(TOLD)
     weather.clear()
-    await store.commit(await notifier.tell(TOLD))
+    await store.commit(await notifier.notify(TOLD))
     assert [len(channel.told) for channel in (mail, web)] == [1, 1]
     assert (await recorded(store))["smtp"].status == "sent"
 
@@ -108,7 +108,7 @@ async def test_a_record_of_a_newer_version_counts_as_told(store: Store) -> None:
     key = store.key(records_of("1").key)
     await store.redis.hset(key, "event-1:smtp", '{"status":"read"}')
     await store.redis.expire(key, KEEP)
-    await Notifier(store, (mail,), KEEP).tell(TOLD)
+    await Notifier(store, (mail,), KEEP).notify(TOLD)
     assert mail.told == []
 
 
@@ -117,7 +117,7 @@ async def test_a_defect_of_one_channel_does_not_make_the_others_repeat_themselve
     notifier = Notifier(store, (broken, web), KEEP)
     for _ in range(2):
         with pytest.raises(KeyError, match="defect"):
-            await notifier.tell(TOLD)
+            await notifier.notify(TOLD)
     assert len(web.told) == 1
 
 
@@ -127,21 +127,21 @@ async def test_a_defect_of_one_channel_does_not_make_the_others_repeat_themselve
 async def test_while_one_channel_is_out_of_reach_no_other_ends_its_chance(store: Store, other: Exception) -> None:
     broken, away = Fake("smtp", behave=Weather(other)), Fake("away", behave=Weather(Unreachable("later")))
     with pytest.raises(Unavailable, match=r"smtp: .*; away: later"):
-        await Notifier(store, (broken, away), KEEP).tell(TOLD)
+        await Notifier(store, (broken, away), KEEP).notify(TOLD)
 
 
 async def test_a_channel_that_is_spared_is_waited_for_aside_by_those_whom_another_has_told(store: Store) -> None:
     away = Fake("webhook", behave=Weather(SentAway("down", timedelta(seconds=3))))
     for channels, least in (((away,), 3.0), ((away, Fake("smtp")), 1.25 * store.settings.aside_after_seconds)):
         with pytest.raises(ReceiverDown) as failure:
-            await Notifier(store, channels, KEEP).tell(TOLD)
+            await Notifier(store, channels, KEEP).notify(TOLD)
         assert failure.value.retry_after == timedelta(seconds=least)
 
 
 async def test_what_may_have_arrived_is_repeated_with_patience(store: Store) -> None:
     silent = Fake("smtp", behave=Weather(Unanswered("no reply to a whole mail")))
     with pytest.raises(MayHaveArrived) as failure:
-        await Notifier(store, (silent,), KEEP).tell(TOLD)
+        await Notifier(store, (silent,), KEEP).notify(TOLD)
     assert failure.value.retry_after == REPEAT_AFTER
     for handler in notification_router(Notifier(store, (silent,), KEEP), attempts=5).handlers.values():
         # At least REPEAT_AFTER, so three copies in the first ten seconds at most, and doubled each time.
@@ -152,13 +152,13 @@ async def test_what_may_have_arrived_is_repeated_with_patience(store: Store) -> 
 async def test_of_several_that_are_out_of_reach_the_most_patient_one_decides(store: Store) -> None:
     channels = [Fake(str(wait), behave=Weather(Unreachable("later", wait))) for wait in (None, timedelta(seconds=9))]
     with pytest.raises(Unavailable) as failure:
-        await Notifier(store, channels, KEEP).tell(TOLD)
+        await Notifier(store, channels, KEEP).notify(TOLD)
     assert failure.value.retry_after == timedelta(seconds=9)
 
 
 async def test_a_customer_whom_no_channel_reaches_is_told_in_the_log(store: Store) -> None:
     notifier = Notifier(store, (Fake("smtp", reaches=lambda told: None),), KEEP)
-    await store.commit(await notifier.tell(TOLD))
+    await store.commit(await notifier.notify(TOLD))
     assert (await recorded(store)).keys() == {"log"}
 
 
@@ -169,7 +169,7 @@ async def test_a_silent_channel_costs_the_event_no_attempt(store: Store, monkeyp
 
     monkeypatch.setattr("notification_service.notifier.PATIENCE", timedelta(milliseconds=10))
     with pytest.raises(Unavailable, match="smtp: took more than"):
-        await Notifier(store, (Silent("smtp"),), KEEP).tell(TOLD)
+        await Notifier(store, (Silent("smtp"),), KEEP).notify(TOLD)
 
 
 def router(notifier: Notifier) -> Router:

@@ -34,5 +34,5 @@ async def list_notifications(request: web.Request, query: OfOrder) -> Notificati
     """List what the customer was told about an order."""
     kept = await request.app[STORE].read(records_of(query.order_id).each)
     known = readable(query.order_id, kept.values(), request.app[ODD])
-    told = sorted(known, key=lambda record: (record.sent_at, record.id))
-    return Notifications(notifications=told)
+    listed = sorted(known, key=lambda record: (record.sent_at, record.id))
+    return Notifications(notifications=listed)

@@ -38,8 +38,8 @@ def create_app(settings: NotificationSettings) -> web.Application:
     async def use_channels(app: web.Application) -> AsyncIterator[None]:
         if settings.caution:
             log.warning("signatures of webhooks may be forged: %(reason)s", {"reason": settings.caution})
-        careful = [channel for channel in channels if isinstance(channel, ProtectedChannel)]
-        forget = receivers_down.watch(lambda: {(each.name,): int(each.is_down) for each in careful})
+        protected = [channel for channel in channels if isinstance(channel, ProtectedChannel)]
+        forget = receivers_down.watch(lambda: {(each.name,): int(each.is_down) for each in protected})
         yield
         forget()
         await asyncio.wait(

@@ -1,4 +1,4 @@
-"""What the notification service does about the inventory's events: it tells the customer."""
+"""What the notification service does about the inventory's events: it notifies the customer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def notification_router(notifier: Notifier, *, attempts: int, give_up_after: tim
     router = Router(
         group="notification-group",
         retry=RetryPolicy(attempts=attempts, ceiling=LONGEST_RETRY_WAIT),
-        timeout=PATIENCE + timedelta(minutes=1),  # `patience` is to run out first
+        timeout=PATIENCE + timedelta(minutes=1),  # PATIENCE is to run out first
         give_up_after=give_up_after,
     )
     retry_for: dict[type[Exception], RetryPolicy] = {
@@ -33,8 +33,8 @@ def notification_router(notifier: Notifier, *, attempts: int, give_up_after: tim
     @router.on(InventoryReserved, retry_for=retry_for)
     @router.on(InventoryRejected, retry_for=retry_for)
     @router.on(InventoryReleased, retry_for=retry_for)
-    async def tell(event: Outcome, metadata: Metadata) -> Transaction:
-        """Tell the customer by every channel; the records commit with the acknowledgement."""
-        return await notifier.tell(notification(event, metadata))
+    async def notify(event: Outcome, metadata: Metadata) -> Transaction:
+        """Notify the customer by every channel; the records commit with the acknowledgement."""
+        return await notifier.notify(notification(event, metadata))
 
     return router

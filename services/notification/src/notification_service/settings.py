@@ -1,4 +1,4 @@
-"""What the notification service can be told, beside what every service can."""
+"""Settings of the notification service."""
 
 from __future__ import annotations
 

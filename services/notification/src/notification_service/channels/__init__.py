@@ -1,4 +1,4 @@
-"""Notification channels: how customers are told.
+"""Notification channels: how customers are notified.
 
 This package's own names are pure; the channels themselves, and the libraries they need, come with `channels.factory`.
 """

@@ -1,4 +1,6 @@
-"""What a customer is told, independent of how."""
+"""What a customer is notified of, independent of how."""
+
+from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
@@ -6,8 +8,6 @@ from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 from typing import Protocol
-
-__all__ = ["Channel", "MissingLine", "Notification", "NotificationKind", "OrderedLine", "masked", "on_one_line"]
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
@@ -69,13 +69,13 @@ class Channel(Protocol):
 
     name: str
 
-    def recipient(self, n: Notification) -> str | None:
-        """Who is told, as shown by the API; None when this channel can't reach this customer."""
+    def recipient(self, notification: Notification) -> str | None:
+        """Who is notified, as shown by the API; None when this channel can't reach this customer."""
 
-    async def send(self, n: Notification) -> None:
+    async def send(self, notification: Notification) -> None:
         """Return once the outside has accepted the notification; raise `Refused` or `ChannelUnavailable` otherwise.
 
-        At least once: when the answer is lost, the notification may have arrived; sending it again repeats `n.key`.
+        At least once: when the answer is lost, it may have arrived; the next attempt has the same `key`.
         """
 
     async def close(self) -> None:

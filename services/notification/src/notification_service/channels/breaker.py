@@ -1,12 +1,12 @@
-"""Whether a receiver is down, and who may find out that it is up again."""
+"""A circuit breaker: whether a receiver is down, and which notification may find out that it is up again."""
+
+from __future__ import annotations
 
 import logging
 import random
 import time
 from collections.abc import Callable
 from datetime import timedelta
-
-__all__ = ["Breaker"]
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Breaker:
     def failed(
         self, key: str, error: Exception, *, retry_after: timedelta | None = None, answers: bool = False
     ) -> None:
-        """The receiver could not be told, or refused as it would refuse others (`answers`)."""
+        """The receiver could not be reached, or refused as it would refuse others (`answers`)."""
         if not (answers and key in self._failed):
             self._in_a_row.add(key)
         self._remember(key)

@@ -1,18 +1,18 @@
-"""What can go wrong when a channel tells a customer something.
+"""What can go wrong when a channel notifies a customer.
 
     ChannelError            never raised itself; catch it to catch all
     ├── Refused             the outside said no to this notification for good: a dead letter at once
     ├── Declined            the outside said no to this notification: a few more attempts, then a dead letter
-    └── Unavailable         nothing that this notification is to blame for: tried again until it is too old
+    └── ChannelUnavailable  nothing that this notification is to blame for: tried again until it is too old
         ├── Unanswered      it was sent and no answer came: it may have arrived, so it is repeated with patience
-        └── ReceiverDown      it was not sent: the receiver is down, or has enough to do
+        └── NotSent         it was not sent: the receiver is down, or has enough to do
 
 Messages are for the operator's log: they name the server, never a password, a URL's path or a whole mail address.
 """
 
-from datetime import timedelta
+from __future__ import annotations
 
-__all__ = ["ChannelError", "ChannelUnavailable", "Declined", "NotSent", "Refused", "Unanswered"]
+from datetime import timedelta
 
 
 class ChannelError(Exception):

@@ -1,12 +1,12 @@
 """Which channels the settings ask for."""
 
+from __future__ import annotations
+
 from .base import Channel
 from .log import LogChannel
 from .protected import ProtectedChannel
 from .smtp import SmtpChannel
 from .webhook import WebhookChannel
-
-__all__ = ["LogChannel", "ProtectedChannel", "SmtpChannel", "WebhookChannel", "channels_from"]
 
 
 def channels_from(
@@ -19,8 +19,8 @@ def channels_from(
 ) -> tuple[Channel, ...]:
     """SMTP and webhook where their URLs are set, the log where neither is; an empty value counts as not set.
 
-    `at_once` is how many notifications are told at the same time: so many connections a channel may have, unless it
-    is told otherwise. Connects to nothing and needs no event loop, so that it also serves to check settings.
+    `at_once` is how many notifications are sent at the same time: so many connections a channel may have, unless it
+    says otherwise. Connects to nothing and needs no event loop, so that it also serves to check settings.
     ValueError: one readable sentence that names the variable and holds no secret.
     """
     configured: list[Channel] = []

@@ -1,13 +1,13 @@
 """SMTP connections that wait for the next mail."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 from datetime import timedelta
 
 from aiosmtplib import SMTP
 from aiosmtplib.errors import SMTPException
-
-__all__ = ["IdleConnections"]
 
 MAX_IDLE = timedelta(seconds=30)  # well before servers (5 min by RFC 5321) and stateful firewalls forget us
 GOODBYE = timedelta(seconds=1)

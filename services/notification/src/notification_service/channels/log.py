@@ -1,10 +1,10 @@
-"""The channel for want of a better one: a line in the log."""
+"""The channel where no other is configured: a line in the log."""
+
+from __future__ import annotations
 
 import logging
 
 from .base import Notification, masked, on_one_line
-
-__all__ = ["LogChannel"]
 
 log = logging.getLogger("notification")
 
@@ -14,16 +14,16 @@ class LogChannel:
 
     name = "log"
 
-    def recipient(self, n: Notification) -> str:
+    def recipient(self, notification: Notification) -> str:
         """The customer as far as known: mail address, customer id or `log`."""
-        return n.email or n.customer_id or "log"
+        return notification.email or notification.customer_id or "log"
 
-    async def send(self, n: Notification) -> None:
+    async def send(self, notification: Notification) -> None:
         """Never fails."""
-        recipient = masked(n.email) if n.email else on_one_line(n.customer_id or "log")
-        told = {"kind": n.kind.value, "orderId": on_one_line(n.order_id), "recipient": recipient}
-        extra = {"eventId": n.id, "correlationId": n.correlation_id}
-        log.info("%(kind)s: customer of order %(orderId)s notified: %(recipient)s", told, extra=extra)
+        recipient = masked(notification.email) if notification.email else on_one_line(notification.customer_id or "log")
+        said = {"kind": notification.kind.value, "orderId": on_one_line(notification.order_id), "recipient": recipient}
+        extra = {"eventId": notification.id, "correlationId": notification.correlation_id}
+        log.info("%(kind)s: customer of order %(orderId)s notified: %(recipient)s", said, extra=extra)
 
     async def close(self) -> None:
         """Nothing to close."""

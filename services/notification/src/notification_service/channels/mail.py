@@ -1,5 +1,7 @@
 """A notification as a mail: text and HTML, rendered from the templates."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.headerregistry import Address
@@ -11,8 +13,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from .base import Notification, on_one_line
 from .mailable import mailable
 from .mailbox import Mailbox
-
-__all__ = ["Mail", "compose"]
 
 _templates = Environment(
     loader=PackageLoader("notification_service", "templates"),
@@ -37,33 +37,33 @@ class Mail:
         return self.sender.needs_utf8 or self.recipient.needs_utf8
 
 
-def compose(n: Notification, sender: Mailbox, recipient: Mailbox, now: datetime) -> Mail:
+def compose(notification: Notification, sender: Mailbox, recipient: Mailbox, now: datetime) -> Mail:
     """Every attempt has the same Message-ID, subject and text; the date is that of the attempt.
 
     The bytes are 7-bit clean, so that any server can take them, unless an address needs SMTPUTF8.
     """
-    subject, text, html = _render(n)
+    subject, text, html = _render(notification)
     message = EmailMessage(policy=SMTPUTF8 if sender.needs_utf8 or recipient.needs_utf8 else SMTP)
     message["From"] = Address(username=sender.local, domain=sender.domain)
     message["To"] = Address(username=recipient.local, domain=recipient.domain)
     message["Subject"] = subject
     message["Date"] = now.astimezone(UTC)
-    message["Message-ID"] = f"<{n.key}@{sender.domain}>"
+    message["Message-ID"] = f"<{notification.key}@{sender.domain}>"
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: spares us the out-of-office answers
-    message["X-Correlation-ID"] = on_one_line(n.correlation_id)
+    message["X-Correlation-ID"] = on_one_line(notification.correlation_id)
     message.set_content(text, cte="quoted-printable")
     message.add_alternative(html, subtype="html", cte="quoted-printable")
     return Mail(sender, recipient, message.as_bytes())
 
 
-def _render(n: Notification) -> tuple[str, str, str]:
+def _render(notification: Notification) -> tuple[str, str, str]:
     """Subject, text and HTML; the text template's `subject` block is the subject of all three."""
-    template = _templates.get_template(f"{n.kind}.txt")
-    lines, others = mailable(n.items or n.shortages)
-    values = {"n": n, "at": n.occurred_at.astimezone(UTC), "lines": lines, "others": others}
+    template = _templates.get_template(f"{notification.kind}.txt")
+    lines, others = mailable(notification.items or notification.shortages)
+    values = {"n": notification, "at": notification.occurred_at.astimezone(UTC), "lines": lines, "others": others}
     subject = on_one_line("".join(template.blocks["subject"](template.new_context(values))))
     text = template.render(values, subject=subject)
-    html = _templates.get_template(f"{n.kind}.html").render(values, subject=subject)
+    html = _templates.get_template(f"{notification.kind}.html").render(values, subject=subject)
     return _sendable(subject), _sendable(text), _sendable(html)
 
 

@@ -1,10 +1,10 @@
 """Which lines of an order a mail repeats: anybody may order anything for any address, so none that could advertise."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
-
-__all__ = ["mailable"]
 
 # No spaces and no markup, and a full stop only before a digit: mail programs make links of what looks like a domain.
 PLAIN_ID = re.compile(r"(?:[A-Za-z0-9_-]|\.(?=[0-9])){1,64}")

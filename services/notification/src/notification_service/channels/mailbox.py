@@ -1,11 +1,11 @@
 """A mail address that is safe on an SMTP command line and in a header."""
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
 
 import idna
-
-__all__ = ["Mailbox"]
 
 # RFC 5322's atext and the dot, and what RFC 6531 adds beyond ASCII; `isprintable` takes controls and spaces out again.
 _LOCAL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~\-\u0080-\U0010FFFF]+")
@@ -20,7 +20,7 @@ class Mailbox:
     domain: str
 
     @classmethod
-    def parse(cls, address: str) -> "Mailbox":
+    def parse(cls, address: str) -> Mailbox:
         """Read a bare address. ValueError for all else, quoted local parts and address literals among it."""
         local, _, domain = address.strip().rpartition("@")
         if not _LOCAL.fullmatch(local) or not local.isprintable() or len(local.encode()) > 64:

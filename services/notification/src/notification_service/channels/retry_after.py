@@ -1,9 +1,9 @@
 """How long a server asks to be left alone (RFC 9110, 10.2.3), as far as we follow it."""
 
+from __future__ import annotations
+
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-
-__all__ = ["LONGEST", "retry_after"]
 
 # A stranger's header must not decide for how long nobody is told anything: an hour may be a proxy's guess.
 LONGEST = timedelta(minutes=1)

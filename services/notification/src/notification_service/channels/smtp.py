@@ -1,5 +1,7 @@
 """The channel that sends mail."""
 
+from __future__ import annotations
+
 import asyncio
 import socket
 from datetime import UTC, datetime
@@ -17,8 +19,6 @@ from .mail import Mail, compose
 from .mailbox import Mailbox
 from .smtp_replies import SERVICE_CLOSING, lost_reply, no_success
 from .smtp_url import SmtpUrl, StartTls
-
-__all__ = ["SmtpChannel"]
 
 _tracer = trace.get_tracer("notification_service")
 
@@ -44,13 +44,13 @@ class SmtpChannel:
     def __repr__(self) -> str:
         return f"SmtpChannel({self._url})"
 
-    def recipient(self, n: Notification) -> str | None:
+    def recipient(self, notification: Notification) -> str | None:
         """The customer's mail address, where we have one."""
-        return n.email or None
+        return notification.email or None
 
-    async def send(self, n: Notification) -> None:
+    async def send(self, notification: Notification) -> None:
         """Return once the server has taken responsibility for the mail; else raise as docs/notifications.md has it."""
-        mail = compose(n, self._url.sender, _recipient(n), datetime.now(UTC))
+        mail = compose(notification, self._url.sender, _recipient(notification), datetime.now(UTC))
         with _tracer.start_as_current_span("send mail", kind=SpanKind.CLIENT, attributes=self._attributes) as span:
             try:
                 await self._send(mail)
@@ -124,11 +124,11 @@ async def _open_envelope(smtp: SMTP, mail: Mail) -> SMTP:
     return smtp
 
 
-def _recipient(n: Notification) -> Mailbox:
+def _recipient(notification: Notification) -> Mailbox:
     try:
-        return Mailbox.parse(n.email or "")
+        return Mailbox.parse(notification.email or "")
     except ValueError:
-        raise Refused(f"{masked(n.email or '')} is not an address that mail can be sent to") from None
+        raise Refused(f"{masked(notification.email or '')} is not an address that mail can be sent to") from None
 
 
 def _own_name() -> str:

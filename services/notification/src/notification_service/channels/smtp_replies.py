@@ -1,4 +1,6 @@
-"""What a mail server's reply means for a mail, and what is told of it."""
+"""What a mail server's reply means for a mail, and what is shown of it."""
+
+from __future__ import annotations
 
 import re
 
@@ -12,8 +14,6 @@ from aiosmtplib.errors import (
 from .base import masked, on_one_line
 from .errors import ChannelError, ChannelUnavailable, Declined, Refused, Unanswered
 from .smtp_url import SmtpUrl
-
-__all__ = ["lost_reply", "no_success"]
 
 _ENHANCED = re.compile(r"5\.(\d{1,3})\.(\d{1,3})\b")  # RFC 3463: subject and detail, at the beginning of the text
 # RFC 3463, 3.2: no such mailbox, no such system, bad syntax, moved without a new address, a domain that takes no mail.

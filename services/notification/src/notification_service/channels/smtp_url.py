@@ -1,13 +1,13 @@
 """What an `SMTP_URL` says."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from .mailbox import Mailbox
-
-__all__ = ["SmtpUrl", "StartTls"]
 
 DEFAULT_TIMEOUT = timedelta(seconds=10)
 DEFAULT_SENDER = "orders@localhost"
@@ -37,7 +37,7 @@ class SmtpUrl:
     password: str | None = field(repr=False)
 
     @classmethod
-    def parse(cls, url: str) -> "SmtpUrl":
+    def parse(cls, url: str) -> SmtpUrl:
         """Read `smtp[s]://[user:password@]host[:port][?from=…&timeout=10&connections=3&starttls=require|auto|never]`.
 
         Credentials never travel in clear text unless the URL says so: with a user, `starttls` is `require` by default.

@@ -1,5 +1,7 @@
 """The channel that posts signed webhooks."""
 
+from __future__ import annotations
+
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,8 +28,6 @@ from .base import Notification
 from .errors import ChannelUnavailable, Declined, Refused, Unanswered
 from .retry_after import retry_after
 from .webhook_secret import signing_key
-
-__all__ = ["WebhookChannel"]
 
 TIMEOUT = timedelta(seconds=10)
 _tracer = trace.get_tracer("notification_service")
@@ -66,18 +66,18 @@ class WebhookChannel:
     def __repr__(self) -> str:
         return f"WebhookChannel({self._url.origin()})"
 
-    def recipient(self, n: Notification) -> str:
+    def recipient(self, notification: Notification) -> str:
         """The receiver's origin; the rest of the URL may be a secret."""
         return str(self._url.origin())
 
-    async def send(self, n: Notification) -> None:
+    async def send(self, notification: Notification) -> None:
         """Return on 2xx, else raise as docs/notifications.md has it. Redirects are not followed."""
         with _tracer.start_as_current_span("POST", kind=SpanKind.CLIENT, attributes=self._attributes) as span:
-            await self._post(n, span)
+            await self._post(notification, span)
 
-    async def _post(self, n: Notification, span: Span) -> None:
-        body = json.dumps(_payload(n), separators=(",", ":"))
-        headers = self._headers(n.key, body)
+    async def _post(self, notification: Notification, span: Span) -> None:
+        body = json.dumps(_payload(notification), separators=(",", ":"))
+        headers = self._headers(notification.key, body)
         post = self._session_here().post(self._url, data=body.encode(), headers=headers, allow_redirects=False)
         try:
             async with post as response:
@@ -145,22 +145,22 @@ def _describe(span: Span, status: int) -> None:
         span.set_status(StatusCode.ERROR)
 
 
-def _payload(n: Notification) -> dict[str, Any]:
+def _payload(notification: Notification) -> dict[str, Any]:
     optional: dict[str, Any] = {
-        "customerId": n.customer_id,
-        "email": n.email,
-        "items": [{"productId": line.product_id, "quantity": line.quantity} for line in n.items],
-        "reason": n.reason,
+        "customerId": notification.customer_id,
+        "email": notification.email,
+        "items": [{"productId": line.product_id, "quantity": line.quantity} for line in notification.items],
+        "reason": notification.reason,
         "shortages": [
             {"productId": shortage.product_id, "requested": shortage.requested, "available": shortage.available}
-            for shortage in n.shortages
+            for shortage in notification.shortages
         ],
     }
     present = {name: value for name, value in optional.items() if value}
     return {
-        "type": n.kind.value,
-        "timestamp": n.occurred_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "data": {"orderId": n.order_id, **present, "correlationId": n.correlation_id},
+        "type": notification.kind.value,
+        "timestamp": notification.occurred_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "data": {"orderId": notification.order_id, **present, "correlationId": notification.correlation_id},
     }
 
 

@@ -1,9 +1,9 @@
 """The key that signs webhooks, and whether it is any good."""
 
+from __future__ import annotations
+
 import base64
 import binascii
-
-__all__ = ["caution", "signing_key"]
 
 # Standard Webhooks asks for 24 to 64 bytes. Shorter keys are in use: only what anybody could guess is refused.
 RECOMMENDED_BYTES, FEWEST_BYTES = 24, 6

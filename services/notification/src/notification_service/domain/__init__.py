@@ -1,1 +1,1 @@
-"""The rules of telling customers: pure functions from events to notifications and their records."""
+"""The rules of notifying customers: pure functions from events to notifications and their records."""

@@ -22,6 +22,6 @@ receivers_down = Gauges(
 )
 
 
-def told(channel: str, status: str) -> Tally:
+def notified(channel: str, status: str) -> Tally:
     """One more notification has come to its end."""
     return _notifications.one(channel, status)

@@ -1,4 +1,4 @@
-"""What customers are told, and by which channels."""
+"""What customers are notified of, and by which channels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Outcome = InventoryReserved | InventoryRejected | InventoryReleased
 
 def notification(event: Outcome, metadata: Metadata) -> Notification:
     """What the customer is to know of this event: the same for every attempt."""
-    told = partial(
+    about = partial(
         Notification,
         id=metadata.event_id,
         order_id=event.order_id,
@@ -27,16 +27,16 @@ def notification(event: Outcome, metadata: Metadata) -> Notification:
     )
     match event:
         case InventoryReserved(items=items):
-            return told(kind=NotificationKind.ORDER_CONFIRMED, items=_lines(items))
+            return about(kind=NotificationKind.ORDER_CONFIRMED, items=_lines(items))
         case InventoryReleased(items=items):
-            return told(kind=NotificationKind.ORDER_CANCELLED, items=_lines(items))
+            return about(kind=NotificationKind.ORDER_CANCELLED, items=_lines(items))
         case InventoryRejected(reason=reason, shortages=shortages):
             kind = (
                 NotificationKind.ORDER_CANCELLED
                 if reason is Reason.ORDER_CANCELLED
                 else NotificationKind.ORDER_REJECTED
             )
-            return told(kind=kind, reason=reason.value, shortages=_shortages(shortages))
+            return about(kind=kind, reason=reason.value, shortages=_shortages(shortages))
 
 
 def reaching(customer: Notification, channels: Sequence[Channel], last_resort: Channel) -> list[Channel]:

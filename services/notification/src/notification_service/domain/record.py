@@ -1,4 +1,4 @@
-"""Records of what customers were told: one for each event and channel, kept by order."""
+"""Records of notifications: one for each event and channel, kept by order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from eventcore import Hash, HashField, Transaction, Unreadable, Value, sound
 from eventcore.events.odd_records import OddRecords
 from notification_service.channels import Notification, NotificationKind
 
-from .measures import told
+from .measures import notified
 
 NotificationStatus = Literal["sent", "failed"]
 
@@ -31,17 +31,19 @@ class Record(Value):
     event_id: str
 
     @classmethod
-    def of(cls, told: Notification, *, channel: str, recipient: str, status: NotificationStatus, at: str) -> Record:
-        """What to remember of telling a customer by one channel, at a time as the contract writes it."""
+    def of(
+        cls, notification: Notification, *, channel: str, recipient: str, status: NotificationStatus, at: str
+    ) -> Record:
+        """What to remember of a notification by one channel, at a time as the contract writes it."""
         return cls(
-            id=f"{told.id}:{channel}",
-            order_id=told.order_id,
-            kind=told.kind,
+            id=f"{notification.id}:{channel}",
+            order_id=notification.order_id,
+            kind=notification.kind,
             channel=channel,
             recipient=recipient,
             status=status,
             sent_at=at,
-            event_id=told.id,
+            event_id=notification.id,
         )
 
 
@@ -50,14 +52,14 @@ def records_of(order_id: str) -> Hash:
     return Hash(f"notifications:{order_id}")
 
 
-def record(told: Notification, channel: str) -> HashField:
-    """Where it is recorded that the customer was told by this channel."""
-    return records_of(told.order_id)[f"{told.id}:{channel}"]
+def record(notification: Notification, channel: str) -> HashField:
+    """Where it is recorded what became of a notification by this channel."""
+    return records_of(notification.order_id)[f"{notification.id}:{channel}"]
 
 
 def odd_records() -> OddRecords:
     """Remembers which records could not be read, by order."""
-    return OddRecords("what was told about order")
+    return OddRecords("a notification of order")
 
 
 def status_of(order_id: str, value: str | Unreadable | None, odd: OddRecords) -> str | None:
@@ -87,5 +89,5 @@ def record_all(written: Iterable[Record], ttl: timedelta) -> Transaction:
             *(records_of(each.order_id)[each.id].set(each.model_dump_json(by_alias=True)) for each in written),
             *(place.expire(ttl) for place in places),
         ],
-        counts=[told(each.channel, each.status) for each in written],
+        counts=[notified(each.channel, each.status) for each in written],
     )
