@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -188,12 +188,37 @@ async def test_a_timeout_of_the_handlers_own_is_not_taken_for_ours(store: Store)
     assert [letter["error"] for letter in await letters(store)] == ["the mail server is slow"]
 
 
-@pytest.mark.parametrize("answer", [None, "text", 0, [], Transaction])
+@pytest.mark.parametrize("answer", ["text", 0, [], Transaction])
 async def test_a_handler_that_returns_something_else_is_at_fault(answer: Any, store: Store) -> None:
     await publish_orders(store, 1)
     await run_until_idle(store, Consumer(store, router_for(lambda order: answer)))
     [letter] = await letters(store)
     assert letter["error"].startswith("a handler returns a Transaction, not ")
+
+
+def plain_handler(order: Ordered) -> Transaction:
+    return None  # type: ignore[return-value] # as where a branch forgets to return
+
+
+async def async_handler(order: Ordered) -> Transaction:
+    return None  # type: ignore[return-value] # as where a branch forgets to return
+
+
+@pytest.mark.parametrize("forgets", [plain_handler, async_handler])
+async def test_a_handler_that_promises_a_transaction_and_returns_none_is_at_fault(forgets: Any, store: Store) -> None:
+    await publish_orders(store, 1)
+    await run_until_idle(store, Consumer(store, router_for(forgets)))
+    [letter] = await letters(store)
+    assert letter["error"] == "a handler returns a Transaction, not NoneType"
+
+
+async def test_a_handler_that_promises_nothing_may_return_none(store: Store) -> None:
+    await publish_orders(store, 1)
+
+    def note(order: Ordered) -> None: ...
+
+    await run_until_idle(store, Consumer(store, router_for(cast("Any", note))))
+    assert await letters(store) == []
 
 
 @pytest.mark.parametrize(

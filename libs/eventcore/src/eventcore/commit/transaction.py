@@ -348,11 +348,14 @@ class Transaction(Struct, frozen=True):
 NOTHING = Transaction()
 
 
-def plain(decision: object) -> Transaction:
+def plain(decision: object, *, or_none: bool = False) -> Transaction:
     """What a handler has decided, as a transaction that says the same however often it is read.
 
-    Raises `TypeError` for anything else, and whatever its parts raise when they are read.
+    `or_none`: it may return `None`, which writes nothing. Raises `TypeError` for anything else, and whatever its parts
+    raise when they are read.
     """
+    if decision is None and or_none:
+        return NOTHING
     if (
         type(decision) is Transaction
         and type(decision.when) in _READ_AGAIN

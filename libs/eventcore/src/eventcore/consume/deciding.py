@@ -30,7 +30,7 @@ from .handler_task import Failure, decision_of
 from .in_flight import Holding
 from .letter import FAILED_ATTEMPT, bare_letter, letter
 from .retry_policy import RetryPolicy
-from .router import Router
+from .router import Handler, Router
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +50,16 @@ class Decided(Struct, gc=False):
 
 
 class Undecided(Struct, frozen=True, gc=False):
-    """A delivery whose handler has to be awaited, for so many seconds at most."""
+    """A delivery whose handler has to be awaited; `call` calls it."""
 
     delivery: Delivery
-    handler: Callable[[], Any]
-    seconds: float
+    handler: Handler
+    call: Callable[[], Any]
+
+    async def decision(self) -> Transaction | Failure:
+        """What it decides, or how it fails."""
+        seconds = self.handler.timeout.total_seconds()
+        return await decision_of(self.call, seconds, or_none=self.handler.may_return_none)
 
 
 @dataclass(slots=True)
@@ -106,14 +111,14 @@ class Decider:
         if telemetry.TRACING:
             self._begin_span(delivery, metadata)
         if handler.is_async:
-            return Undecided(delivery, partial(handler, event, metadata), handler.timeout.total_seconds())
+            return Undecided(delivery, handler, partial(handler, event, metadata))
         telemetry.HANDLED.set(delivery)
         delivery.event = None  # whatever lives as long as its batch costs the collector; a later attempt opens it anew
         if delivery.span is None and metadata.baggage is None:
-            return Decided(delivery, plain(handler(event, metadata)))
+            return Decided(delivery, plain(handler(event, metadata), or_none=handler.may_return_none))
         token = telemetry.enter(delivery.span or _carried(metadata), metadata.baggage)
         try:
-            return Decided(delivery, plain(handler(event, metadata)))
+            return Decided(delivery, plain(handler(event, metadata), or_none=handler.may_return_none))
         finally:
             telemetry.leave(token)
 
@@ -164,7 +169,7 @@ class Decider:
             with telemetry.current(delivery.span or _carried(metadata), metadata.baggage):
                 async with self._slots:
                     delivery.began_at = time.monotonic()
-                    decision = await decision_of(undecided.handler, undecided.seconds)
+                    decision = await undecided.decision()
         except Exception as error:  # noqa: BLE001 - a cancellation that comes this far is the consumer's
             return self.failed(delivery, error)
         if isinstance(decision, Failure):

@@ -69,6 +69,8 @@ class Shape(NamedTuple):
 
     is_async: bool
     wants_metadata: bool
+    may_return_none: bool
+    """Not where it promises a `Transaction`: then it has forgotten a `return`."""
 
 
 def shape_of(function: Callable[..., Any], event: type[Event]) -> Shape:
@@ -89,7 +91,8 @@ def shape_of(function: Callable[..., Any], event: type[Event]) -> Shape:
     decision = _resolved(signature.return_annotation, function)
     if not _decides(decision):
         raise _wrong(function, event, f"it returns {_shown(decision)}, not Transaction (empty, to acknowledge only)")
-    return Shape(_is_coroutine_function(function) or _is_awaitable(decision), len(arguments) == 2)
+    is_async = _is_coroutine_function(function) or _is_awaitable(decision)
+    return Shape(is_async, len(arguments) == 2, _may_be_none(decision))
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -149,7 +152,15 @@ def _decides(hint: Any) -> bool:
         return all(map(_decides, get_args(hint)))
     if _is_awaitable(hint):
         return all(map(_decides, get_args(hint)[-1:]))
-    return issubclass(_class_of(hint) or Transaction, Transaction)
+    return issubclass(_class_of(hint) or Transaction, (Transaction, NoneType))
+
+
+def _may_be_none(hint: Any) -> bool:
+    if get_origin(hint) in _UNIONS:
+        return any(map(_may_be_none, get_args(hint)))
+    if _is_awaitable(hint):
+        return any(map(_may_be_none, get_args(hint)[-1:]))
+    return (_class_of(hint) or NoneType) is NoneType
 
 
 def _is_awaitable(hint: Any) -> bool:

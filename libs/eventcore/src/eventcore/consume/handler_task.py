@@ -24,13 +24,13 @@ class Failure(NamedTuple):
     error: BaseException
 
 
-async def decision_of(handler: Callable[[], Any], seconds: float) -> Transaction | Failure:
+async def decision_of(handler: Callable[[], Any], seconds: float, *, or_none: bool) -> Transaction | Failure:
     """What a handler decides within so many seconds, or why it doesn't. Raises only our own cancellation.
 
     The handler runs in a task of its own: so a cancellation of its own making is a failure like any other, and one that
     does not let itself be cancelled can be left alone.
     """
-    running = asyncio.create_task(_decision(handler))
+    running = asyncio.create_task(_decision(handler, or_none))
     try:
         await _end_or_timeout(running, min(seconds, _LONGEST_SECONDS))
     finally:
@@ -61,8 +61,8 @@ async def _end_or_timeout(running: asyncio.Task[Transaction], seconds: float) ->
         timer.cancel()
 
 
-async def _decision(handler: Callable[[], Any]) -> Transaction:
-    return plain(await handler())
+async def _decision(handler: Callable[[], Any], or_none: bool) -> Transaction:
+    return plain(await handler(), or_none=or_none)
 
 
 def _error_of(running: asyncio.Task[Transaction]) -> BaseException:

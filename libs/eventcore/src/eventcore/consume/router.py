@@ -31,6 +31,7 @@ class Handler:
     timeout: timedelta
     is_async: bool
     wants_metadata: bool
+    may_return_none: bool = True
     give_up_after: timedelta | None = None
     """How long what the event needs may be `Unavailable`, before it becomes a dead letter; `None`: for ever."""
 
@@ -109,6 +110,7 @@ class Router:
                 timeout or self.timeout,
                 shape.is_async,
                 shape.wants_metadata,
+                shape.may_return_none,
                 self.give_up_after,
             )
             return function
