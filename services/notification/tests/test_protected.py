@@ -36,7 +36,7 @@ class Receiver(Fake):
             self.under_way -= 1
 
 
-def careful(receiver: Receiver, *, at_once: int = 64, timeout: float = 10) -> ProtectedChannel:
+def protected(receiver: Receiver, *, at_once: int = 64, timeout: float = 10) -> ProtectedChannel:
     return ProtectedChannel(receiver, at_once=at_once, timeout=timedelta(seconds=timeout))
 
 
@@ -70,7 +70,7 @@ async def probing(channel: ProtectedChannel, receiver: Receiver, number: int) ->
 
 async def test_no_more_than_a_number_are_under_way_and_each_arrives_once() -> None:
     receiver = Receiver(held=True)
-    channel = careful(receiver, at_once=4)
+    channel = protected(receiver, at_once=4)
     sending = [asyncio.create_task(channel.send(told(number))) for number in range(20)]
     await until(lambda: receiver.under_way == 4, timeout=PATIENCE)
     receiver.go_on.set()
@@ -82,7 +82,7 @@ async def test_no_more_than_a_number_are_under_way_and_each_arrives_once() -> No
 async def test_who_has_waited_in_the_queue_for_too_long_is_turned_away_unsent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("notification_service.channels.protected.LONGEST_WAIT", timedelta(milliseconds=20))
     receiver = Receiver(held=True)
-    channel = careful(receiver, at_once=1)
+    channel = protected(receiver, at_once=1)
     first = asyncio.create_task(channel.send(told(1)))
     await until(lambda: receiver.under_way == 1, timeout=PATIENCE)
     with pytest.raises(NotSent, match=r"not sent, its receiver has enough to do \(1 at once\)"):
@@ -94,7 +94,7 @@ async def test_who_has_waited_in_the_queue_for_too_long_is_turned_away_unsent(mo
 
 async def test_a_receiver_that_is_down_is_spared() -> None:
     receiver = Receiver()
-    channel = careful(receiver)
+    channel = protected(receiver)
     await fail(channel, receiver, ChannelUnavailable("connection refused"))
     assert channel.is_down
     for number in range(100, 120):
@@ -107,7 +107,7 @@ async def test_a_receiver_that_is_down_is_spared() -> None:
 async def test_those_who_wait_in_the_queue_of_a_receiver_that_goes_down_are_turned_away() -> None:
     receiver = Receiver(held=True)
     receiver.behave = lambda: raising(Unanswered("did not answer"))
-    channel = careful(receiver, at_once=OPENS_AFTER)
+    channel = protected(receiver, at_once=OPENS_AFTER)
     sending = [asyncio.create_task(channel.send(told(number))) for number in range(4 * OPENS_AFTER)]
     await until(lambda: receiver.under_way == OPENS_AFTER, timeout=PATIENCE)
     receiver.go_on.set()
@@ -122,14 +122,14 @@ async def test_those_who_wait_in_the_queue_of_a_receiver_that_goes_down_are_turn
 )
 async def test_a_receiver_that_says_no_to_one_is_not_down(error: Exception) -> None:
     receiver = Receiver()
-    channel = careful(receiver)
+    channel = protected(receiver)
     await fail(channel, receiver, error, count=10 * OPENS_AFTER)
     assert not channel.is_down
 
 
 async def test_after_it_was_down_it_is_given_one_at_first() -> None:
     receiver = Receiver()
-    channel = careful(receiver)
+    channel = protected(receiver)
     await fail(channel, receiver, ChannelUnavailable("connection refused"))
 
     await probing(channel, receiver, 200)
@@ -143,7 +143,7 @@ async def test_after_it_was_down_it_is_given_one_at_first() -> None:
 
 async def test_a_receiver_that_is_too_slow_for_so_many_gets_fewer() -> None:
     receiver = Receiver()
-    channel = careful(receiver, at_once=8)
+    channel = protected(receiver, at_once=8)
     await fail(channel, receiver, Unanswered("did not answer"), count=2)
     receiver.go_on.clear()
     sending = [asyncio.create_task(channel.send(told(number))) for number in range(8)]
@@ -155,7 +155,7 @@ async def test_a_receiver_that_is_too_slow_for_so_many_gets_fewer() -> None:
 
 async def test_one_notification_that_is_never_answered_takes_no_place_from_others() -> None:
     receiver = Receiver()
-    channel = careful(receiver, at_once=8)
+    channel = protected(receiver, at_once=8)
     for _ in range(20):
         await fail(channel, receiver, Unanswered("did not answer"), count=1)
     receiver.go_on.clear()
@@ -167,7 +167,7 @@ async def test_one_notification_that_is_never_answered_takes_no_place_from_other
 
 async def test_a_cancelled_probe_makes_way_for_the_next() -> None:
     receiver = Receiver()
-    channel = careful(receiver)
+    channel = protected(receiver)
     await fail(channel, receiver, ChannelUnavailable("connection refused"))
     receiver.go_on.clear()
 
