@@ -61,7 +61,7 @@ class Retry(EventcoreError):
 
 
 class GuardFailed(EventcoreError):
-    """A guard failed, nobody said what to do otherwise, and nothing was written.
+    """A guard failed and the transaction has no `otherwise`; nothing was written.
 
     `found` holds what each guarded place contained (`None` where there was nothing).
     """

@@ -53,7 +53,7 @@ def _on_a_terminal() -> bool:
 
 
 class Settings(BaseSettings):
-    """What every service of the system can be told. Services add their own fields in a subclass."""
+    """The settings of every service. Services add their own fields in a subclass."""
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 

@@ -48,7 +48,7 @@ class Acknowledgement(Struct, frozen=True, gc=False):
 
 
 class Duplicate(Struct, frozen=True, gc=False):
-    """Somebody else had already committed this delivery; nothing was written."""
+    """Another consumer had already committed this delivery; nothing was written."""
 
 
 class GuardsFailed(Struct, frozen=True):
@@ -63,7 +63,7 @@ _COMMITTED = Committed()
 
 @cache
 def commit_script(*, allow_oom: bool) -> Script:
-    """Consumers must be able to drain a full server; producers must be told to wait."""
+    """The commit script: that of consumers runs on a full server, that of producers is refused there."""
     return Script.named("commit", allow_oom=allow_oom)
 
 
@@ -76,7 +76,7 @@ class Committer:
         self._unfenced, self._fenced = commit_script(allow_oom=False), commit_script(allow_oom=True)
 
     async def load_script(self) -> None:
-        """Let the server know the script before it is called, so that commits sent one after another run in that order.
+        """Load the script before it is called, so that commits sent one after another run in that order.
 
         Else those sent before the first answer would have to be sent again, after later ones. Raises as `execute` does.
         """

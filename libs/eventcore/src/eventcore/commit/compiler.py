@@ -57,7 +57,7 @@ _MOST_ENTRY_FIELDS = 1000
 
 
 class Fence(Struct, frozen=True, gc=False):
-    """The delivery that a transaction settles: acknowledged by whoever commits first, and only by them."""
+    """The delivery that a transaction settles: only the first commit of it takes effect and acknowledges it."""
 
     stream: str
     group: str

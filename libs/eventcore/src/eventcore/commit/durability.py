@@ -1,4 +1,4 @@
-"""What a durability promises, and whether a server keeps it: found out by what it does, not by its version."""
+"""What a durability promises, and whether a server keeps it, found out by asking it to."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Durability(StrEnum):
 
 
 class Promise:
-    """That a commit is on disk, or at replicas, once it is answered: how to wait for that, and whom to believe it.
+    """The promise that an answered commit is on disk or at replicas: how to wait for that, and which servers keep it.
 
     `unproven` says what to do with a server whose `WAITAOF` answers before the sync: refuse it, or only warn.
     """
@@ -133,7 +133,7 @@ class Promise:
         return f"is {self._policy}" if self._policy else "can't be read: CONFIG GET is not permitted"
 
     async def _sync(self, ask: Ask) -> float:
-        """Have something synced; when that was answered."""
+        """Write something and wait for its sync; when that was answered."""
         if late := await self._late(ask):
             if self._policy is None:
                 raise SettingsError(f"{self.name}: {late}; is the server's appendfsync no?")

@@ -16,7 +16,7 @@ SOON = timedelta(seconds=1)
 
 
 class DurableCommitter:
-    """Commits what arrives while the last sync was under way, together, and waits for one sync for all of it.
+    """Commits together what arrived during the last sync, and waits for one sync for all of it.
 
     Waiting holds up a whole connection, so `pipe` is for this alone. It connects only to servers that pass the promise.
     """
@@ -88,5 +88,5 @@ class DurableCommitter:
 
 
 def _promises(answer: CommitAnswer) -> bool:
-    """A guard may fail because of a commit that is not durable yet: the same request, repeated, maybe elsewhere."""
+    """Whether to wait: also where a guard failed, for the commit that it saw may not be durable yet."""
     return isinstance(answer, Committed | GuardsFailed)

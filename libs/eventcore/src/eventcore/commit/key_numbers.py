@@ -87,6 +87,6 @@ class KeyNumbers:
         del self.names[keys:], self._named[fields:], self._new[new:]
 
     def looked_at(self) -> bytes:
-        """What the script is told of fields, once all transactions were compiled."""
+        """The hash fields to look at, as the script takes them, once all transactions are compiled."""
         fields = {number: list(map(script_text, names)) for number, names in self._fields.items() if names}
         return packed((fields, self._new))

@@ -1,4 +1,4 @@
-"""Gathering: what is to be committed in one turn of the event loop is committed together."""
+"""Gathering: commits of one turn of the event loop go to the server together."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ MOST_AT_ONCE = 24
 
 
 def answer_all(waiting: Iterable[asyncio.Future[CommitAnswer]], answers: Iterable[CommitAnswer]) -> None:
-    """Tell everybody who still waits, and has not given up."""
+    """Give each waiting caller its answer, but for those that were cancelled."""
     for each, answer in zip(waiting, answers, strict=True):
         if not each.done():
             each.set_result(answer)
 
 
 class GatheringCommitter:
-    """Commits for many callers at once, by `commit_all`: that takes less time for each than if all did so alone.
+    """Commits for many callers by one `commit_all`, which costs each less than a call of its own.
 
     Requests come in crowds: sockets are read one after the other, then all of their handlers run.
     """

@@ -92,14 +92,14 @@ def _created(events: Sequence[Event], origin: Origin) -> tuple[list[bytes], tele
 def traced(
     event: Event, origin: Origin, event_id: str, *, batched: bool = False
 ) -> tuple[Origin, telemetry.RecordedSpan | None]:
-    """The origin that an event shall carry, so that what is done about it belongs to the span that sends it."""
+    """The origin that an event carries, so that its handling belongs to the span that sends it."""
     about = telemetry.sending(event.stream, event.type, batched)
     span = telemetry.begin(about, origin.traceparent, origin.tracestate, event_id)
     return (origin, None) if span is None else (replace(origin, traceparent=telemetry.traceparent_of(span)), span)
 
 
 def measure(streams: Iterable[str], seconds: float, failure: Exception | None = None) -> None:
-    """Note how long it took until the server had an event in each of these streams, or why it had not."""
+    """Record how long publishing to each of these streams took, or its error."""
     error = None if failure is None else type(failure).__qualname__
     for stream, count in Counter(streams).items():
         publish_duration.record(seconds, stream, error, count=count)

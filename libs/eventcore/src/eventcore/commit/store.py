@@ -105,7 +105,7 @@ class Store:
 
     @property
     def durability_problem(self) -> str | None:
-        """Why no transaction can be made as durable as was asked now; `None` where it can."""
+        """Why commits can't be made as durable as `durability` asks now; `None` where they can."""
         return None if self._durable is None else self._durable.problem
 
     async def check_durability(self) -> None:
@@ -150,7 +150,7 @@ class Store:
         return await self._reader.read_each([place.query for place in places])
 
     async def now(self) -> datetime:
-        """What time it is there, where keys expire by it. Raises `Unavailable`."""
+        """The server's time, by which keys expire. Raises `Unavailable`."""
         seconds, microseconds = await self.commands.execute("TIME")
         return datetime.fromtimestamp(int(seconds), UTC) + timedelta(microseconds=int(microseconds))
 

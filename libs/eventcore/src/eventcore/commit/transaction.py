@@ -39,7 +39,7 @@ Operator = Literal["absent", "present", "equals", "at_least"]
 
 
 class _Value(Struct, frozen=True, gc=False):
-    """Of texts, numbers and others of its kind alone: in no cycle, so that the collector need not know of it."""
+    """A value of texts, numbers and such values alone: in no reference cycle, so no garbage collection is needed."""
 
 
 class Guard(_Value, frozen=True):
@@ -72,7 +72,7 @@ class AddToField(_Value, frozen=True):
 
 
 class SetText(_Value, frozen=True):
-    """Put a string under a key, to vanish after `ttl`."""
+    """Put a string under a key, which expires after `ttl`."""
 
     text: String
     value: str
@@ -95,7 +95,7 @@ class RemoveMember(_Value, frozen=True):
 
 
 class Expire(_Value, frozen=True):
-    """Let a key vanish `ttl` from now."""
+    """Let a key expire `ttl` from now."""
 
     key: str
     ttl: timedelta
@@ -250,11 +250,11 @@ class SortedSet(_Value, frozen=True):
     key: str
 
     def add(self, member: str, score: float = 0) -> AddMember:
-        """Write: have this member."""
+        """Write: add this member."""
         return AddMember(self.key, member, score)
 
     def remove(self, member: str) -> RemoveMember:
-        """Write: be without this member."""
+        """Write: remove this member."""
         return RemoveMember(self.key, member)
 
     def score(self, member: str) -> Query[float | None]:
@@ -331,7 +331,7 @@ class Transaction(Struct, frozen=True):
     reads: Sequence[Readable[Any]] = ()
 
     def decide_again(self, found: Found) -> Transaction | None:
-        """The transaction to try after a guard failed; `None` when nobody said."""
+        """The transaction to try after a guard failed; `None` without an `otherwise`."""
         if self.otherwise is None:
             return None
         decision: object = self.otherwise(found)
@@ -349,7 +349,7 @@ NOTHING = Transaction()
 
 
 def plain(decision: object, *, or_none: bool = False) -> Transaction:
-    """What a handler has decided, as a transaction that says the same however often it is read.
+    """What a handler has decided, as a `Transaction` whose parts can be read again when a commit is repeated.
 
     `or_none`: it may return `None`, which writes nothing. Raises `TypeError` for anything else, and whatever its parts
     raise when they are read.

@@ -1,4 +1,4 @@
-"""Putting aside: deliveries that wait for long leave their stream, so that they hold up neither trimming nor others."""
+"""Putting aside: deliveries that wait long leave their stream, so that trimming and other deliveries go on."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ MOST_BACK, MOST_ROUNDS = 200, 20
 class Aside:
     """Chooses what is put aside, and puts it there with all that follows in its lane.
 
-    Where that is refused, or as much is aside as may be, deliveries stay pending and wait here as they did before.
+    Where Redis refuses that, or CONSUMER_ASIDE is reached, deliveries stay pending and wait here.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Aside:
         """Why what was put aside does not come back, if it doesn't."""
 
     async def put(self) -> None:
-        """Put aside whatever is to go. Raises `NoGroup`; whatever else refuses it leaves things as they are."""
+        """Put aside all that is chosen. Raises `NoGroup`; after any other error all stays pending."""
         now = time.monotonic()
         if not self._limit:
             return
@@ -86,7 +86,7 @@ class Aside:
             self._told = False
 
     async def bring_back(self) -> None:
-        """Let what is due come back; what refuses that leaves it aside."""
+        """Bring back what is due; after an error it stays aside."""
         self._detours.prune(time.monotonic())
         try:
             for _ in range(MOST_ROUNDS):
@@ -121,7 +121,7 @@ class Aside:
         return max(waiting.due, now + _patience(tried, LONGEST_ASIDE))
 
     def _keep_out(self, error: EventcoreError) -> None:
-        """Nothing comes back: that is for people to mend, as far as Redis is there at all."""
+        """Log why nothing comes back, once for each reason."""
         before, self.problem = self.problem, f"can't bring back what was put aside: {error}"
         if before != self.problem:
             said = {"group": self._member.group, "error": error}
@@ -145,7 +145,7 @@ class Aside:
         return batch
 
     def _leaving(self, now: float) -> Iterator[Leaving]:
-        """All who are to go: first who waits for another attempt, each with those behind it in its lane."""
+        """All deliveries to put aside: each that waits for another attempt, then those behind it in its lane."""
         heads = [each for each in self._holding.waiters() if each.away_until]
         for head in heads:
             lane = head.delivery.lane
@@ -179,7 +179,7 @@ class Aside:
         return Leaving(main, delivery, name, after, milliseconds, tried, _words(delivery, spent))
 
     def _went(self, leaving: Leaving, now: float, *, ours: bool) -> None:
-        """It is aside now, or (not `ours`) somebody else had it: no more to be done about it here."""
+        """Release a delivery that is aside now or, if not `ours`, belongs to another consumer."""
         delivery = leaving.delivery
         if delivery.lane is not None:
             self._detours.departed(delivery.lane, delivery, leaving.name, now + leaving.wait / 1000)
@@ -198,7 +198,7 @@ class Aside:
         self._processor.give_up(delivery)
 
     def _refused(self, why: str) -> None:
-        """Say so once; who was to follow others aside waits in the lane again, unless these are there already."""
+        """Log the refusal once; followers wait in their lanes again, unless those before them are aside already."""
         if not self._told:
             said = {"group": self._member.group, "error": why}
             log.error("%(group)s can't put aside, so what waits stays pending: %(error)s", said)
@@ -217,7 +217,7 @@ def _patience(tried: float, longest: float) -> float:
 
 
 def _words(delivery: Delivery, spent: int) -> list[bytes]:
-    """The entry as which it is to come back: the event, and what has become of it so far."""
+    """Names and values of the entry to add when it comes back: the event and its history."""
     past: dict[bytes, bytes] = {
         ENTRY_ID: delivery.origin_id.encode(),
         ATTEMPTS: b"%d" % max(0, spent),

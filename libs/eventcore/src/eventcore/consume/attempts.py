@@ -1,4 +1,4 @@
-"""Further attempts. The group's pending entries list is the queue of retries: an attempt begins by a claim there."""
+"""Further attempts: the group's pending entries are what is retried, and claiming an entry begins an attempt."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Retries:
         self._suspects: dict[DeliveryKey, Pending] = {}
 
     def recover(self, found: Iterable[Pending]) -> None:
-        """Begin again with entries that are pending on us although we don't hold them."""
+        """Take in hand entries that are pending on this consumer although it doesn't hold them."""
         for each in found:
             key = (each.stream, each.entry_id)
             if key not in self._holding:
@@ -43,7 +43,7 @@ class Retries:
 
     @property
     def recovering(self) -> bool:
-        """Whether something older is still to be begun with before anything new is read; suspects don't count."""
+        """Whether recovered entries have to begin before new ones are read; suspects don't count."""
         return bool(self._recovered)
 
     async def retry_due(self) -> None:
@@ -76,7 +76,7 @@ class Retries:
             self._processor.start(batch)
 
     async def retry_recovered(self) -> None:
-        """Begin with what was recovered, as far as there is room; the suspects stay for `retry_suspect`."""
+        """Begin attempts of recovered entries, as far as there is room; suspects are left to `retry_suspect`."""
         while room := min(self._holding.room, self._holding.portions.read(self._batch)):
             chosen = list(itertools.islice(self._recovered.values(), room))
             if not chosen:

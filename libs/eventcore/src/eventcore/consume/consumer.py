@@ -106,7 +106,7 @@ class Consumer:
 
     @property
     def problem(self) -> str | None:
-        """Why this consumer does not get on with its work, if it doesn't."""
+        """Why this consumer can't do its work now; `None` if it can."""
         if self.draining:
             return "draining"
         if not self.joined:
@@ -115,7 +115,7 @@ class Consumer:
         return self.holding.held_up or self._aside.problem or self._watchdog.problem
 
     def stop(self) -> None:
-        """Read no more; finish what is in hand; let `run` return."""
+        """Stop reading, finish what is in hand and let `run` return."""
         self._takeover.resting = True
         self._stopping.set()
         self.holding.changed()
@@ -153,7 +153,7 @@ class Consumer:
             raise self._processor.defect
 
     def _check_alone(self) -> None:
-        """Each of two such consumers would acknowledge, unseen, what only the other handles."""
+        """Each of two consumers with different handlers would acknowledge unhandled what only the other handles."""
         own = frozenset(self.router.handlers)
         other = self._handled.setdefault(self.router.group, own)
         if other != own:
@@ -212,7 +212,7 @@ class Consumer:
     def _wanted(self) -> tuple[int, timedelta]:
         """How many entries to ask for now, and for how long to wait for them.
 
-        While too many wait for another attempt it is few a second: if these succeed, others are at fault themselves.
+        While too many wait for another attempt it is a few each second: if these succeed, the others are at fault.
         """
         now = time.monotonic()
         if self._retries.recovering:
@@ -225,7 +225,7 @@ class Consumer:
         return min(self.holding.room, max(1, self._settings.consumer_waiting // 8)), SHORTEST_BLOCK
 
     async def _join(self) -> None:
-        """Beat before reading, so that nothing is ever held by a consumer unknown to its peers; resume what is ours."""
+        """Before reading: create what is missing, take a name, send a heartbeat, resume pending entries."""
         for stream in await self.member.create():
             self._losses.forget()
             if self._joined_before:
@@ -267,7 +267,7 @@ class Consumer:
             await self.holding.change(1)
 
     async def _repeat(self, step: Callable[[], Awaitable[None]]) -> None:
-        """Take a step again and again until `stop`, through whatever happens to Redis."""
+        """Repeat a step until `stop`, whatever errors Redis gives."""
         attempt = 0
         while not self.draining:
             try:
@@ -280,7 +280,7 @@ class Consumer:
                 await self._survive(error, attempt)
 
     async def _beat_loop(self) -> None:
-        """Beat until the very end, and never less often: whatever keeps us silent makes us dead to our peers."""
+        """Send heartbeats until the end; after DEAD_AFTER_SECONDS without one, peers take over."""
         while True:
             self._turned("heartbeat", resting=self._settings.heartbeat_seconds)
             self._watchdog.look()
@@ -299,11 +299,11 @@ class Consumer:
             await asyncio.sleep(self._settings.heartbeat_seconds)
 
     def _turned(self, loop: str, *, resting: float = 0) -> None:
-        """Note that a loop has turned, and means to rest for so long."""
+        """Note that a loop is alive, and will sleep for `resting` seconds."""
         self._turned_at[loop] = time.monotonic() + resting
 
     async def _survive(self, error: Exception, attempt: int) -> None:
-        """Wait a little longer each time, up to five seconds, but no longer than until `stop`.
+        """Wait longer after each attempt, up to five seconds; `stop` ends the wait.
 
         Without a connection there is nothing to wait for but the connection.
         """
@@ -317,7 +317,7 @@ class Consumer:
     # Leaving
 
     async def _drain(self, reading: asyncio.Task[None], retrying: Sequence[asyncio.Task[None]]) -> None:
-        """Let the read under way end, then what is in hand, within the budget. Heartbeats go on meanwhile."""
+        """End the current read, then finish what is in hand within the budget. Heartbeats go on."""
         budget = self._settings.drain_seconds
         deadline = self._leave_by = time.monotonic() + budget
         with suppress(TimeoutError):
@@ -336,9 +336,9 @@ class Consumer:
             await asyncio.wait([reading], timeout=0.2)
 
     async def _leave(self) -> None:
-        """Leave the group; what is still pending is declared free, for peers to take over at once.
+        """Leave the group; peers can take over at once what is still pending.
 
-        What did not come to an end here has cost no attempt, unless it may be what brought us to an end.
+        Unfinished deliveries cost no attempt, unless a defect ended this consumer.
         """
         if not self._naming.settled:
             return

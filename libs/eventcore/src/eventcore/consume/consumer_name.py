@@ -1,4 +1,4 @@
-"""The name of a consumer: the pod's own, or the next that no other living process has."""
+"""The name of a consumer: POD_NAME, or POD_NAME~2 and so on while other living processes have it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class Naming:
-    """Finds a name for a member of a group: two that beat under one name would each do what the other has in hand.
+    """Finds a free name for a consumer: two of one name would each handle what the other has in hand.
 
     A restart after a crash gets its old name back, and what is pending on it, as soon as the old process is dead.
     """
@@ -29,7 +29,7 @@ class Naming:
         self.settled = False
 
     async def settle(self) -> bool:
-        """Take a step towards a name; whether we have one. To be asked again, soon, until then."""
+        """Try to take a name; whether it succeeded. Call it again soon until it does."""
         name = self._pod if self._number == 1 else f"{self._pod}~{self._number}"
         before = self._member.consumer
         answer = await self._member.take_name(name, self._dead_after, stale=self._stale())
@@ -59,12 +59,12 @@ class Naming:
             self._seen, self._number = None, self._number + 1
 
     def _stale(self) -> str:
-        """The beat that has stood still until its process is dead, whatever the clock was when it was sent."""
+        """The heartbeat that has not changed for `dead_after`, so its process is dead; else empty."""
         is_old = self._seen is not None and _now() - self._seen_at > self._dead_after.total_seconds()
         return self._seen or "" if is_old else ""
 
     def _compare(self, peers: Iterable[Peer]) -> None:
-        """Say which events are acknowledged unseen, here or there, because only the other side has a handler."""
+        """Log which events this consumer or a peer acknowledges unhandled because only the other has a handler."""
         lacking: defaultdict[tuple[str, frozenset[str], bool], list[str]] = defaultdict(list)
         for peer in peers:
             own = self._handles.get(peer.stream, peer.handles)

@@ -1,4 +1,4 @@
-"""Deciding: what becomes of a delivery, by its handler's word or, where that fails, by the rules for failures."""
+"""Deciding: run the handler of a delivery; where it fails, apply the rules for failures."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class Decider:
         delivery.event = None if handler is None else envelope.open(handler.event)
 
     def _must_wait(self, delivery: Delivery, event: Event) -> bool:
-        """Whether somebody is ahead in the lane that the delivery enters now, where it has one."""
+        """Whether another delivery is ahead in its lane, if it has one; the delivery enters the lane now."""
         lane = event.lane_key()
         if lane is None:
             return False
@@ -243,7 +243,7 @@ class Decider:
         return None
 
     def _failed_twice(self, delivery: Delivery, error: BaseException, trouble: BaseException) -> Decided | None:
-        """The last resort, where judging a failure has failed: another attempt or a letter all the same."""
+        """Where judging a failure itself failed: another attempt by the default policy, or a dead letter."""
         facts = {"stream": delivery.stream, "group": self.router.group, "entryId": delivery.entry_id}
         log.error(
             "can't judge a failed attempt, so the default retry policy holds: %(defect)s; it failed with %(error)s",
@@ -280,6 +280,6 @@ def _announce(stream: str, group: str, reason: LetterReason, failure: str, facts
 
 
 def _carried(metadata: Metadata) -> SpanContext:
-    """What a handler does and whom it talks to is part of the event's trace, also where that is not recorded."""
+    """The event's trace context, for what the handler does, also where the trace is not recorded."""
     origin = Origin.caused_by(metadata, "")
     return telemetry.context_of(origin.traceparent, origin.tracestate)

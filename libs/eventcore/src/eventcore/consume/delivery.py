@@ -42,7 +42,7 @@ class LetterReason(StrEnum):
 
 
 class CrashLoop(Exception):
-    """The delivery's earlier attempts all began and none ever reported back: it kills its process."""
+    """Earlier attempts of the delivery began and never ended: its handler probably kills the process."""
 
 
 class LetterRefused(Unavailable):
@@ -54,7 +54,7 @@ UNKNOWN = "unknown"
 
 
 class Past(Struct, frozen=True, gc=False):
-    """What had become of a delivery before it was put aside, as it stands in its entry when it is back.
+    """The history of a delivery that was put aside, read from its entry when it is back.
 
     `entry_id` is where it first stood, `first_seen` when the group was first given it (milliseconds, the server's).
     """
@@ -87,7 +87,7 @@ class Delivery(Struct, eq=False, gc=False):
     when an attempt first failed here, by the monotonic clock (0: none has), `error` what the latest failed with.
     `past` is there when it had been put aside. `maybe_aside`: it was sent there, and no answer came.
 
-    Nothing that it holds gets to know it, so that it is in no cycle and the collector need not know of it.
+    Nothing that it holds refers to it, so it is in no reference cycle and needs no garbage collection.
     """
 
     stream: str
@@ -112,12 +112,12 @@ class Delivery(Struct, eq=False, gc=False):
 
     @property
     def key(self) -> DeliveryKey:
-        """What tells it from every other delivery to this group."""
+        """Stream and entry id, unique among the group's deliveries."""
         return self.stream, self.entry_id
 
     @property
     def origin_id(self) -> str:
-        """The id of the entry as which it first stood in a stream."""
+        """The id of its first entry: of the main stream, if it was put aside since."""
         return self.entry_id if self.past is None else self.past.entry_id
 
     @property
@@ -135,7 +135,7 @@ class Delivery(Struct, eq=False, gc=False):
 
     @property
     def ids(self) -> Mapping[str, str]:
-        """What it is called in logs: event, correlation id and trace."""
+        """Its ids in logs: event, correlation and trace."""
         if self.metadata is None:
             return {"entryId": self.entry_id}
         origin = Origin.caused_by(self.metadata, "")
@@ -180,7 +180,7 @@ def judge(  # noqa: PLR0911 - one return for each kind of failure
     rollout: timedelta,
     give_up_after: timedelta | None = None,
 ) -> Verdict:
-    """What shall become of a delivery whose attempt number `attempt` failed with `error`.
+    """What to do with a delivery whose attempt number `attempt` failed with `error`.
 
     `failures` counts those of this consumer, also the ones that cost no attempt, so that waits grow with each.
     `waited` is how long the event has been tried so far; `rollout` is how long one of an unknown version may wait for a

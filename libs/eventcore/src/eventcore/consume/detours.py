@@ -1,4 +1,4 @@
-"""Detours: the lanes of which something was put aside, so that what comes later goes aside too, behind it."""
+"""Detours: lanes with deliveries put aside, whose later deliveries go aside behind them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Rank = tuple[int, int]
 
 
 class Away:
-    """What of one lane is aside: in stream order, under these names, and expected back until then."""
+    """What is aside of one lane: names in stream order, and until when they are expected back."""
 
     def __init__(self) -> None:
         self.ranks: list[Rank] = []
@@ -24,7 +24,7 @@ class Away:
 
 
 class Detours:
-    """Who has to follow whom aside. `outgoing` holds, by lane and in stream order, what is still to be put aside."""
+    """The lanes that have something aside. `outgoing` holds, by lane in stream order, what has yet to be put aside."""
 
     def __init__(self) -> None:
         self.outgoing: dict[str, list[Delivery]] = {}
@@ -57,7 +57,7 @@ class Detours:
         return lane in self._away
 
     def close(self, lane: str, deliveries: Iterable[Delivery]) -> None:
-        """Let these go aside next, with what else of their lane is to go."""
+        """Put these deliveries on the way aside, in their lane's order."""
         for delivery in deliveries:
             insort(self.outgoing.setdefault(lane, []), delivery, key=rank)
 

@@ -78,7 +78,7 @@ class NoGroup(Exception):
 
 
 class NameTaken(Exception):
-    """Another instance is the consumer of this name now: what is pending on the name is its own."""
+    """Another process has this consumer's name now, and what is pending on it."""
 
 
 class Peer(Struct, frozen=True):
@@ -90,7 +90,7 @@ class Peer(Struct, frozen=True):
 
 
 def handled_types(about: str) -> frozenset[str]:
-    """The event types in what stands beside a heartbeat, behind the instance."""
+    """The event types in the value beside a heartbeat, behind the instance's id."""
     return frozenset(about.split()[1:])
 
 
@@ -185,7 +185,7 @@ class GroupMember:
     async def pending(
         self, stream: str, *, after: str = "", idle: timedelta = timedelta(0), count: int = 1000
     ) -> list[Pending]:
-        """What we hold on a stream, for at least so long, in order, beginning after the given entry id."""
+        """Entries pending on this consumer for at least `idle`, in order, after the given entry id."""
         if after == LAST_ID:
             return []
         start = f"({after}" if after else "-"
@@ -200,7 +200,7 @@ class GroupMember:
         return max(self._commands.connected_at, self._reader.connected_at)
 
     async def look_for(self, deliveries: Sequence[DeliveryKey]) -> list[tuple[bool, bool]]:
-        """Of each of these entries: whether it stands in its stream, and whether it is pending on anybody."""
+        """For each entry: whether it is in its stream, and whether it is pending on any consumer."""
         commands: list[Command] = []
         for stream, entry_id in deliveries:
             key = self._prefix + stream
@@ -212,15 +212,15 @@ class GroupMember:
         return [(bool(there), bool(held)) for there, held in zip(replies[::2], replies[1::2], strict=True)]
 
     async def claim(self, stream: str, entry_ids: Sequence[str], *, counts: bool) -> list[Entry]:
-        """Begin another attempt at entries, those that are still ours; `counts` says whether the attempt is counted."""
+        """Claim entries that are still ours, which begins another attempt; `counts` says whether it is counted."""
         arguments: list[Argument] = [self.group, self.consumer, int(counts), *entry_ids]
         reply = await self._run(Call(_script("claim"), [self._prefix + stream], arguments))
         return [Entry(stream, row[0].decode(), int(row[1]), pairs(row[2]) if len(row) == 3 else None) for row in reply]
 
     async def take_name(self, name: str, dead_after: timedelta, *, stale: str = "") -> str | list[Peer]:
-        """Be the consumer of this name from now on: the group's other consumers that live. Or the holder's last beat.
+        """Take this name: the group's other living consumers, or the last heartbeat of the process that has the name.
 
-        The holder lives if it beat within `dead_after`, unless that beat is `stale`: seen to stand still for as long.
+        That process lives if its heartbeat is younger than `dead_after` and not `stale`, that is unchanged for as long.
         """
         arguments: list[Argument] = [name, _milliseconds(dead_after), stale, *self._texts]
         reply = await self._run(Call(_script("take_name"), self._places(), arguments))
@@ -234,7 +234,7 @@ class GroupMember:
         ]
 
     async def beat(self, dead_after: timedelta) -> list[tuple[str, bytes]]:
-        """Send a heartbeat on every stream; who is silent for too long, as (stream, consumer). Raises `NameTaken`."""
+        """Send a heartbeat on every stream; the dead, as (stream, consumer). Raises `NameTaken`."""
         asked_at = time.monotonic()
         arguments: list[Argument] = [self.consumer, _milliseconds(dead_after), *self._texts]
         reply = await self._run(Call(_script("beat"), self._places(), arguments))
@@ -316,7 +316,7 @@ class GroupMember:
         )
 
     async def leave(self, unspent: Iterable[DeliveryKey] = ()) -> bool:
-        """Leave the group on every stream; whether nothing was left for peers to take over.
+        """Leave the group on every stream; whether nothing was pending.
 
         Of `unspent` deliveries that are left, the latest attempt is given back: it counts for nothing.
         """

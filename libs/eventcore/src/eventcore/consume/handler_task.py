@@ -1,4 +1,4 @@
-"""Running an `async` handler to its end, or to the end of its time, whatever it does meanwhile."""
+"""Running an `async` handler until it ends or its timeout is over."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEFT_RUNNING: set[asyncio.Task[Any]] = set()
 
 
 class Failure(NamedTuple):
-    """Why there is no decision; an odd class of errors may not even be asked whether it is one."""
+    """The error of a handler, boxed: even `isinstance` may fail on an odd error class."""
 
     error: BaseException
 
@@ -27,8 +27,8 @@ class Failure(NamedTuple):
 async def decision_of(handler: Callable[[], Any], seconds: float, *, or_none: bool) -> Transaction | Failure:
     """What a handler decides within so many seconds, or why it doesn't. Raises only our own cancellation.
 
-    The handler runs in a task of its own: so a cancellation of its own making is a failure like any other, and one that
-    does not let itself be cancelled can be left alone.
+    The handler runs in a task of its own, so that its own `CancelledError` is a failure like any other, and a handler
+    that ignores its cancellation can be left running.
     """
     running = asyncio.create_task(_decision(handler, or_none))
     try:
@@ -71,7 +71,7 @@ def _error_of(running: asyncio.Task[Transaction]) -> BaseException:
 
 
 async def _end(running: asyncio.Task[Any]) -> None:
-    """Cancel a handler, and wait for its end; one that goes on all the same is left alone."""
+    """Cancel a handler and wait for its end; one that ignores it is left running."""
     running.cancel()
     _LEFT_RUNNING.add(running)
     running.add_done_callback(_ended)

@@ -1,4 +1,4 @@
-"""What a consumer holds: the deliveries it has been handed and has not yet seen to their end."""
+"""What a consumer holds: the deliveries it was given and has not finished."""
 
 from __future__ import annotations
 
@@ -113,14 +113,14 @@ class Holding:
 
     @property
     def paused(self) -> str | None:
-        """Why nothing new should be read just now, if so: the circuit breaker."""
+        """Why reading is paused (too many deliveries wait for another attempt); `None` if it isn't."""
         if len(self._waiting) >= self.waiting_limit:
             return f"{len(self._waiting)} deliveries wait for another attempt{self._first_waiting()}"
         return None
 
     @property
     def standing(self) -> str | None:
-        """Which lane keeps this consumer from reading on, if one does: too many wait in lanes, and for long."""
+        """Which lane has waited longest where too many wait in lanes to read on; `None` where they don't."""
         if not self.crowded:
             return None
         lane, since = max(self.lane_waits(), key=lambda wait: wait[1], default=("", 0.0))
@@ -144,14 +144,14 @@ class Holding:
 
     @property
     def held_up(self) -> str | None:
-        """Why deliveries don't come to their end just now, if so: too many wait, or commits are refused."""
+        """Why deliveries don't end now: too many wait, or commits are refused; `None` if they do."""
         if reason := self.paused or self.standing:
             return reason
         refusals = [delivery.refused for delivery in self._held.values() if delivery.refused]
         return f"commits are refused ({len(refusals)} wait): {refusals[0]}" if refusals else None
 
     def in_hand(self) -> list[Delivery]:
-        """Those that somebody should be at work on: not waiting for another attempt, for their turn or for a commit."""
+        """Deliveries being handled: not those that wait for another attempt, in a lane or for a commit."""
         behind = {id(each) for _, queue in self.lanes.queues() for each in queue}
         behind.update(id(each) for queue in self.detours.outgoing.values() for each in queue)
         return [
@@ -250,7 +250,7 @@ class Holding:
 
 
 def _remember(delivery: Delivery) -> None:
-    """What had become of it before it was put aside goes on counting."""
+    """Continue the counts from before it was put aside."""
     past = Past.read(delivery.entry_id, delivery.fields) if delivery.stream.endswith(":retry") else None
     if past is not None:
         delivery.past = past

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Lanes(Generic[T]):
-    """Who may go, and who waits behind whom. `waiting` is how many do, in all lanes."""
+    """The first of each lane is handled, the others wait behind it. `waiting` counts those of all lanes."""
 
     def __init__(self) -> None:
         self._behind: dict[str, deque[T] | None] = {}  # None: a lane in which nobody waits
@@ -29,7 +29,7 @@ class Lanes(Generic[T]):
         return False
 
     def leave(self, key: str) -> T | None:
-        """Say that whoever had the lane is done; the next one, who has it from now on."""
+        """The first of the lane is done: the next one, which is first now, or `None`."""
         waiting = self._behind.pop(key, None)
         if not waiting:
             return None
@@ -38,7 +38,7 @@ class Lanes(Generic[T]):
         return waiting.popleft()
 
     def cut(self, key: str, most: int = 0) -> list[T]:
-        """Take out who waits in this lane, in order, but for the first `most`; whoever has the lane keeps it."""
+        """Remove those that wait in this lane, in order, after the first `most`; the one being handled stays."""
         waiting = self._behind.get(key) or deque()
         taken = [waiting.pop() for _ in range(len(waiting) - most)]
         self.waiting -= len(taken)

@@ -1,4 +1,4 @@
-"""Losses: what became of deliveries that are neither pending on us any more nor committed by us."""
+"""Losses: deliveries that somebody deleted, trimmed or acknowledged before they were handled."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def _losses_script() -> Script:
 
 
 async def notice_losses(commands: Pipe, streams: Sequence[str], prefix: str) -> None:
-    """Say what groups will never be given, since somebody trimmed it unread. Of all who look, one says so, once.
+    """Log and count entries that were trimmed before a group had read them, once among all processes.
 
-    A group that reads on at once is past such a gap before anybody looks; then nobody can tell.
+    A group that reads on before anybody looks is past the gap: then it goes unnoticed.
     """
     calls = [Call(_losses_script(), [prefix + stream]) for stream in streams]
     for stream, reply in zip(streams, await run_all(commands, calls), strict=True):
@@ -62,11 +62,11 @@ class Losses:
             self._missing[delivery.key] = delivery.received_at > self._member.connected_at
 
     def forget(self) -> None:
-        """A group was gone: what was pending in it will be given out once more."""
+        """The group was recreated, so all is delivered again and nothing is missing."""
         self._missing.clear()
 
     async def look(self) -> None:
-        """Say what is lost of all that was missing. Raises what Redis raises, and forgets nothing then."""
+        """Log and count what is lost of all that was missing. Raises what Redis raises; call it again then."""
         if not (missing := sorted(self._missing)):
             return
         try:

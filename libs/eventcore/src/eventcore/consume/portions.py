@@ -1,4 +1,4 @@
-"""Portions: how many entries to have at once, so that together they stay within so many bytes."""
+"""Portions: how many entries to read at once, by their size, to stay within a number of bytes."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Pulse:
 
     @property
     def merciful(self) -> bool:
-        """Whether to leave the others alone: what kept us from beating may have kept them too, and be over only now."""
+        """Whether to take nothing over yet: what delayed our heartbeats may have delayed those of peers too."""
         # After a jump of the server's clock the beats of all others are of the clock before: they only look old.
         return time.monotonic() < max(self._mercy_until, self._clock.jumped_at + 2 * self._patience)
 

@@ -71,7 +71,7 @@ class Processor:
             self.broken.set()
 
     def give_up(self, delivery: Delivery) -> None:
-        """It is somebody else's now: forget it, and let its lane go on."""
+        """Release a delivery that another consumer has now, and start the next of its lane."""
         self.holding.release([delivery])
         if (follower := self.holding.next_in_lane(delivery)) is not None:
             self.start([follower])
@@ -200,7 +200,7 @@ class Processor:
         done: list[Decided],
         again: list[Decided],
     ) -> None:
-        """Act on an answer that is no plain "committed": is this delivery done, and what is to be committed next?"""
+        """Act on an answer other than "committed": add the delivery to `done`, or what to commit next to `again`."""
         sent_before = each.delivery.refused is not None
         each.delivery.refused = str(answer) if isinstance(answer, Unavailable) else None
         match answer:

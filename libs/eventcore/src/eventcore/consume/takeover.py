@@ -1,4 +1,4 @@
-"""Takeover by heartbeat: consumers beat into one sorted set, and what a silent one held is claimed by its peers."""
+"""Takeover by heartbeat: consumers write the time into one sorted set, and peers claim what a silent one held."""
 
 from __future__ import annotations
 

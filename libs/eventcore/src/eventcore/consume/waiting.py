@@ -1,4 +1,4 @@
-"""Waiting for one of several things, and ending what nobody waits for any more."""
+"""Waiting for one of several things, and cancelling the others."""
 
 from __future__ import annotations
 

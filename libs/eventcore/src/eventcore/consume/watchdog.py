@@ -1,4 +1,4 @@
-"""The watchdog: looks whether all that a consumer holds moves towards its end, and names what does not."""
+"""The watchdog: names deliveries that a consumer holds for longer than their handlers may take."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONGEST_UNTOUCHED = 600.0
 
 
 class Watchdog:
-    """Nothing should stay in hand for much longer than its handler may take: this is for what nobody has thought of."""
+    """Finds deliveries that are stuck, by whatever defect."""
 
     def __init__(self, holding: Holding, router: Router) -> None:
         self._holding, self._router = holding, router

@@ -68,7 +68,7 @@ def server_kind(request: pytest.FixtureRequest) -> ServerKind:
 
 @pytest.fixture(scope="session")
 def running_servers() -> Iterator[Callable[[ServerKind], Server]]:
-    """The server of each kind that all tests share: started when it is first asked for, emptied whenever it is."""
+    """The shared server of each kind: started at its first use, emptied at each."""
     servers: dict[ServerKind, tuple[Server, redis.Redis]] = {}
     with ExitStack() as stack:
 

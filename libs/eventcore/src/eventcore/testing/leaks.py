@@ -1,4 +1,4 @@
-"""The check for leaks: keys that would stay in Redis for good although nobody said so."""
+"""The check for leaks: keys without a time to live that no pattern permits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What clients may take of a service: time, and memory for what they send and for what they do not read."""
+"""Limits of clients: time for a request, and memory for bodies and unread answers."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Clients:
                 client.drop()
 
     def note_unread(self, client: Client) -> None:
-        """This one does not read; where too much is unread in all, close those that have not read for the longest."""
+        """Note a client that does not read; where too much is unread in all, close those that have waited longest."""
         self.unread[client] = None
         unread = sum(each.unread for each in self.unread)
         while unread > self.settings.http_memory_bytes:

@@ -1,4 +1,4 @@
-"""Correlation: which trace a request belongs to, for all that happens on its behalf, and for the caller to know."""
+"""Correlation: the trace that a request belongs to, carried on by its events and named in its answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ID = re.compile(r"([0-9a-f]{8})(-?)([0-9a-f]{4})\2([0-9a-f]{4})\2([0-9a-f]{4})\
 
 
 def current_origin(source: str) -> Origin:
-    """Where an event comes from that is published now: the trace that is going on, or a new one."""
+    """The origin for an event published now: the current trace, or a new one."""
     span, baggage = telemetry.surroundings()
     if isinstance(span, PassingSpan):
         traceparent, state = span.traceparent, span.state
@@ -46,7 +46,7 @@ def correlation_id(request: web.BaseRequest) -> str:
 
 
 def note(request: web.BaseRequest, caller: PassingSpan) -> str:
-    """Let a request be of its caller's trace; the correlation id."""
+    """Put a request into its caller's trace; its correlation id."""
     known = request[_TRACE_ID] = caller.traceparent[3:35]
     return known
 
@@ -70,7 +70,7 @@ def incoming(headers: CIMultiDictProxy[str]) -> PassingSpan:
 
 
 def resampled(caller: PassingSpan) -> PassingSpan:
-    """The same caller, but whether its trace is recorded is for our sampler to say: strangers would choose."""
+    """The same caller, with our own sampler's decision: strangers must not choose what is recorded."""
     is_wanted = telemetry.samples(int(caller.traceparent[3:35], 16))
     flags = int(caller.traceparent[53:], 16) & ~1 | is_wanted
     return PassingSpan(f"{caller.traceparent[:53]}{flags:02x}", caller.state, is_remote=True)
@@ -92,5 +92,5 @@ def _chosen(text: str) -> str | None:
 
 
 def tell(request: web.Request, response: web.StreamResponse) -> None:
-    """Let an answer say which trace it belongs to."""
+    """Name the trace in the answer's headers."""
     response.headers[HEADER] = correlation_id(request)

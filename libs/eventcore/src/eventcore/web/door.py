@@ -1,4 +1,4 @@
-"""Accepting connections: as many as leave file descriptors for what the service itself has to reach."""
+"""Accepting connections: as many as leave file descriptors for Redis and the service's other needs."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ class Door:
             client.recv(65536)  # closing with a request unread would reset the connection, and the answer be lost
 
     def _rest(self, error: OSError) -> None:
-        """Have file descriptors for Redis before clients take them; without a rest the next one would be let in.
+        """Stop accepting for a while, so that Redis gets file descriptors before clients do.
 
         The limit may have become lower since the start.
         """

@@ -1,4 +1,4 @@
-"""The listener: takes the port, and is polite even to those who don't speak HTTP."""
+"""The listener: takes the port, and answers what is not HTTP with a problem too."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class CannotListen(Exception):
 
 
 class Connection(web.RequestHandler):
-    """aiohttp's connection, watched for its limits; what is no HTTP is answered with a problem too."""
+    """aiohttp's connection, with our limits; what is not HTTP is answered with a problem too."""
 
     __slots__ = ("_begun_at", "_beside_bodies", "_clients", "_made_at", "_on_lost", "_unfinished_body", "unread_since")
 
@@ -72,7 +72,7 @@ class Connection(web.RequestHandler):
             transport.set_write_buffer_limits(high=MOST_UNCOUNTED)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """It counts no longer: there is room for another one."""
+        """It no longer counts: there is room for another one."""
         # Cycles would keep answers and bodies until garbage is looked for: an error that is told to whoever waits to
         # write knows by its traceback what was to be written; requests that wait know their connection. These are not
         # forgotten at once, as aiohttp may be about to take one.

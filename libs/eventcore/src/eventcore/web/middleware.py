@@ -1,4 +1,4 @@
-"""Attending to requests: each is part of its trace, measured, and answered whatever happens."""
+"""The middleware: each request belongs to a trace, is measured, and gets an answer whatever is raised."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from eventcore.events.event import Value
 class Page(Value):
     """The query parameters of a list; subclass it to add filters.
 
-    Every text of the pattern is a cursor, so that nothing is refused that the OpenAPI document allows: one that was not
-    given out here leads to wherever its bytes would stand in the list.
+    Every text of the pattern is a valid cursor, as the OpenAPI document says: one that was not given out here begins
+    where its bytes would stand in the list.
     """
 
     limit: int = Field(default=100, ge=1, le=1000, description="How many to list at most.")

@@ -82,7 +82,7 @@ def add_probes(app: web.Application, service: Service, api: Api, description: st
 
 
 def stuck(service: Service) -> str | None:
-    """Whose loops have not turned lately, if anybody's. That we run at all shows that the event loop does."""
+    """A group whose consumer loops are stuck, if any. The event loop itself runs, or this would not."""
     for consumer in service.consumers:
         silence = time.monotonic() - consumer.turned_at
         if silence > ALIVE_SECONDS and not consumer.draining:
@@ -104,7 +104,7 @@ async def not_ready(service: Service) -> str | None:
 
 
 async def find_obstacle(service: Service) -> Obstacle | None:
-    """What keeps this process from its work now: it is about to go, Redis does not do its part, or a consumer halts."""
+    """What keeps this process from its work now: it is ending, Redis fails, or a consumer is held up."""
     if service.draining:
         return Obstacle("draining", shared=False)
     if service.failure is not None:

@@ -86,7 +86,7 @@ def _check_media_type(request: web.Request) -> None:
 
 
 def _check_encoding(request: web.Request) -> None:
-    """Refuse what is packed: a small body could unpack to more than any limit, and packing saves nothing here."""
+    """Refuse compressed bodies: a small one could unpack to more than any limit."""
     given = request.headers[CONTENT_ENCODING]
     if given.strip().lower() not in ("", "identity"):
         clients_limited.add("body_encoding")
@@ -134,7 +134,7 @@ async def _received(request: web.Request, limit: int) -> bytes:
 
 
 async def _wait_for_turn(turns: asyncio.Semaphore) -> None:
-    """Go on once no other large body is in hand; this one is until its request is answered."""
+    """Wait until no other large body is being handled; this one is until its request is answered."""
     await turns.acquire()
     if (task := asyncio.current_task()) is None:
         raise RuntimeError("requests are tasks of their own")
@@ -226,7 +226,7 @@ class Parameters:
 
 
 def _nothing(model: type[BaseModel]) -> BaseModel | None:
-    """What is read where nothing is given, as far as that is right and all such requests can share it."""
+    """The model for a request without parameters, where that is valid and can be shared by all."""
     made_anew = any(field.default_factory for field in model.model_fields.values())
     if made_anew or not model.model_config.get("frozen"):
         return None

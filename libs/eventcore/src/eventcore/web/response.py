@@ -1,4 +1,4 @@
-"""Writing answers: models become JSON in the names of the wire, where what is absent is left out."""
+"""Writing answers: models become JSON with camelCase names, without absent fields."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def body_bytes(model: Content) -> bytes:
 
 @cache
 def _writer(kind: type[Any]) -> Callable[[Any], bytes]:
-    """How such models are written: to look closer at a type takes longer than to write a small model."""
+    """The writer for a type, cached: inspecting a type takes longer than writing a small model."""
     if issubclass(kind, BaseModel):
         return _write_model
     return _encoded if is_dataclass(kind) else partial(to_json, by_alias=True)

@@ -67,7 +67,7 @@ def _load(settings: type[S], defaults: dict[str, Any]) -> S:
 
 
 async def _main(create: Callable[[S], web.Application], settings: S) -> int:
-    """Serve until told to stop, or until something ends by a defect; the exit status."""
+    """Serve until SIGTERM or SIGINT, or until a part fails; the exit status."""
     stop, ending = asyncio.Event(), Ending(settings.drain_seconds)
 
     def told() -> None:
@@ -128,7 +128,7 @@ def _take_ports(settings: Settings) -> Iterator[tuple[socket.socket, socket.sock
 
 @asynccontextmanager
 async def _management(app: web.Application, listening: socket.socket | None) -> AsyncIterator[Door | None]:
-    """The door to the management port, still closed; once opened it stays so to the end, for whoever probes a drain."""
+    """The management port, not yet accepting; once opened it answers probes to the end of the drain."""
     if listening is None:
         yield None
         return

@@ -23,7 +23,7 @@ class Token(Struct, frozen=True, gc=False):
 
 
 class Authority(Protocol):
-    """Whoever tells valid tokens from others."""
+    """Checks tokens."""
 
     async def token_of(self, authorization: str) -> Token:
         """The token in an `Authorization` header. Raises `Problem`: 401 for none that is valid, 503 without keys."""
@@ -39,9 +39,9 @@ def token(request: web.BaseRequest) -> Token | None:
 
 
 def require_scope(request: web.Request, scope: str) -> None:
-    """Let a request go on that may do this. Raises `Problem`: 401 without a token, 403 where it doesn't grant `scope`.
+    """Check that a request may do this. Raises `Problem`: 401 without a token, 403 where it doesn't grant `scope`.
 
-    Where the settings name no keys for tokens, all may do all.
+    Without AUTH_JWKS every request may do everything.
     """
     if AUTHORITY not in request.app:
         return

@@ -56,7 +56,7 @@ class Service:
         )
 
     def start(self, *, greeted: bool) -> None:
-        """Begin to consume, and to look after the streams. Needs no server yet; `greeted` says that one was there."""
+        """Start consumers, retention and reporting. Redis may still be away; `greeted` says whether it was there."""
         streams = sorted({stream for consumer in self.consumers for stream in consumer.member.main_streams})
         redriven = sorted({stream for consumer in self.consumers for stream in consumer.member.streams} - {*streams})
         self.store.refusals.expect(("XADD", self.store.key(event.stream)) for event in self.publishes)
@@ -72,7 +72,7 @@ class Service:
         self.greeted = True
 
     async def drain(self) -> None:
-        """Stop to consume, finish what is in hand, leave the groups. Harmless when done twice."""
+        """Stop the consumers: they finish what is in hand and leave their groups. Harmless when done twice."""
         self.draining = True
         for consumer in self.consumers:
             consumer.stop()

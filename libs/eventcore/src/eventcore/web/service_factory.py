@@ -112,7 +112,7 @@ def _ending_in_time(resource: Resource) -> Resource:
 
 
 def _watch_loop(service: Service, api: Api) -> Resource:
-    """Notice what blocks the event loop; endpoints and handlers by what they are for."""
+    """Watch what blocks the event loop, and name endpoints and handlers in the log."""
     functions: dict[str, Callable[..., Any]] = {
         f"{endpoint.method} {endpoint.path}": endpoint.function for endpoint in api.endpoints
     }

@@ -1,4 +1,4 @@
-"""The first contact with the server: is it there, does it know us, is it fit for streams."""
+"""The first contact with Redis: is it there, does it take our credentials, does it meet the requirements."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ GREETING_SECONDS = 1.0
 
 
 async def greet(store: Store) -> bool:
-    """Open the store; whether the server is there already, and fit.
+    """Open the store; whether Redis is there already and meets the requirements.
 
-    Raises `WrongPassword` or `SettingsError` where waiting won't help, before anything else was begun or logged.
+    Raises `WrongPassword` or `SettingsError` where waiting won't help, before anything else starts.
     """
     try:
         async with asyncio.timeout(GREETING_SECONDS):
@@ -65,7 +65,7 @@ async def wait_for_server(store: Store) -> None:
 
 
 def wrong_password(store: Store, error: Exception) -> WrongPassword:
-    """The same error, naming the settings to look at; whoever is refused first does not know them."""
+    """The same error, naming the settings to correct."""
     if str(error).startswith("REDIS_URL"):
         return WrongPassword(str(error))
     reason = str(error).removeprefix("Redis refuses our credentials: ")

@@ -88,7 +88,7 @@ class Tokens:
 
     @web.middleware
     async def identify(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Note whose request it is. A token that is not valid is refused also where none is asked for."""
+        """Put the token into the request. An invalid token is refused even where none is required."""
         given = request.headers.getall("Authorization", ())
         if given and request.path not in UNOBSERVED:
             if len(given) > 1:
