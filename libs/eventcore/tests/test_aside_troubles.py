@@ -13,7 +13,7 @@ from eventcore.testing import running, until, until_idle
 from eventcore.testing.fixtures import Connect
 
 from .restricted import grant, restrict, restricted
-from .samples import DEAD_LETTERS, GROUP, RETRY_STREAM, STREAM, pending, publish_orders, router_for
+from .samples import DEAD_LETTERS, RETRY_STREAM, STREAM, pending, publish_orders, router_for
 from .test_aside import ASIDE, ENTRIES, Refusing, aside, is_aside
 
 LAST_ID = f"{2**64 - 1}-{2**64 - 1}"
@@ -110,7 +110,7 @@ async def test_entries_that_somebody_deletes_while_they_are_aside_are_lost(
         await until(partial(is_aside, store, 1))
         await store.redis.delete(ENTRIES)
         await make_all_due(store)
-        told = f"entry {entry_id} of {STREAM} was deleted while {GROUP} had put it aside: it is lost"
+        told = f"entry {entry_id} of {STREAM} was deleted while it was put aside: it is lost"
         await until(lambda: told in caplog.messages)
         assert await aside(store) == 0
 

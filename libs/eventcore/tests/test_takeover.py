@@ -219,7 +219,7 @@ async def test_a_trimmed_delivery_is_told_of_and_not_tried_for_ever(
     await store.redis.xtrim(STREAM, maxlen=1, approximate=False)
     await run_until_idle(store, consumer(store, noting(handled)))
     assert handled == ["2"]
-    assert sum(f"trimmed before {GROUP} had handled it: it is lost" in message for message in caplog.messages) == 2
+    assert sum("trimmed before it was handled: it is lost" in message for message in caplog.messages) == 2
 
 
 async def test_what_is_redriven_to_a_dead_consumer_is_taken_over_too(connect: Connect) -> None:

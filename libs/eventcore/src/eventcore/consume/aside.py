@@ -11,12 +11,12 @@ from itertools import islice
 from eventcore.errors import EventcoreError, OutcomeUnknown
 from eventcore.events.odd_records import OddRecords
 from eventcore.settings import Settings
-from eventcore.telemetry.measurements import put_aside, trimmed_unread
+from eventcore.telemetry.measurements import put_aside
 
 from .delivery import ATTEMPTS, ENTRY_ID, FAILURES, LANE, LAST_ERROR, PAST_FIELDS, Delivery
 from .group_member import GroupMember, Leaving, NoGroup
 from .in_flight import Holding, Waiting
-from .losses import Losses
+from .losses import Losses, note_loss
 from .settling import Processor
 
 log = logging.getLogger(__name__)
@@ -92,11 +92,7 @@ class Aside:
             for _ in range(MOST_ROUNDS):
                 count, lost, unreadable = await self._member.bring_back(MOST_BACK)
                 for stream, name in lost:
-                    log.error(
-                        "entry %(entryId)s of %(stream)s was deleted while %(group)s had put it aside: it is lost",
-                        {"entryId": name, "stream": stream, "group": self._member.group},
-                    )
-                    trimmed_unread.add(stream, self._member.group)
+                    note_loss(self._member.group, stream, name, "was deleted while it was put aside")
                 for name in unreadable:
                     self._odd.leave_out(name, ValueError(name))
                 if count < MOST_BACK:

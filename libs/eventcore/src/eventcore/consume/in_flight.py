@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
-from eventcore.telemetry.measurements import trimmed_unread
-
 from .delivery import Delivery, DeliveryKey, Past, TryAgain
 from .detours import Detours
 from .group_member import Entry
 from .lanes import Lanes
+from .losses import note_loss
 from .portions import HAND_BYTES, WAITING_BYTES, Portions
-
-log = logging.getLogger(__name__)
 
 # Seconds after which a lane that keeps a consumer from reading on is named.
 STANDING_AFTER = 10.0
@@ -168,11 +164,7 @@ class Holding:
             stream, entry_id, fields = each.stream, each.entry_id, each.fields
             key = (stream, entry_id)
             if fields is None:
-                log.error(
-                    "entry %(entryId)s of %(stream)s was trimmed before %(group)s had handled it: it is lost",
-                    {"entryId": entry_id, "stream": stream, "group": self.group},
-                )
-                trimmed_unread.add(stream, self.group)
+                note_loss(self.group, stream, entry_id, "was trimmed before it was handled")
             elif key not in self._held:
                 delivery = self._held[key] = Delivery(stream, entry_id, each.attempt, fields, now, recovered)
                 if len(fields) == 1:  # nearly always

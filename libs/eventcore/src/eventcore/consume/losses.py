@@ -16,7 +16,7 @@ from .pulse import Pulse
 
 log = logging.getLogger(__name__)
 
-_DELETED = "was deleted"
+_DELETED = "was deleted while it was pending"
 _LET_GO = "was acknowledged by somebody else, or its consumer was deleted"
 
 
@@ -41,6 +41,13 @@ async def notice_losses(commands: Pipe, streams: Sequence[str], prefix: str) -> 
                 {"count": count, "stream": stream, "group": group},
             )
             trimmed_unread.add(stream, group, count=count)
+
+
+def note_loss(group: str, stream: str, entry_id: str, how: str) -> None:
+    """Log and count an entry that the group can't handle any more."""
+    said = {"entryId": entry_id, "stream": stream, "how": how}
+    log.error("entry %(entryId)s of %(stream)s %(how)s: it is lost", said, extra={"group": group})
+    trimmed_unread.add(stream, group)
 
 
 class Losses:
@@ -77,10 +84,4 @@ class Losses:
         for key, (there, held) in zip(missing, found, strict=True):
             same_server = self._missing.pop(key, False)
             if not there or (not held and same_server):
-                stream, entry_id = key
-                how = _LET_GO if there else _DELETED
-                log.error(
-                    "entry %(entryId)s of %(stream)s, pending in %(group)s, %(how)s: it is lost",
-                    {"entryId": entry_id, "stream": stream, "group": self._member.group, "how": how},
-                )
-                trimmed_unread.add(stream, self._member.group)
+                note_loss(self._member.group, *key, _LET_GO if there else _DELETED)
