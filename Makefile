@@ -1,8 +1,9 @@
 # Everything runs in .venv, which the first target that needs it sets up; nothing has to be activated.
 
 PYTHON ?= python3
-# How many tests run at once: `make test WORKERS=0` runs them in one process.
-WORKERS ?= auto
+# How many tests run at once: `make test WORKERS=0` runs them in one process. Most of them wait for something most of the
+# time, so there are more than cores.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, 3 * os.cpu_count() // 2))')
 # `make bench PEERS=0` installs no peers to be measured beside.
 PEERS ?= 1
 # More arguments for pytest (`make test ARGS="-k router -x"`), the benchmark, the suite on kind or scripts/lock.
@@ -31,7 +32,7 @@ up: .venv/.installed ## Run the whole system and stay up until Ctrl-C.
 
 test: .venv/.deploy ## Run all tests that need no cluster (WORKERS=, ARGS=).
 	$(say) 'testing'
-	@$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 check: .venv/.deploy ## Check format, lint, types, contracts and architecture.
 	$(say) 'checking format, lint, types, contracts and architecture'

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 import redis
@@ -47,6 +48,12 @@ def any_server(running_servers: Callable[[ServerKind], Server]) -> Server:
     with redis.Redis.from_url(server.url) as connected:
         connected.flushall()
     return server
+
+
+@pytest.fixture
+def brief_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit is given up as not durable after a second."""
+    monkeypatch.setattr("eventcore.commit.durability.CONFIRM_WITHIN", timedelta(seconds=1))
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from functools import partial
 import pytest
 
 from eventcore import Consumer, Retry, RetryPolicy, Store, Transaction, Unavailable
+from eventcore.consume import aside as putting_aside
+from eventcore.consume import consumer as consuming
 from eventcore.consume import in_flight as holding
 from eventcore.operate.retention import Retention
 from eventcore.server.keys import aside_entries_key, aside_key
@@ -24,6 +26,13 @@ from .samples import DEAD_LETTERS, EAGER, GROUP, RETRY_STREAM, STREAM, Ordered, 
 ASIDE, ENTRIES = aside_key(STREAM, GROUP), aside_entries_key(STREAM, GROUP)
 SOON = {"aside_after_seconds": 0.05}
 QUICK = RetryPolicy(attempts=3, base=timedelta(seconds=0.1), ceiling=timedelta(seconds=0.2))
+
+
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OWN_FAULT_AFTER", "LONG_IN_A_LANE", "LEAST_BEHIND", "AGAIN_AFTER_REFUSAL"):
+        monkeypatch.setattr(putting_aside, name, 0.4)
+    monkeypatch.setattr(consuming, "_BETWEEN_PROBES", 0.1)
 
 
 async def aside(store: Store) -> int:

@@ -34,7 +34,7 @@ once = Transaction(when=[PLACE["value"].absent()], then=[PLACE["value"].set(7)])
 
 
 @pytest_asyncio.fixture
-async def pair(start_server: StartServer) -> AsyncIterator[tuple[Server, Server]]:
+async def pair(start_server: StartServer, brief_waits: None) -> AsyncIterator[tuple[Server, Server]]:
     """A primary, and its one replica, which follows by now."""
     primary = start_server(options={"repl-diskless-sync-delay": "0"})
     replica = start_server(options={"replicaof": f"127.0.0.1 {primary.port}"})
@@ -99,7 +99,7 @@ async def test_a_commit_that_no_replica_takes_over_is_not_answered_as_done_and_t
     async with durable(primary, REPLICA) as store:
         await store.commit(write(7))
         replica.pause()
-        with pytest.raises(DurabilityUnknown, match="ORDER_DURABILITY=replica: 0 of 1 replicas had it within 3 s"):
+        with pytest.raises(DurabilityUnknown, match="ORDER_DURABILITY=replica: 0 of 1 replicas had it within 1 s"):
             await store.commit(write(8))
         with pytest.raises(NotDurable, match="ORDER_DURABILITY=replica: 0 of 1"):
             await store.commit(write(9))

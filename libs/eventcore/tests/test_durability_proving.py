@@ -82,9 +82,9 @@ async def test_a_server_that_does_not_let_us_wait_is_refused(kind: ServerKind) -
                 await store.check_durability()
 
 
-async def test_a_server_without_enough_replicas_is_refused(start_server: StartServer) -> None:
+async def test_a_server_without_enough_replicas_is_refused(start_server: StartServer, brief_waits: None) -> None:
     async with durable(start_server(), REPLICA) as store:
-        with pytest.raises(SettingsError, match="ORDER_DURABILITY=replica: 0 of 1 replicas had it within 3 s"):
+        with pytest.raises(SettingsError, match="ORDER_DURABILITY=replica: 0 of 1 replicas had it within 1 s"):
             await store.check_durability()
 
 

@@ -7,6 +7,7 @@ import gc
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from aiohttp import web
 
 from eventcore.telemetry.measurements import clients_limited
 from eventcore.testing import until
-from eventcore.web import Api, create_service
+from eventcore.web import Api, clients, create_service, listener
 from eventcore.web.clients import CLIENTS, SMALL_BODY, Clients
 from eventcore.web.door import Door
 from eventcore.web.listener import Connection, take_port
@@ -24,6 +25,12 @@ from .test_web import NOWHERE
 
 PUT = b"PUT /echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 LARGEST = 1024 * 1024
+
+
+@pytest.fixture(autouse=True)
+def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "LOOK_EVERY", timedelta(seconds=0.05))
+    monkeypatch.setattr(listener, "LINGERING_SECONDS", 0.2)
 
 
 def echo_api() -> Api:
@@ -269,6 +276,7 @@ async def test_no_further_request_is_worked_on_while_answers_are_unread() -> Non
 
 async def test_who_hangs_up_leaves_no_requests_behind() -> None:
     async with listening() as (port, clients):
+        gc.collect()  # what other tests have left
         gc.disable()
         try:
             [writer] = await unread_answers(port, 1)

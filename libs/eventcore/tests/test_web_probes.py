@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from eventcore import Router, Settings, Store, Transaction
+from eventcore.consume import consumer as consuming
 from eventcore.testing import Server, until
 from eventcore.testing.fixtures import StartServer
 from eventcore.web import create_service, probes
@@ -164,7 +166,8 @@ async def test_a_loop_that_stopped_to_turn_is_not_alive(store: Store) -> None:
 async def test_a_loop_that_waits_for_ever_fails_liveness_although_requests_are_answered(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, loop: str
 ) -> None:
-    monkeypatch.setattr(probes, "ALIVE_SECONDS", 3)
+    monkeypatch.setattr(probes, "ALIVE_SECONDS", 1.5)
+    monkeypatch.setattr(consuming, "LONGEST_BLOCK", timedelta(seconds=0.2))
     app = create_service(settings, name="notes", routers=[router()])
     consumer = app[SERVICE].consumers[0]
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import redis
 from typer.testing import CliRunner
 
@@ -51,7 +52,9 @@ def run(
 ) -> Result:
     """Run the tool in this process, and check how it ends."""
     url = {"REDIS_URL": server.url} if server else {}
-    result = CliRunner().invoke(app, arguments, input=stdin, env={**NO_SETTINGS, **url, **env})
+    with pytest.MonkeyPatch.context() as quick:
+        quick.setattr("eventcore.cli.status._GLANCE_SECONDS", 0.01)
+        result = CliRunner().invoke(app, arguments, input=stdin, env={**NO_SETTINGS, **url, **env})
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     assert result.exit_code == status, result.output
     return Result(result.exit_code, result.stdout, result.stderr)

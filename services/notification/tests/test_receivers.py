@@ -27,6 +27,7 @@ from services.notification.tests.outcomes import RESERVED
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 WEAK = "whsec_c2VjcmV0"
+ATTEMPTS = 2
 # So few that all places are soon taken.
 FEW: dict[str, Any] = {"consumer_concurrency": 16, "consumer_waiting": 16}
 
@@ -58,7 +59,7 @@ async def service(settings: Settings, hook: Hook, *, held: bool = False, **more:
     receiver.router.add_post("/hook", hook.receive)
     async with TestServer(receiver) as server:
         url = str(server.make_url("/hook"))
-        given = {**dict(settings), "webhook_url": url, "webhook_secret": SECRET, "retry_attempts": 2, **more}
+        given = {**dict(settings), "webhook_url": url, "webhook_secret": SECRET, "retry_attempts": ATTEMPTS, **more}
         async with TestClient(TestServer(create_app(NotificationSettings(**given)))) as client:
             try:
                 yield await Caller.of(client)
@@ -99,7 +100,7 @@ async def test_a_receiver_that_is_being_deployed_forgets_no_customer(
     hook = Hook(lambda body: status)
     async with service(settings, hook) as call:
         await store.publish(RESERVED, event_id="event-1")
-        await until(lambda: hook.posts["event-1", status] > settings.retry_attempts, timeout=PATIENCE)
+        await until(lambda: hook.posts["event-1", status] > ATTEMPTS, timeout=PATIENCE)
         hook.answer = lambda body: 204
         await call.settled(store)
         assert await statuses(call) == {"webhook": "sent"}
@@ -109,7 +110,7 @@ async def test_a_receiver_that_is_being_deployed_forgets_no_customer(
 
 @pytest.mark.parametrize(
     ("status", "attempts", "reason"),
-    [(410, 1, b"rejected"), *((status, 2, b"attempts_exhausted") for status in (400, 409, 413, 422))],
+    [(410, 1, b"rejected"), *((status, ATTEMPTS, b"attempts_exhausted") for status in (400, 409, 413, 422))],
 )
 async def test_what_is_refused_is_a_dead_letter_that_a_redrive_sends(
     settings: Settings, store: Store, status: int, attempts: int, reason: bytes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
 
 import pytest
 import pytest_asyncio
@@ -28,8 +29,11 @@ def settings_for(server: Server, durability: Durability, pod: str = "pod-1") -> 
 
 
 @pytest_asyncio.fixture
-async def shop(start_server: StartServer) -> AsyncIterator[tuple[Caller, Caller, Server]]:
+async def shop(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Caller, Caller, Server]]:
     """Two replicas of the service that promise durability at a replica of the server, and that one."""
+    monkeypatch.setattr("eventcore.commit.durability.CONFIRM_WITHIN", timedelta(seconds=1))
     primary = start_server(options={"repl-diskless-sync-delay": "0"})
     copy = start_server(options={"replicaof": f"127.0.0.1 {primary.port}"})
     async with AsyncExitStack() as stack:
@@ -66,7 +70,7 @@ async def test_what_can_not_be_made_durable_is_not_placed_and_the_service_says_s
     late = await first.ask("POST", "/orders", json=ORDER)
     assert late.status == 503
     assert "took effect" in late.body["detail"]
-    assert "ORDER_DURABILITY=replica: 0 of 1 replicas had it within 3 s" in late.body["detail"]
+    assert "ORDER_DURABILITY=replica: 0 of 1 replicas had it within 1 s" in late.body["detail"]
     refused = await first.ask("POST", "/orders", json=ORDER)
     assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
     assert "nothing was written (ORDER_DURABILITY=replica" in refused.body["detail"]
