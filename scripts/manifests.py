@@ -30,7 +30,7 @@ Manifest = dict[str, Any]
 Values = dict[str, Any]
 
 BASE: Values = {
-    "redis": {"auth": {"existingSecret": f"{NAME}-redis"}},
+    "redis": {"auth": {"existingSecret": f"{NAME}-redis"}, "acl": {"enabled": False}},
     "networkPolicy": {"enabled": False},
     "tests": {"enabled": False},
 }

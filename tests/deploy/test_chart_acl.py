@@ -39,8 +39,15 @@ def users(values: dict[str, Any]) -> dict[str, str]:
 
 def test_without_users_of_their_own_nothing_is_different() -> None:
     off = {"redis": {"acl": {"enabled": False, "existingSecret": "unused", "keepDefaultUser": True}}}
-    assert render_text(off) == render_text()
-    assert "acl" not in str(render_text()["deployment.yaml"])
+    plain = render_text(case("plain"))
+    assert render_text(case("plain") | off) == plain
+    assert "acl" not in str(plain["deployment.yaml"])
+
+
+@pytest.mark.parametrize("off", [{"auth": {"enabled": False}}, {"enabled": False}])
+def test_where_no_password_is_asked_for_or_redis_is_elsewhere_there_are_no_users(off: dict[str, Any]) -> None:
+    elsewhere = {"externalRedis": {"url": "redis://elsewhere:6379/0"}} if "enabled" in off else {}
+    assert environment(render({"redis": off, **elsewhere}), "order")["REDIS_URL"].count("@") == 0
 
 
 def test_the_rules_are_those_of_the_code() -> None:
@@ -65,7 +72,12 @@ def test_orders_that_wait_to_be_durable_may_wait(durability: str, right: str) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "url"), [("acl", "redis://{}@shop-redis:6379/0"), ("acl-external", "rediss://{}@redis.example.com:6380/1")]
+    ("name", "url"),
+    [
+        ("acl", "redis://{}@shop-redis:6379/0"),
+        ("default", "redis://{}@shop-redis:6379/0"),
+        ("acl-external", "rediss://{}@redis.example.com:6380/1"),
+    ],
 )
 def test_each_service_logs_in_as_itself_and_sees_no_other_password(name: str, url: str) -> None:
     manifests = rendered(name)

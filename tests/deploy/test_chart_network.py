@@ -64,7 +64,11 @@ def test_services_hear_their_namespace_and_call_dns_and_redis(name: str) -> None
     spec = rules("default", f"shop-{name}")
     port = PROGRAMS[name][0]
     assert spec["policyTypes"] == ["Ingress", "Egress"]
-    assert spec["ingress"] == [{"from": [{"podSelector": {}}], "ports": [{"protocol": "TCP", "port": port}]}]
+    api, management = spec["ingress"]
+    assert api == {"from": [{"podSelector": {}}], "ports": [{"protocol": "TCP", "port": port}]}
+    assert management["ports"] == [{"protocol": "TCP", "port": 9090}]
+    prometheus = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    assert management["from"][0] == prometheus, "or whoever metricsFrom names, also without a PodMonitor"
     dns, to_redis = spec["egress"]
     assert dns == {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]}
     assert components(to_redis["to"]) == {"redis"}
@@ -72,12 +76,13 @@ def test_services_hear_their_namespace_and_call_dns_and_redis(name: str) -> None
 
 
 def test_services_hear_controllers_and_prometheus_when_told() -> None:
-    [rule] = rules("hpa", "shop-order")["ingress"]
+    rule, _ = rules("hpa", "shop-order")["ingress"]
     assert rule["from"][1:] == [
         {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress-nginx"}}}
     ]
-    [rule] = rules("monitoring", "shop-order")["ingress"]
-    assert rule["from"][1:] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+    prometheus = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    _, rule = rules("monitoring", "shop-order")["ingress"]
+    assert rule["from"][0] == prometheus
 
 
 def test_services_call_the_collector_and_what_is_named() -> None:

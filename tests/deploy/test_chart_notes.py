@@ -27,6 +27,9 @@ def test_the_test_is_a_hook_that_runs_once_with_a_service_image() -> None:
         "ORDER_URL": "http://shop-order:8001",
         "INVENTORY_URL": "http://shop-inventory:8002",
         "NOTIFICATION_URL": "http://shop-notification:8003",
+        "ORDER_MANAGEMENT_URL": "http://shop-order-management:9090",
+        "INVENTORY_MANAGEMENT_URL": "http://shop-inventory-management:9090",
+        "NOTIFICATION_MANAGEMENT_URL": "http://shop-notification-management:9090",
     }
     assert not of_kind(rendered("production-storage"), "Pod")
 
@@ -39,6 +42,7 @@ def notes(case: str, **more: Any) -> str:
 PATIENT = "curl -s --retry 9 --retry-connrefused"
 JSON = "-H 'Content-Type: application/json'"
 STOCK = '{"available": 39}'
+LOOKER = '"redis://eventcore-look:$look@shop-redis:6379/0"'
 ORDER = '{"items": [{"productId": "11", "quantity": 12}]}'
 
 
@@ -49,12 +53,14 @@ def test_notes_can_be_pasted() -> None:
         "kubectl -n ns rollout status deployment/shop-inventory",
         "kubectl -n ns port-forward service/shop-order 8001 &",
         "kubectl -n ns port-forward service/shop-inventory 8002 &",
-        f"{PATIENT} localhost:8001/readyz",
+        "kubectl -n ns port-forward service/shop-order-management 9090 &",
+        f"{PATIENT} localhost:9090/readyz",
         f"{PATIENT} -X PUT localhost:8002/stock/11 {JSON} -d '{STOCK}'",
         f"curl -i localhost:8001/orders {JSON} -d '{ORDER}'",
         "curl localhost:8001/orders",
         "helm test shop -n ns --logs",
-        "kubectl -n ns exec deployment/shop-order -- eventcore status",
+        "look=$(kubectl -n ns get secret shop-redis-users -o jsonpath='{.data.eventcore-look}' | base64 -d)",
+        f"kubectl -n ns exec deployment/shop-order -- eventcore --redis-url {LOOKER} status",
         "kubectl -n ns scale deployment/shop-inventory --replicas=5",
         "kubectl -n ns get secret shop-redis -o jsonpath='{.data.password}' | base64 -d",
     ):

@@ -178,7 +178,7 @@ def test_monitoring_is_there_when_told_and_else_not() -> None:
     manifests = rendered("monitoring")
     monitor, rule = only(manifests, "PodMonitor"), only(manifests, "PrometheusRule")
     assert monitor["metadata"]["labels"]["release"] == rule["metadata"]["labels"]["release"] == "prometheus"
-    assert monitor["spec"]["podMetricsEndpoints"] == [{"port": "http", "path": "/metrics", "interval": "15s"}]
+    assert monitor["spec"]["podMetricsEndpoints"] == [{"port": "management", "path": "/metrics", "interval": "15s"}]
     assert monitor["spec"]["selector"]["matchExpressions"][0]["values"] == sorted(SERVICES)
     dashboards = [each for each in of_kind(manifests, "ConfigMap") if "dashboard" in each["metadata"]["name"]]
     assert [each["metadata"]["name"] for each in dashboards] == [

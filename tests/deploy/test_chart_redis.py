@@ -82,6 +82,7 @@ def test_nothing_depends_on_the_entry_point_of_the_redis_image() -> None:
         "config": "/etc/redis",
         "run": "/run/redis",
         "redis-password": "/run/secrets/redis",
+        "redis-users": "/run/secrets/redis-users",
     }
     probes = {each: own[each]["exec"]["command"] for each in ("startupProbe", "livenessProbe", "readinessProbe")}
     assert probes == {
@@ -115,24 +116,27 @@ def test_redis_has_a_name_for_clients_and_one_for_its_pod() -> None:
 
 
 @pytest.mark.parametrize(
-    ("case", "name", "key"),
+    ("case", "name", "key", "users"),
     [
-        ("default", "shop-redis", "password"),
-        ("release-b", "b-redis", "password"),
-        ("production-storage", "shop-redis", "redis"),
-        ("external-tls", "managed-redis", "redis-password"),
+        ("default", "shop-redis", "password", "shop-redis-users"),
+        ("plain", "shop-redis", "password", None),
+        ("release-b", "b-redis", "password", "shop-redis-users"),
+        ("production-storage", "shop-redis", "redis", "shop-redis-users"),
+        ("external-tls", "managed-redis", "redis-password", None),
     ],
 )
-def test_the_password_is_a_file_and_never_in_a_manifest(case: str, name: str, key: str) -> None:
+def test_the_password_is_a_file_and_never_in_a_manifest(case: str, name: str, key: str, users: str | None) -> None:
     manifests = rendered(case)
     for pod, _, spec in rendering.pods(manifests):
         if pod.endswith("-test"):
             continue
         [volume] = [each for each in spec["volumes"] if each["name"] == "redis-password"]
+        service = pod.rpartition("-")[2]
+        own = users if service in SERVICES else None
         assert volume["secret"] == {
-            "secretName": name,
+            "secretName": own or name,
             "defaultMode": 0o440,
-            "items": [{"key": key, "path": "password"}],
+            "items": [{"key": f"{service}-service" if own else key, "path": "password"}],
         }
         [mount] = [each for each in spec["containers"][0]["volumeMounts"] if each["name"] == "redis-password"]
         assert mount["mountPath"] == "/run/secrets/redis"

@@ -36,10 +36,10 @@ def test_keda_looks_at_lag_and_at_pending_of_the_right_group(name: str) -> None:
         assert metadata["consumerGroup"] == group
         assert metadata["databaseIndex"] == "0"
         assert "enableTLS" not in metadata
-        assert "username" not in metadata
+        assert metadata["username"] == "eventcore-look"
         assert trigger["authenticationRef"] == {"name": "shop-redis"}
     assert only(rendered("keda"), "TriggerAuthentication")["spec"] == {
-        "secretTargetRef": [{"parameter": "password", "name": "shop-redis", "key": "password"}]
+        "secretTargetRef": [{"parameter": "password", "name": "shop-redis-users", "key": "eventcore-look"}]
     }
 
 

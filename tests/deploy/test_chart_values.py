@@ -227,7 +227,6 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     ({"redis": {"maxmemory": "1gb"}}, r"redis\.maxmemory \(1gb\) is more than three quarters"),
     ({"redis": {"resources": {"limits": {"memory": "600M"}}}}, r"redis\.maxmemory \(512mb\) is more than"),
-    ({"redis": {"acl": {"enabled": True}, "auth": {"enabled": False}}}, r"redis\.acl\.enabled is true, which needs"),
     (
         {"redis": {"acl": {"enabled": True}}, "defaults": {"settings": {"DROP_GROUPS_IDLE_SECONDS": 60}}},
         r"DROP_GROUPS_IDLE_SECONDS needs the right to delete",

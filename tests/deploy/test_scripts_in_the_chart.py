@@ -73,7 +73,7 @@ def test_probes_judge_by_the_answer(tmp_path: Path, answer: str, alive: int, rea
 
 
 def test_redis_starts_with_the_password_as_a_digest(tmp_path: Path) -> None:
-    files = Files(tmp_path, "default")
+    files = Files(tmp_path, "plain")
     files.program("redis-server", 'echo "$@"; env')
     done = files.run("start.sh")
     assert done.stdout.splitlines()[0] == f"{tmp_path}/etc/redis/redis.conf"
@@ -111,7 +111,7 @@ def test_redis_without_a_password_just_starts(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not shutil.which("redis-server"), reason="redis-server is not installed")
 def test_a_real_redis_starts_answers_its_probes_and_refuses_strangers(tmp_path: Path) -> None:
-    files = Files(tmp_path, "default")
+    files = Files(tmp_path, "plain")
     port = _free_port()
     for name in ("redis.conf", "ping.sh"):
         path = tmp_path / "etc/redis" / name

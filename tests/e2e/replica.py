@@ -87,8 +87,9 @@ class Replica:
         raise Broken(f"{self.name} is not ready after {_READY_WITHIN:g} s: {said}\n{self.child.obituary()}")
 
     async def ask(self, session: aiohttp.ClientSession, path: str) -> Answer:
-        """Ask this one. Raises `NoAnswer`."""
-        return await send(session, "GET", f"{self.url}{path}")
+        """Ask this one, at its management port where it has one. Raises `NoAnswer`."""
+        address, _, port = self.url.rpartition(":")
+        return await send(session, "GET", f"{address}:{self._settings.get('MANAGEMENT_PORT', port)}{path}")
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; harmless when it has ended."""

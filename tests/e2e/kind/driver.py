@@ -22,6 +22,7 @@ from .settings import RELEASE
 from .tools import Tools
 
 _PORTS = {"order": 8001, "inventory": 8002, "notification": 8003}
+_MANAGEMENT_PORT = 9090
 
 
 class Cluster:
@@ -93,9 +94,8 @@ class Cluster:
         return await self._http(method, url, json=json, headers=dict(headers))
 
     async def ask(self, replica: str, path: str) -> Answer:
-        """Ask a pod at its own address."""
-        pod = self._pod(replica)
-        return await self._http("GET", f"http://{pod.ip}:{_PORTS[pod.component]}{path}")
+        """Ask a pod at its own address, where it shows how it is."""
+        return await self._http("GET", f"http://{self._pod(replica).ip}:{_MANAGEMENT_PORT}{path}")
 
     async def redis(self, *command: str | int) -> Any:
         """Run a command, as the agent."""

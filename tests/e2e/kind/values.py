@@ -18,7 +18,8 @@ def values(settings: Settings, versions: Mapping[str, Version], *, mark: str = "
     """Defaults wherever possible, so that the chart is tested as it is installed.
 
     Redis syncs every write before it answers, because S5 demands that nothing acknowledged is lost when it is killed;
-    the agent may ask Redis; customers are told by a webhook to the agent. `mark` changes the pods of inventory.
+    the agent may ask the management ports, and Redis, as the user who may do everything; customers are told by a
+    webhook to the agent. `mark` changes the pods of inventory.
     """
     own: dict[str, dict[str, Any]] = {service: _next_version(versions[service]) for service in SERVICES}
     own["notification"] |= {
@@ -35,10 +36,12 @@ def values(settings: Settings, versions: Mapping[str, Version], *, mark: str = "
     }
     if mark:
         own["inventory"]["podAnnotations"] = {"e2e/mark": mark}
+    agent_pods = [{"podSelector": {"matchLabels": manifests.AGENT_LABELS}}]
+    redis = {"appendfsync": "always", "acl": {"keepDefaultUser": True}}
     return {
         "image": {"prefix": settings.image_prefix, "tag": settings.image_tag},
-        "redis": {"appendfsync": "always"} | ({"image": settings.redis_image} if settings.redis_image else {}),
-        "networkPolicy": {"redisFrom": [{"podSelector": {"matchLabels": manifests.AGENT_LABELS}}]},
+        "redis": redis | ({"image": settings.redis_image} if settings.redis_image else {}),
+        "networkPolicy": {"redisFrom": agent_pods, "metricsFrom": agent_pods},
         "services": {service: each for service, each in own.items() if each},
     }
 

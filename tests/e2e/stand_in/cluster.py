@@ -225,6 +225,7 @@ class StandIn:
         settings = {
             "REDIS_URL": f"redis://127.0.0.1:{self._proxies[pod.name].port}/0",
             "REDIS_PASSWORD": "pass word",
+            "MANAGEMENT_PORT": "9090",
         }
         if pod.component == "notification":
             settings |= {"WEBHOOK_URL": f"http://{self.agent_ip}:{agent.PORT}/webhooks", "WEBHOOK_SECRET": SECRET}

@@ -66,10 +66,7 @@
 {{- fail "externalRedis.usersSecret gives each service a user of its own: leave externalRedis.existingSecret out, and the user in externalRedis.url" -}}
 {{- end -}}
 {{- end -}}
-{{- if .Values.redis.acl.enabled -}}
-{{- if not (and .Values.redis.enabled .Values.redis.auth.enabled) -}}
-{{- fail "redis.acl.enabled is true, which needs redis.enabled and redis.auth.enabled: for another Redis set externalRedis.usersSecret" -}}
-{{- end -}}
+{{- if and .Values.redis.enabled (include "ecommerce.redisAcl" .) -}}
 {{- range $name, $service := include "ecommerce.services" . | fromJson -}}
 {{- if hasKey ($service.settings | default dict) "DROP_GROUPS_IDLE_SECONDS" -}}
 {{- fail (printf "services.%s.settings.DROP_GROUPS_IDLE_SECONDS needs the right to delete what is other groups', which users of redis.acl don't have: leave one of both out" $name) -}}

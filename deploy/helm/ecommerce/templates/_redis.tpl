@@ -18,7 +18,7 @@
 
 {{/* "true" where each service is a Redis user of its own. */}}
 {{- define "ecommerce.redisAcl" -}}
-{{- if ternary .Values.redis.acl.enabled (not (empty .Values.externalRedis.usersSecret)) .Values.redis.enabled -}}true{{- end -}}
+{{- if ternary (and .Values.redis.auth.enabled .Values.redis.acl.enabled) (not (empty .Values.externalRedis.usersSecret)) .Values.redis.enabled -}}true{{- end -}}
 {{- end -}}
 
 {{/* The Secret with the password of each Redis user, by the user's name. */}}
