@@ -107,7 +107,7 @@ def test_the_management_port_hears_prometheus_and_the_test_alone_and_the_api_no_
 
 
 def test_a_management_port_that_nobody_asks_hears_nobody() -> None:
-    values = {"managementPort": 9090, "tests": {"enabled": False}}
+    values = {"managementPort": 9090, "tests": {"enabled": False}, "networkPolicy": {"metricsFrom": []}}
     [api] = only(render(values), "NetworkPolicy", "shop-order")["spec"]["ingress"]
     assert [each["port"] for each in api["ports"]] == [8001]
 
