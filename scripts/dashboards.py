@@ -112,7 +112,7 @@ WAITING = [
             Query(f"sum by ({GROUP}) (eventcore_waiting{{{PODS}}})", named(GROUP)),
             Query(f"sum by ({GROUP}) (eventcore_paused{{{PODS}}})", f"{named(GROUP)} replicas paused"),
         ],
-        "A paused replica does not get on: too much waits, or commits are refused.",
+        "A paused replica reads nothing: too many deliveries wait, or commits are refused.",
     ),
 ]
 HAPPENING = [

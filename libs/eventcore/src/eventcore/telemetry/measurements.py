@@ -27,7 +27,7 @@ _SECONDS = (
 process_duration = Durations(
     "messaging.process.duration",
     "s",
-    "Time from a delivery's being handed out to its end, by event type and outcome",
+    "Time from handing out a delivery until its end, by event type and outcome",
     (_STREAM, _GROUP, _TYPE, _OUTCOME),
     bounds=_SECONDS,
     constant=_REDIS | {"messaging.operation.name": "process"},
@@ -64,7 +64,7 @@ retries = Counts("eventcore.retries", "{attempt}", "Further attempts begun", (_S
 put_aside = Counts(
     "eventcore.put_aside",
     "{event}",
-    "Deliveries put aside, since they would have waited for long",
+    "Deliveries put aside because they would have waited for long",
     (_STREAM, _GROUP),
     constant=_REDIS,
 )
@@ -74,14 +74,14 @@ takeovers = Counts(
 duplicates = Counts(
     "eventcore.duplicates",
     "{event}",
-    "Deliveries that somebody else had committed already: fenced, nothing was written",
+    "Deliveries that another consumer had committed already: nothing was written",
     (_STREAM, _GROUP),
     constant=_REDIS,
 )
 handed_back = Counts(
     "eventcore.handed_back",
     "{event}",
-    "Deliveries not finished when their consumer left: declared free for its peers",
+    "Deliveries not finished when their consumer left: handed back to its peers",
     (_STREAM, _GROUP),
     constant=_REDIS,
 )
@@ -124,7 +124,7 @@ redis_memory_limit = Gauges(
     constant=_REDIS,
 )
 redis_clients = Gauges("eventcore.redis.clients", "{client}", "Connections to the server", constant=_REDIS)
-redis_commands = Gauges("eventcore.redis.commands", "{command}/s", "What the server lately ran", constant=_REDIS)
+redis_commands = Gauges("eventcore.redis.commands", "{command}/s", "Commands that the server runs", constant=_REDIS)
 redis_append_only_ok = Gauges(
     "eventcore.redis.append_only.ok",
     "",
@@ -144,7 +144,7 @@ redis_findings = Gauges(
 # Of this process.
 waiting = Gauges("eventcore.waiting", "{event}", "Deliveries waiting here for another attempt", (_GROUP,))
 behind = Gauges("eventcore.lane.waiting", "{event}", "Deliveries waiting here behind others of their lane", (_GROUP,))
-behind_age = Gauges("eventcore.lane.wait", "s", "For how long the first of these has waited", (_GROUP,))
+behind_age = Gauges("eventcore.lane.wait", "s", "Longest wait of a delivery behind others of its lane", (_GROUP,))
 paused = Gauges(
     "eventcore.paused",
     "",
@@ -157,7 +157,7 @@ clock_skew = Gauges(
 event_loop_delay = Durations(
     "eventcore.event_loop.delay",
     "s",
-    "How late the event loop is: what blocks it makes everything else wait for so long",
+    "Delay of the event loop: how long everything waits for what blocks it",
     bounds=_SECONDS,
 )
 request_duration = Durations(
@@ -183,7 +183,7 @@ for _limit in (
 tokens_refused = Counts(
     "eventcore.http.tokens.refused",
     "{request}",
-    "Requests refused because of their token, or for want of one",
+    "Requests refused because of their token, or because they had none",
     ("eventcore.http.token.reason",),
 )
 """Reasons: `missing`, `scheme`, `invalid`, `scope` or `keys` (those to check it with can't be had)."""

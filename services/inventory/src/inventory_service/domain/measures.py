@@ -8,7 +8,7 @@ from eventcore.telemetry import Counts, Tally
 _failures = Counts(
     "shop.reservation.failures",
     "{order}",
-    "Orders that nothing was put aside for, by why",
+    "Orders for which no stock was reserved, by reason",
     ("shop.reservation.reason",),
 )
 for _reason in Reason:

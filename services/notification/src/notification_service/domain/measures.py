@@ -7,7 +7,7 @@ from eventcore.telemetry import Counts, Gauges, Tally
 _notifications = Counts(
     "shop.notifications",
     "{notification}",
-    "Customers told, by channel and whether it was `sent` or refused (`failed`)",
+    "Customers notified, by channel and whether it was `sent` or refused (`failed`)",
     ("shop.notification.channel", "shop.notification.status"),
 )
 for _channel in ("log", "smtp", "webhook"):

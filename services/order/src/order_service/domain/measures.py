@@ -6,7 +6,7 @@ from eventcore.telemetry import Counts, Tally
 
 from .status import OrderStatus
 
-_orders = Counts("shop.orders", "{order}", "Orders by what became of them", ("shop.order.outcome",))
+_orders = Counts("shop.orders", "{order}", "Orders accepted, confirmed, rejected, cancelled", ("shop.order.outcome",))
 _ONE_MORE = {outcome: _orders.one(outcome) for outcome in ("accepted", "confirmed", "rejected", "cancelled")}
 for _outcome in _ONE_MORE:
     _orders.add(_outcome, count=0)
