@@ -105,6 +105,7 @@ def test_variables_are_read(environment: Environment) -> None:
         ("DLQ_KEEP_ENTRIES", "0"),
         ("DROP_GROUPS_IDLE_SECONDS", "0"),
         ("EVICTION_POLICY", "allow"),
+        ("GROUP_RECREATED_AT", "now"),
     ],
 )
 def test_a_wrong_value_gives_one_line_that_names_the_variable(

@@ -111,6 +111,8 @@ class Settings(BaseSettings):
     dlq_keep_entries: int = Field(default=100_000, ge=1, le=MOST_ENTRIES)
     drop_groups_idle_seconds: float | None = Field(default=None, ge=0.1, le=LONGEST_SECONDS)
     """Forget a group whose consumers have all been gone for so long, so that it no longer holds up trimming."""
+    group_recreated_at: Literal["beginning", "start"] = "beginning"
+    """Where a group begins that somebody has destroyed: at the beginning of the stream, or at its router's `start`."""
     http_header_seconds: float = Field(default=10, gt=0, le=3600)
     """How long a client may take from the first byte of a request to the end of its headers (then 408)."""
     http_body_seconds: float = Field(default=15, gt=0, le=3600)

@@ -226,14 +226,7 @@ class Consumer:
 
     async def _join(self) -> None:
         """Before reading: create what is missing, take a name, send a heartbeat, resume pending entries."""
-        for stream in await self.member.create():
-            self._losses.forget()
-            if self._joined_before:
-                log.error(
-                    "consumer group %(group)s on %(stream)s was missing; recreated at id 0, so every entry still in "
-                    "the stream is delivered again",
-                    {"group": self.router.group, "stream": stream},
-                )
+        await self._create_groups()
         await self.member.require_rights()
         await notice_losses(self._commands, self.member.streams, self._settings.key_prefix)
         while not await self._naming.settle():
@@ -251,6 +244,20 @@ class Consumer:
                 last = pending[-1].entry_id
         self.joined = self._joined_before = True
         self._trouble = None
+
+    async def _create_groups(self) -> None:
+        """Create what is missing: where the router says, and what was there before where GROUP_RECREATED_AT says."""
+        known = set(self.member.streams) if self._joined_before else await self.member.known()
+        again = self.router.start_id if self._settings.group_recreated_at == "start" else "0"
+        starts = {each: again if each in known else self.router.start_id for each in self.member.main_streams}
+        for stream in await self.member.create(starts):
+            self._losses.forget()
+            if stream in known:
+                log.error(
+                    "consumer group %(group)s on %(stream)s was missing; recreated at id %(startId)s, so every entry "
+                    "still in the stream after it is delivered again, and none before it",
+                    {"group": self.router.group, "stream": stream, "startId": starts.get(stream, "0")},
+                )
 
     # Handling
 

@@ -123,10 +123,26 @@ class GroupMember:
         self._texts = (*texts, *texts)
         self._names = {(prefix + stream).encode(): stream for stream in self.streams}
 
-    async def create(self) -> list[str]:
-        """Create what is missing of streams and groups, from the very first entry on; the streams where a group was."""
+    async def known(self) -> set[str]:
+        """The streams that have heartbeats of the group: it was there, whether or not it still is."""
+        replies = await self._commands.pipeline([("ZRANGE", self._beats(stream), 0, 0) for stream in self.streams])
+        for reply in replies:
+            if isinstance(reply, Exception) and not isinstance(reply, Forbidden):  # told later, with all that we lack
+                raise reply
+        return {
+            stream for stream, reply in zip(self.streams, replies, strict=True) if isinstance(reply, list) and reply
+        }
+
+    async def create(self, starts: Mapping[str, str] = {}) -> list[str]:
+        """Create what is missing of streams and groups; the streams where a group was.
+
+        Each begins behind the id that `starts` names, or else with the very first entry.
+        """
         replies = await self._commands.pipeline(
-            [("XGROUP", "CREATE", self._prefix + stream, self.group, "0", "MKSTREAM") for stream in self.streams]
+            [
+                ("XGROUP", "CREATE", self._prefix + stream, self.group, starts.get(stream, "0"), "MKSTREAM")
+                for stream in self.streams
+            ]
         )
         for reply in replies:
             if isinstance(reply, Exception) and not (isinstance(reply, ServerError) and reply.code == "BUSYGROUP"):

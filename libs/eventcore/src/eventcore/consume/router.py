@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from eventcore.commit.transaction import Transaction
@@ -13,6 +14,9 @@ from eventcore.events.event import Event
 
 from .handler_shape import E, Registration, name_of, shape_of
 from .retry_policy import LONGEST_CEILING, RetryPolicy
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_NAMED_STARTS = {"beginning": "0", "now": "$"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,9 @@ class Router:
     Handlers that name no `retry` have the router's; where that names none either, `RETRY_ATTEMPTS` of the settings.
     `give_up_after` is how long an event is tried while what it needs is `Unavailable`, which costs no attempt: then it
     becomes a dead letter. Without it, it is tried for ever.
+
+    `start` says where the group begins, and is looked at only when the group is made: at the `"beginning"` of the
+    stream, `"now"` (only what is published from then on), or behind an entry id or a time.
     """
 
     group: str
@@ -76,8 +83,10 @@ class Router:
     handlers: dict[str, Handler] = field(default_factory=dict)
     taken: bool = field(default=False, compare=False)
     """Whether a consumer has taken the handlers: one that came later would never be called."""
+    start: str | datetime = field(default="beginning", kw_only=True)
 
     def __post_init__(self) -> None:
+        _ = self.start_id
         for name, time in (("timeout", self.timeout), ("give_up_after", self.give_up_after)):
             _check_time(self.group, name, time)
 
@@ -131,6 +140,22 @@ class Router:
         }
 
     @property
+    def start_id(self) -> str:
+        """The entry id behind which the group begins, as `XGROUP CREATE` takes it."""
+        if isinstance(self.start, datetime):
+            if self.start.utcoffset() is None:
+                raise ValueError(f"{self.group}: start {self.start} has no time zone")
+            return f"{max(0, (self.start - _EPOCH) // timedelta(milliseconds=1))}-0"
+        if self.start in _NAMED_STARTS:
+            return _NAMED_STARTS[self.start]
+        if re.fullmatch(r"[0-9]+-[0-9]+", self.start) and all(int(part) < 2**64 for part in self.start.split("-")):
+            return self.start
+        raise ValueError(
+            f"{self.group}: start must be 'beginning', 'now', a datetime or an entry id like 1732356000123-0, "
+            f"not {self.start!r}"
+        )
+
+    @property
     def is_async(self) -> bool:
         """Whether any handler may wait for the world outside."""
         return any(handler.is_async for handler in self.handlers.values())
@@ -148,8 +173,11 @@ def united(routers: Iterable[Router], *, retry: RetryPolicy) -> list[Router]:
             raise TypeError(f"{router.group} has no handlers (yet): register them before the consumer is made")
         router.taken = True
         whole = groups.setdefault(
-            router.group, Router(router.group, router.retry or retry, router.timeout, router.give_up_after)
+            router.group,
+            Router(router.group, router.retry or retry, router.timeout, router.give_up_after, start=router.start),
         )
+        if whole.start_id != router.start_id:
+            raise TypeError(f"{router.group} can't begin at two places: {whole.start!r} and {router.start!r}")
         for kind, handler in router.handlers.items():
             if kind in whole.handlers:
                 both = f"{whole.handlers[kind].name} and {handler.name}"
