@@ -14,7 +14,7 @@ from aiohttp.web import Application
 
 from eventcore import Settings, Store, Undecodable, decode
 from eventcore.testing import until_idle
-from eventcore.testing.fixtures import Connect, connect, redis_server, running_servers, server_kind, settings
+from eventcore.testing.fixtures import Connect
 from inventory_service.app import create_app as inventory
 from inventory_service.handlers import inventory_router
 from inventory_service.settings import InventorySettings
@@ -25,8 +25,6 @@ from notification_service.settings import NotificationSettings
 from order_service.app import create_app as order
 from order_service.handlers import order_router
 from order_service.settings import OrderSettings
-
-__all__ = ["connect", "redis_server", "running_servers", "server_kind", "settings"]
 
 APPS: list[tuple[Callable[[Any], Application], type[Settings]]] = [
     (order, OrderSettings),

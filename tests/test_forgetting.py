@@ -17,7 +17,7 @@ from eventcore.cli.acl import rules_of
 from eventcore.operate.access import CONSOLE, OPERATOR
 from eventcore.server.keys import aside_entries_key, aside_key
 from eventcore.testing import Server, until, until_idle
-from eventcore.testing.fixtures import Connect, connect, redis_server, running_servers, server_kind, settings
+from eventcore.testing.fixtures import Connect
 from inventory_service.app import create_app as inventory
 from inventory_service.settings import InventorySettings
 from libs.contracts.tests.calling import PATIENCE, Caller
@@ -26,8 +26,6 @@ from notification_service.app import create_app as notification
 from notification_service.settings import NotificationSettings
 from order_service.app import create_app as order
 from order_service.settings import OrderSettings
-
-__all__ = ["connect", "redis_server", "running_servers", "server_kind", "settings"]
 
 pytestmark = pytest.mark.timeout(4 * PATIENCE)
 

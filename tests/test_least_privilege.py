@@ -25,14 +25,12 @@ from eventcore.operate.access import OPERATOR
 from eventcore.operate.dead_letters import DeadLetters
 from eventcore.settings import Settings, load
 from eventcore.testing import Server, ServerKind, until
-from eventcore.testing.fixtures import StartServer, server_kind, start_server
+from eventcore.testing.fixtures import StartServer
 from inventory_service.settings import InventorySettings
 from libs.contracts.tests.calling import PATIENCE
 from notification_service.settings import NotificationSettings
 from order_service.settings import OrderSettings
 from tests.e2e.redis_users import PASSWORD, PROGRAMS, denied, login, write_acl_file
-
-__all__ = ["server_kind", "start_server"]
 
 pytestmark = pytest.mark.timeout(4 * PATIENCE)
 

@@ -1,4 +1,4 @@
-"""What the tests of eventcore share: its own fixtures, as its users have them, and one server for programs."""
+"""What the tests of eventcore share beside its own fixtures: one server for programs, and short waits."""
 
 import shutil
 import subprocess
@@ -10,28 +10,7 @@ import redis
 
 from eventcore import telemetry
 from eventcore.testing import Server, ServerKind, available_kinds
-from eventcore.testing.fixtures import (
-    connect,
-    permanent_keys,
-    redis_server,
-    running_servers,
-    server_kind,
-    settings,
-    start_server,
-    store,
-)
 from eventcore.testing.server import TlsFiles
-
-__all__ = [
-    "connect",
-    "permanent_keys",
-    "redis_server",
-    "running_servers",
-    "server_kind",
-    "settings",
-    "start_server",
-    "store",
-]
 
 
 @pytest.fixture(autouse=True)

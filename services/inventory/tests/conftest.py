@@ -9,20 +9,9 @@ import pytest_asyncio
 from aiohttp.test_utils import TestClient, TestServer
 
 from eventcore import Settings, Store
-from eventcore.testing.fixtures import (
-    connect,
-    redis_server,
-    running_servers,
-    server_kind,
-    settings,
-    start_server,
-    store,
-)
 from inventory_service.app import create_app
 from inventory_service.settings import InventorySettings
 from libs.contracts.tests.calling import Caller
-
-__all__ = ["connect", "redis_server", "running_servers", "server_kind", "settings", "start_server", "store"]
 
 
 @pytest.fixture

@@ -201,7 +201,11 @@ async def test_one_notification_that_is_refused_for_ever_holds_up_no_other(setti
         assert await statuses(call, "0") == {}
 
 
-async def test_many_that_are_refused_for_ever_hold_up_no_other(settings: Settings, store: Store) -> None:
+async def test_many_that_are_refused_for_ever_hold_up_no_other(
+    settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eventcore.consume.aside.OWN_FAULT_AFTER", 0.4)
+    monkeypatch.setattr("eventcore.consume.consumer._BETWEEN_PROBES", 0.1)
     bad, good = 24, 20
     hook = Hook(lambda body: 500 if int(body["data"]["orderId"]) < bad else 204)
     async with service(settings, hook, **FEW):
