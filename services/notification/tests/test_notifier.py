@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from eventcore import Consumer, Reject, RetryPolicy, Router, Settings, Store, Unavailable
+from eventcore import Consumer, Reject, RetryPolicy, Router, Settings, Store, Unavailable, Unreadable
 from eventcore.testing import run_until_idle, running, until
 from libs.contracts.tests.calling import PATIENCE
 from libs.contracts.tests.streams import entries
@@ -110,6 +110,13 @@ async def test_a_record_of_a_newer_version_counts_as_told(store: Store) -> None:
     await store.redis.expire(key, KEEP)
     await Notifier(store, (mail,), KEEP).notify(TOLD)
     assert mail.told == []
+
+
+async def test_what_holds_no_records_does_not_count_as_told(store: Store) -> None:
+    key = store.key(records_of("1").key)
+    await store.redis.set(key, "poison", ex=60)
+    with pytest.raises(Unreadable, match="holds no hash"):
+        await Notifier(store, (Fake("smtp"),), KEEP).notify(TOLD)
 
 
 async def test_a_defect_of_one_channel_does_not_make_the_others_repeat_themselves(store: Store) -> None:

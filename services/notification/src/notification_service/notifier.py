@@ -13,7 +13,7 @@ from eventcore.events.odd_records import OddRecords
 from .channels import Channel, ChannelUnavailable, Declined, Notification, Refused
 from .channels.log import LogChannel
 from .domain.notification import reaching
-from .domain.record import NotificationStatus, Record, odd_records, record, record_all, status_of
+from .domain.record import NotificationStatus, Record, odd_records, record, record_all, records_of, status_of
 from .failures import error_for
 
 # Longer than a channel's own time limit may be set (10 min) and the queue before it: this one only makes sure that
@@ -61,11 +61,9 @@ class Notifier:
 
     async def _statuses(self, notification: Notification, chosen: Sequence[Channel]) -> Mapping[str, str | None]:
         """What is recorded of this event by each channel."""
-        kept = await self.store.read_each([record(notification, channel.name) for channel in chosen])
-        return {
-            channel.name: status_of(notification.order_id, value, self._odd)
-            for channel, value in zip(chosen, kept, strict=True)
-        }
+        kept = await self.store.read(records_of(notification.order_id).each)
+        names = {channel.name: record(notification, channel.name).name for channel in chosen}
+        return {channel: status_of(notification.order_id, kept.get(name), self._odd) for channel, name in names.items()}
 
 
 async def _send(notification: Notification, channel: Channel) -> None:
