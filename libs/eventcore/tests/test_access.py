@@ -177,6 +177,7 @@ def test_who_may_only_look_can_use_all_that_looks_and_nothing_that_writes(shop: 
     for writing in (
         ["dlq", "redrive", "orders_stream", "--all"],
         ["dlq", "purge", "orders_stream", "--all", "--yes"],
+        ["replay", "orders_stream", "--group", "inventory-group", "--from", "0-0"],
         ["publish", "orders_stream", "order.created", "{}"],
     ):
         assert "ermission" in one_line(run(None, *writing, env=env, status=1).stderr)
@@ -185,13 +186,17 @@ def test_who_may_only_look_can_use_all_that_looks_and_nothing_that_writes(shop: 
 
 
 @pytest.mark.parametrize("user", [OPERATOR, CONSOLE])
-def test_the_operator_and_a_console_may_redrive_and_nothing_else(shop: Server, user: str) -> None:
+def test_the_operator_and_a_console_may_redrive_replay_and_nothing_else(shop: Server, user: str) -> None:
     with client(shop) as connected:
         fill(connected)
         env = {"REDIS_URL": login(shop, user)}
         run(None, "status", env=env)
         run(None, "dlq", "redrive", "orders_stream", "--all", env=env)
         assert connected.xlen("orders_stream:inventory-group:retry") == 1
+        connected.xgroup_destroy("orders_stream", "inventory-group")
+        connected.xgroup_create("orders_stream", "inventory-group", "$")
+        run(None, "replay", "orders_stream", "--group", "inventory-group", "--from", "0-0", env=env)
+        assert connected.xlen("orders_stream:inventory-group:retry") == 3
         append_letter(connected)
         run(None, "dlq", "purge", "orders_stream", "--all", "--yes", env=env)
         assert connected.xlen("orders_dlq") == 0

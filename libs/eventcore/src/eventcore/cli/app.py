@@ -8,6 +8,7 @@ from .acl import acl
 from .dead_letters import list_letters, purge, redrive, show
 from .forget import forget
 from .publish import publish_event
+from .replay import replay
 from .running import Prefix, RedisUrl, command, paragraphs
 from .status import status
 from .tail import tail
@@ -37,6 +38,7 @@ command(app)(status)
 command(app)(tail)
 command(app)(trace)
 command(app, "publish")(publish_event)
+command(app)(replay)
 command(app)(acl)
 command(app)(forget)
 app.add_typer(dlq, name="dlq")

@@ -13,13 +13,12 @@ from eventcore.events.personal_data import ENTRY_POINTS, Person, declared
 from eventcore.operate.forgetting import Findings, Forgetting
 
 from .complaints import ToolFailure
-from .options import Json, Yes
+from .options import DryRun, Json, Yes
 from .output import clean
 from .tool import Tool
 
 Customer = Annotated[str | None, typer.Option("--customer", metavar="ID", help="Who has this customer id.")]
 Email = Annotated[str | None, typer.Option("--email", metavar="ADDRESS", help="Who has this mail address.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only look, and change nothing.")]
 
 
 async def forget(

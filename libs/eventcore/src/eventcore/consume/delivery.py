@@ -221,3 +221,8 @@ def entry_time(entry_id: str) -> datetime | None:
         return datetime.fromtimestamp(int(entry_id.partition("-")[0]) / 1000, UTC)
     except (OverflowError, OSError, ValueError):
         return None
+
+
+def milliseconds_at(time: datetime) -> int:
+    """What the id of an entry appended at that time begins with."""
+    return max(0, (time - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1))

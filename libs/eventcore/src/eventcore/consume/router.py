@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from eventcore.commit.transaction import Transaction
 from eventcore.events.envelope import Metadata
 from eventcore.events.event import Event
 
+from .delivery import milliseconds_at
 from .handler_shape import E, Registration, name_of, shape_of
 from .retry_policy import LONGEST_CEILING, RetryPolicy
 
-_EPOCH = datetime.fromtimestamp(0, UTC)
 _NAMED_STARTS = {"beginning": "0", "now": "$"}
 
 
@@ -145,7 +145,7 @@ class Router:
         if isinstance(self.start, datetime):
             if self.start.utcoffset() is None:
                 raise ValueError(f"{self.group}: start {self.start} has no time zone")
-            return f"{max(0, (self.start - _EPOCH) // timedelta(milliseconds=1))}-0"
+            return f"{milliseconds_at(self.start)}-0"
         if self.start in _NAMED_STARTS:
             return _NAMED_STARTS[self.start]
         if re.fullmatch(r"[0-9]+-[0-9]+", self.start) and all(int(part) < 2**64 for part in self.start.split("-")):

@@ -136,8 +136,10 @@ def users(activities: Iterable[Activity], *, prefix: str = "", personal: Iterabl
     return [
         *(_service(each, prefix) for each in services),
         User(LOOKER, "may only look: status, tail, trace, dlq list", *_looking(streams, prefix)),
-        User(OPERATOR, "may look, redrive, purge and forget customers", *_forgetting(streams, personal, prefix)),
-        User(CONSOLE, "may look and redrive", *_redriving(streams, prefix)),
+        User(
+            OPERATOR, "may look, redrive, replay, purge and forget customers", *_forgetting(streams, personal, prefix)
+        ),
+        User(CONSOLE, "may look, redrive and replay", *_redriving(streams, prefix)),
     ]
 
 
@@ -175,9 +177,10 @@ def _redriving(streams: Sequence[str], prefix: str) -> tuple[Selector, tuple[Sel
     _, looks = _looking(streams, prefix)
     letters = [prefix_pattern(prefix, dead_letter_stream(stream)) for stream in streams]
     retries = [prefix_pattern(prefix, retry_stream(stream, "*")) for stream in streams]
-    on_letters, on_retries = (commands_by_key("redrive")[number] for number in (1, 2))
-    scripts = Selector((*_TOOL, "eval"), (*letters, *retries))
-    return scripts, (*looks, _selector(on_letters, letters), _selector(on_retries, retries))
+    replayed = [prefix_pattern(prefix, name) for each in streams for name in (each, aside_entries_key(each, "*"))]
+    on_retries = _on(("redrive", 2), ("replay", 2))
+    scripts = Selector((*_TOOL, "eval"), (*letters, *retries, *replayed))
+    return scripts, (*looks, _selector(_on(("redrive", 1)), letters), _selector(on_retries, retries))
 
 
 def _forgetting(
