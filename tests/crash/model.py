@@ -144,7 +144,7 @@ class Model:
             _, consumer, dead, _, foreign_idle, count = arguments
             self._taken_over(keys[0], consumer, dead, int(foreign_idle), int(count), reply)
         elif sha == script("put_aside").sha:
-            self._put_aside(keys, arguments, reply)
+            self._put_aside(keys, arguments[1], arguments[3:], reply)
         elif sha == script("bring_back").sha:
             assert len(reply) == 1, "an entry is gone that is aside"
             self.came_back += reply[0]
@@ -194,17 +194,18 @@ class Model:
             self.living.pop((stream, dead), None)
             self.holders.pop((stream, dead), None)
 
-    def _put_aside(self, keys: list[str], arguments: list[str], reply: Reply) -> None:
+    def _put_aside(self, keys: list[str], consumer: str, rest: list[str], reply: Reply) -> None:
         expected: list[int] = []
-        rest = arguments[2:]
         while rest and len(self.aside) < MOST_ASIDE:
             number, entry_id, name, _, _, _, words = rest[:7]
             fields = dict(zip(*[iter(rest[7 : 7 + int(words)])] * 2, strict=True))
             rest = rest[7 + int(words) :]
             place = keys[int(number) - 1], entry_id
-            held = self.pending.pop(place, None)
-            expected.append(int(held is not None))
-            if held is not None:
+            held = self.pending.get(place)
+            ours = held is not None and held.by == consumer
+            expected.append(int(ours))
+            if held is not None and ours:
+                del self.pending[place]
                 self._left_for_later(name, self.names[place], held, int(fields["attempts"]))
         assert reply == expected
 

@@ -13,7 +13,10 @@ import pytest
 from eventcore import Consumer, Retry, RetryPolicy, Store, Transaction, Unavailable
 from eventcore.consume import aside as putting_aside
 from eventcore.consume import consumer as consuming
+from eventcore.consume import detours
 from eventcore.consume import in_flight as holding
+from eventcore.consume.delivery import Delivery
+from eventcore.consume.group_member import Leaving
 from eventcore.operate.retention import Retention
 from eventcore.server.keys import aside_entries_key, aside_key
 from eventcore.telemetry import measurements
@@ -185,6 +188,31 @@ async def test_a_lane_keeps_its_order_when_its_first_is_put_aside(connect: Conne
         await publish_orders(store, 8, customer="c")
         await until(lambda: handled[-1] == "8")
     assert handled == [str(number) for number in range(9)]
+
+
+async def test_what_follows_in_a_lane_does_not_wait_for_ever_for_what_a_peer_has_handled(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detours, "EXPECTED_BACK_WITHIN", 1.0)
+    store, handler = await connect(**SOON), Refusing("0", forever(Retry("later", after=timedelta(seconds=2))))
+    consumer = Consumer(store, router_for(handler, retry=QUICK))
+    await publish_orders(store, 0, 1, 2, customer="c")
+    async with running(consumer):
+        await until(partial(is_aside, store, 3))
+        [first, *_] = await store.redis.zrange(ASIDE, 0, 0)
+        await store.redis.zrem(ASIDE, first)
+        await store.redis.hdel(ENTRIES, first)
+        await until(lambda: handler.handled == ["1", "2"], timeout=20)
+
+
+async def test_what_a_peer_has_taken_over_is_left_to_it(store: Store) -> None:
+    member = Consumer(store, router_for(Refusing("1", ()))).member
+    await member.create()
+    [entry_id] = await publish_orders(store, 1)
+    await store.redis.xreadgroup(GROUP, "peer", {STREAM: ">"})
+    delivery = Delivery(STREAM, entry_id, 1, {}, 0.0)
+    assert await member.put_aside([Leaving(STREAM, delivery, entry_id, "", 0, 0, (b"event", b""))], limit=9) == [False]
+    assert (await aside(store), await pending(store)) == (0, 1)
 
 
 async def test_refused_events_are_told_from_a_dependency_that_is_down(connect: Connect) -> None:

@@ -65,6 +65,17 @@ def test_what_a_peer_has_is_not_waited_for_for_ever() -> None:
     assert not detours
 
 
+def test_those_that_go_aside_again_and_again_do_not_keep_the_one_before_them_expected() -> None:
+    detours = Detours()
+    put_aside(detours, fresh(1), due=0.0)
+    for now in range(int(EXPECTED_BACK_WITHIN)):
+        put_aside(detours, back(2), due=now)
+        put_aside(detours, back(3), due=now)
+        assert detours.takes("lane", back(2), now)
+        assert detours.takes("lane", back(3), now)
+    assert not detours.takes("lane", back(2), EXPECTED_BACK_WITHIN + 1)
+
+
 @given(st.sets(st.integers(1, 50), min_size=1), st.integers())
 def test_they_leave_in_the_order_of_the_stream(numbers: set[int], seed: int) -> None:
     detours, shuffled = Detours(), list(numbers)

@@ -15,12 +15,26 @@ Rank = tuple[int, int]
 
 
 class Away:
-    """What is aside of one lane: names in stream order, and until when they are expected back."""
+    """What is aside of one lane, in stream order: what each is called, and until when it is expected back."""
 
     def __init__(self) -> None:
         self.ranks: list[Rank] = []
         self.names: dict[Rank, str] = {}
-        self.until = 0.0
+        self.until: dict[Rank, float] = {}
+
+    def add(self, mine: Rank, name: str, until: float) -> None:
+        """It went aside, perhaps once more."""
+        place = bisect_left(self.ranks, mine)
+        if mine not in self.names:
+            self.ranks.insert(place, mine)
+        # Only by its own departures does it stay expected: else those that pass by on its account would keep it so.
+        ahead = self.until[self.ranks[place - 1]] if place else 0.0
+        self.names[mine], self.until[mine] = name, max(until, ahead)
+
+    def remove(self, mine: Rank) -> None:
+        """It is here again, or with a peer."""
+        if self.names.pop(mine, None) is not None:
+            del self.ranks[bisect_left(self.ranks, mine)], self.until[mine]
 
 
 class Detours:
@@ -52,7 +66,9 @@ class Detours:
     def is_away(self, lane: str, now: float) -> bool:
         """Whether something of the lane is aside, and expected back."""
         away = self._away.get(lane)
-        if away is not None and away.until < now:
+        while away and away.ranks and away.until[away.ranks[0]] < now:
+            away.remove(away.ranks[0])
+        if away and not away.ranks:
             del self._away[lane]
         return lane in self._away
 
@@ -69,11 +85,7 @@ class Detours:
 
     def departed(self, lane: str, delivery: Delivery, name: str, due: float) -> None:
         """A delivery of this lane is aside, under this name, until then or until those before it are back."""
-        away = self._away.setdefault(lane, Away())
-        away.until = max(away.until, due + EXPECTED_BACK_WITHIN)
-        if (mine := rank(delivery)) not in away.names:
-            insort(away.ranks, mine)
-        away.names[mine] = name
+        self._away.setdefault(lane, Away()).add(rank(delivery), name, due + EXPECTED_BACK_WITHIN)
         if delivery in (queue := self.outgoing.get(lane, [])):
             queue.remove(delivery)
         if not queue:
@@ -86,8 +98,8 @@ class Detours:
 
     def _returned(self, lane: str, mine: Rank) -> None:
         away = self._away.get(lane)
-        if away is not None and away.names.pop(mine, None) is not None:
-            del away.ranks[bisect_left(away.ranks, mine)]
+        if away is not None:
+            away.remove(mine)
             if not away.ranks:
                 del self._away[lane]
 

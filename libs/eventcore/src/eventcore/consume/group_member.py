@@ -275,7 +275,7 @@ class GroupMember:
         main = leaving[0].stream
         sources = [main, retry_stream(main, self.group)]
         keys = [*(self._prefix + stream for stream in sources), *self._aside(main)]
-        arguments: list[Argument] = [self.group, limit]
+        arguments: list[Argument] = [self.group, self.consumer, limit]
         for each in leaving:
             number = sources.index(each.delivery.stream) + 1
             arguments += [number, each.delivery.entry_id, each.name, each.after, each.wait, each.tried]
