@@ -27,7 +27,7 @@ from eventcore.settings import Settings, load
 from eventcore.testing import Server, ServerKind, until
 from eventcore.testing.fixtures import StartServer
 from inventory_service.settings import InventorySettings
-from libs.contracts.tests.calling import PATIENCE
+from libs.contracts.tests.calling import PATIENCE, Caller
 from notification_service.settings import NotificationSettings
 from order_service.settings import OrderSettings
 from tests.e2e.redis_users import PASSWORD, PROGRAMS, denied, login, write_acl_file
@@ -51,7 +51,7 @@ class Shop:
     admin: Any
     stack: AsyncExitStack
     status: int = 204
-    clients: dict[str, Any] = field(default_factory=dict)
+    call: dict[str, Caller] = field(default_factory=dict)
 
     async def receive(self, request: web.Request) -> web.Response:
         return web.Response(status=self.status)
@@ -61,30 +61,20 @@ class Shop:
         create, settings = APPS[name]
         given = {key.lower(): value for key, value in login(f"{name}-service", self.server.url).items()}
         app = create(load(settings, pod_name=f"{name}-1", **QUICK, **given, **more))
-        self.clients[name] = await self.stack.enter_async_context(TestClient(TestServer(app)))
-
-        async def ready() -> bool:
-            return bool((await self.clients[name].get("/readyz")).status == 200)
-
-        await until(ready, timeout=PATIENCE, what=f"{name} is ready")
-
-    async def ask(self, name: str, method: str, path: str, **request: Any) -> Any:
-        async with self.clients[name].request(method, path, **request) as response:
-            assert response.status in (200, 202), await response.text()
-            return await response.json()
+        self.call[name] = await Caller.of(await self.stack.enter_async_context(TestClient(TestServer(app))))
 
     async def order(self, quantity: int) -> str:
         """Place an order; its id."""
         body = {"items": [{"productId": "11", "quantity": quantity}], "customerId": "VINET", "email": "a@b.c"}
-        answer = await self.ask("order", "POST", "/orders", json=body, headers={"Idempotency-Key": f"k-{quantity}"})
-        return str(answer["id"])
+        headers = {"Idempotency-Key": f"k-{quantity}"}
+        return str((await self.call["order"]("POST", "/orders", 202, json=body, headers=headers))["id"])
 
     async def comes_to(self, order_id: str, status: str, *kinds: str) -> None:
         """Wait until the order has this status, and its customer was told these."""
 
         async def there() -> bool:
-            order = await self.ask("order", "GET", f"/orders/{order_id}")
-            told = await self.ask("notification", "GET", f"/notifications?orderId={order_id}")
+            order = await self.call["order"]("GET", f"/orders/{order_id}")
+            told = await self.call["notification"]("GET", f"/notifications?orderId={order_id}")
             return bool(order["status"] == status and set(kinds) <= {each["kind"] for each in told["notifications"]})
 
         await until(there, timeout=PATIENCE, what=f"{order_id} is {status}")
@@ -131,14 +121,14 @@ async def test_all_goes_its_way_with_every_service_as_its_own_user(
     await shop.admin.xreadgroup("inventory-group", GHOST, {"orders_stream": ">"})
     await shop.admin.zadd("orders_stream:inventory-group:beats", {GHOST: 1})
     await shop.start("inventory")
-    await shop.ask("inventory", "PUT", "/stock", json={"levels": [{"productId": "11", "available": 100}]})
+    await shop.call["inventory"]("PUT", "/stock", json={"levels": [{"productId": "11", "available": 100}]})
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     await shop.start("notification", webhook_url=str(hook.make_url("/")), webhook_secret=secret, give_up_seconds=2)
     await shop.comes_to(taken_over, "rejected" if await gone(shop) else "confirmed")
 
     first = await shop.order(2)
     await shop.comes_to(first, "confirmed", "order_confirmed")
-    await shop.ask("order", "POST", f"/orders/{first}/cancel")
+    await shop.call["order"]("POST", f"/orders/{first}/cancel", 202)
     await shop.comes_to(first, "cancelled", "order_cancelled")
     await shop.comes_to(await shop.order(1000), "rejected", "order_rejected")
 
@@ -154,7 +144,7 @@ async def test_all_goes_its_way_with_every_service_as_its_own_user(
     await shop.comes_to(refused, "confirmed", "order_confirmed")
 
     for path in ("/orders", "/stock", "/stock/11", f"/reservations/{first}"):
-        await shop.ask("order" if path == "/orders" else "inventory", "GET", path)
+        await shop.call["order" if path == "/orders" else "inventory"]("GET", path)
     await until(lambda: reported(shop), timeout=PATIENCE, what="a service reports the streams")
     assert await shop.refused() == []
     assert [record.getMessage() for record in caplog.records if "permission" in record.getMessage()] == []
@@ -171,8 +161,8 @@ async def has_letter(shop: Shop) -> bool:
 
 
 async def reported(shop: Shop) -> bool:
-    async with shop.clients["order"].get("/metrics") as first, shop.clients["notification"].get("/metrics") as second:
-        return "eventcore_stream_length" in await first.text() + await second.text()
+    answers = [await shop.call[name].client.get("/metrics") for name in ("order", "notification")]
+    return any(["eventcore_stream_length" in await each.text() for each in answers])
 
 
 def test_a_notification_service_that_was_taken_over_can_not_take_stock_or_forge_an_order(server: Server) -> None:

@@ -17,10 +17,11 @@ import aiohttp
 from redis.asyncio import Redis
 
 from eventcore.testing.server import Server, ServerKind
+from tests.e2e.asking import SERVICES
+from tests.e2e.receiver import SECRET, Receiver
 
 from .pods import Pods
 from .proxy import Proxy
-from .receiver import SECRET, Receiver
 
 # Quick deaths, quick goodbyes, and few attempts where a dead letter is planned.
 _SETTINGS = {
@@ -31,7 +32,6 @@ _SETTINGS = {
     "ASIDE_AFTER_SECONDS": "0.3",
     "WEBHOOK_SECRET": SECRET,
 }
-_SERVICES = ("order", "inventory", "notification")
 _ANSWER_WITHIN = 15.0
 EACH_ORDERS = 2
 
@@ -142,7 +142,8 @@ async def open_shop(kind: ServerKind, directory: Path) -> AsyncIterator[Shop]:
     async with AsyncExitStack() as stack:
         server = stack.enter_context(Server(kind=kind, append_only=True, options={"appendfsync": "always"}))
         proxy = await stack.enter_async_context(Proxy(server.port))
-        receiver = await stack.enter_async_context(Receiver().serving())
+        receiver = await Receiver().start()
+        stack.push_async_callback(receiver.stop)
         http = await stack.enter_async_context(
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(force_close=True), timeout=aiohttp.ClientTimeout(total=5)
@@ -150,7 +151,7 @@ async def open_shop(kind: ServerKind, directory: Path) -> AsyncIterator[Shop]:
         )
         pods = Pods(http, directory, {**_SETTINGS, "REDIS_URL": proxy.url, "WEBHOOK_URL": receiver.url})
         stack.callback(pods.kill_all)
-        for service in _SERVICES * 2:
+        for service in SERVICES * 2:
             pods.start(service)
         await pods.ready()
         shop = Shop(server, proxy, receiver, pods, http)
