@@ -9,9 +9,10 @@ from contextlib import contextmanager
 import uvloop
 from redis import Redis
 
+from demo.measures import percentile
 from eventcore.testing.server import Server, ServerKind
 
-from . import load, programs
+from . import posting, programs
 from .figures import Run
 from .running import WrongCount
 
@@ -41,7 +42,7 @@ def measure(url: str, way: str, count: int) -> Run:
     program = programs.service("order_service", url, ORDER_DURABILITY=way)
     with programs.running([program]) as [pid]:
         before = programs.cpu(pid)
-        wall, latencies = uvloop.run(_post(program.port, count))
+        wall, latencies = uvloop.run(posting.drive(program.port, count))
         used = programs.cpu(pid) - before
     if redis.xlen("orders_stream") != count:
         raise WrongCount(f"durability {way}: {redis.xlen('orders_stream'):,} of {count:,} orders")
@@ -50,15 +51,6 @@ def measure(url: str, way: str, count: int) -> Run:
         "count": count,
         "wall": wall,
         "cpu": used,
-        "p50": load.percentile(latencies, 50) * 1000,
-        "p99": load.percentile(latencies, 99) * 1000,
+        "p50": percentile(latencies, 50) * 1000,
+        "p99": percentile(latencies, 99) * 1000,
     }
-
-
-async def _post(port: int, count: int) -> tuple[float, list[float]]:
-    client = load.Client(load.order_requests(count))
-    await client.connect(port)
-    try:
-        return await client.as_fast_as_possible(), client.latencies
-    finally:
-        client.close()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import re
 import time
 from collections import deque
@@ -151,9 +150,3 @@ class _Connection(asyncio.Protocol):
         else:
             self._received = b""
             self._client.took(self, data[9:12], data[head + 4 :])
-
-
-def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that so many percent of all do not exceed (nearest rank)."""
-    ranked = sorted(values)
-    return ranked[max(0, math.ceil(len(ranked) * percent / 100) - 1)]

@@ -10,6 +10,9 @@ from pathlib import Path
 import uvloop
 from redis import Redis
 
+from demo.measures import percentile
+from demo.ports import free_port
+
 from . import load, programs
 from .contestants import NODE_FOLDER, OTHER_BUILD, always, node
 from .figures import Run
@@ -33,7 +36,7 @@ class Contestant:
 
 def _python(module: str, *arguments: str) -> Callable[[str], Program]:
     def make(url: str) -> Program:
-        port = programs.free_port()
+        port = free_port()
         said = [each.format(port=port, url=url) for each in arguments]
         return Program([sys.executable, "-m", f"benchmarks.{module}", *said], port=port)
 
@@ -42,7 +45,7 @@ def _python(module: str, *arguments: str) -> Callable[[str], Program]:
 
 def _node(name: str) -> Callable[[str], Program]:
     def make(url: str) -> Program:
-        port = programs.free_port()
+        port = free_port()
         return Program(["node", str(NODE_FOLDER / name), str(port), url], port=port)
 
     return make
@@ -88,8 +91,8 @@ def measure(url: str, contestant: Contestant, count: int) -> Run:
         "wall": wall,
         "cpu": used,
         "server": server_used,
-        "p50": load.percentile(latencies, 50) * 1000,
-        "p99": load.percentile(latencies, 99) * 1000,
+        "p50": percentile(latencies, 50) * 1000,
+        "p99": percentile(latencies, 99) * 1000,
         "megabytes": peak,
     }
 

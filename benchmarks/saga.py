@@ -13,6 +13,9 @@ from pydantic_core import from_json
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
+from demo.measures import percentile
+from demo.ports import free_port
+
 from . import load, programs
 from .figures import Run
 from .programs import Program
@@ -33,7 +36,7 @@ def shop(who: str, url: str) -> list[Program]:
     """A contestant's three programs; the first takes the orders."""
     if who == OURS:
         return [programs.service(module, url) for module in programs.SERVICES]
-    port = programs.free_port()
+    port = free_port()
     command = [sys.executable, "-m", "benchmarks.saga_by_hand"]
     return [
         Program([*command, "order", url, str(port)], port=port),
@@ -120,7 +123,7 @@ async def _drive(url: str, port: int, count: int, rate: float | None) -> Run:
 
 
 def _latencies(name: str, seconds: Sequence[float]) -> Run:
-    return {f"{name} p{percent}": load.percentile(seconds, percent) * 1000 for percent in (50, 99) if seconds}
+    return {f"{name} p{percent}": percentile(seconds, percent) * 1000 for percent in (50, 99) if seconds}
 
 
 class _Watch:

@@ -7,6 +7,8 @@ import urllib.request
 
 from redis import Redis
 
+from demo.ports import free_port
+
 from . import programs, running, variants
 from .figures import Run
 from .programs import Program
@@ -21,7 +23,7 @@ def measure(url: str, way: str, work: str, count: int) -> Run:
     redis = Redis.from_url(url, protocol=2)
     running.empty(redis)
     running.fill(redis, count, sampled=way == EXPORTED)
-    port = programs.free_port()
+    port = free_port()
     receiver = Program([sys.executable, "-m", "benchmarks.sink", str(port)], port=port)
     with programs.running([receiver], core=0):
         environment = {

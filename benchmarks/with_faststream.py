@@ -6,7 +6,7 @@ It reads up to 500 entries at once and may send what one call writes in one pipe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from faststream.redis import RedisBroker, StreamSub
@@ -23,6 +23,7 @@ _ORIGIN = Origin.new("faststream")
 _SILENT: Any = None
 Handler = Callable[..., Awaitable[None]]
 Make = Callable[[RedisBroker], Handler]
+Write = Callable[[RedisBroker, Any, OrderCreated], Awaitable[None]]
 
 
 class Message(BaseModel):
@@ -96,26 +97,34 @@ async def _finished(redis: Redis, count: int) -> bool:
     return any(row["entries-read"] == count and row["pending"] == 0 for row in rows)
 
 
-def acknowledge(broker: RedisBroker) -> Handler:
-    """Nothing but the acknowledgement."""
+def one(write: Write | None = None) -> Make:
+    """A handler of one event, which writes in one pipeline, or nothing but the acknowledgement."""
 
-    async def handle(message: Message) -> None:
-        pass
+    def make(broker: RedisBroker) -> Handler:
+        async def handle(message: Message) -> None:
+            if write is not None:
+                await _write(broker, write, [message])
 
-    return handle
+        return handle
+
+    return make
 
 
-def acknowledge_batch(broker: RedisBroker) -> Handler:
-    """Nothing but the acknowledgement."""
+def many(write: Write | None = None) -> Make:
+    """The same for a batch of events, all in one pipeline."""
 
-    async def handle(messages: list[Message]) -> None:
-        pass
+    def make(broker: RedisBroker) -> Handler:
+        async def handle(messages: list[Message]) -> None:
+            if write is not None:
+                await _write(broker, write, messages)
 
-    return handle
+        return handle
+
+    return make
 
 
 def pipe(broker: RedisBroker) -> Handler:
-    """Publish one."""
+    """Publish one, without a pipeline."""
 
     async def handle(message: Message) -> None:
         await broker.publish(encode(works.reserved(message.data), _ORIGIN), stream="inventory_stream")
@@ -123,42 +132,16 @@ def pipe(broker: RedisBroker) -> Handler:
     return handle
 
 
-def pipe_batch(broker: RedisBroker) -> Handler:
-    """Publish one for each, in one pipeline."""
-
-    async def handle(messages: list[Message]) -> None:
-        pipeline = _client(broker).pipeline(transaction=False)
-        for message in messages:
-            await _publish(broker, pipeline, message.data)
-        await pipeline.execute()
-
-    return handle
-
-
-def reserve(broker: RedisBroker) -> Handler:
-    """Three decrements, one record, one event, in one pipeline."""
-
-    async def handle(message: Message) -> None:
-        pipeline = _client(broker).pipeline(transaction=False)
-        await _reserve(broker, pipeline, message.data)
-        await pipeline.execute()
-
-    return handle
-
-
-def reserve_batch(broker: RedisBroker) -> Handler:
-    """The same for each, all in one pipeline."""
-
-    async def handle(messages: list[Message]) -> None:
-        pipeline = _client(broker).pipeline(transaction=False)
-        for message in messages:
-            await _reserve(broker, pipeline, message.data)
-        await pipeline.execute()
-
-    return handle
+async def _write(broker: RedisBroker, write: Write, messages: Sequence[Message]) -> None:
+    # The broker's own client, so that it has one pool of connections.
+    pipeline: Any = broker.config.connection.client.pipeline(transaction=False)
+    for message in messages:
+        await write(broker, pipeline, message.data)
+    await pipeline.execute()
 
 
 async def _reserve(broker: RedisBroker, pipeline: Any, order: OrderCreated) -> None:
+    """Three decrements, one record, one event."""
     for line in order.items:
         pipeline.hincrby("stock", f"{line.product_id}:available", -line.quantity)
     pipeline.hset(f"reservation:{order.order_id}", "status", "reserved")
@@ -169,21 +152,16 @@ async def _publish(broker: RedisBroker, pipeline: Any, order: OrderCreated) -> N
     await broker.publish(encode(works.reserved(order), _ORIGIN), stream="inventory_stream", pipeline=pipeline)
 
 
-def _client(broker: RedisBroker) -> Any:
-    """The broker's own client, so that it has one pool of connections."""
-    return broker.config.connection.client
-
-
 CONTESTANTS: Contestants = {
     "FastStream": {
         works.PUBLISH_AWAITING: publish_awaiting,
-        works.ACKNOWLEDGE: consuming(acknowledge, batch=False),
+        works.ACKNOWLEDGE: consuming(one(), batch=False),
         works.PIPE: consuming(pipe, batch=False),
-        works.RESERVE: consuming(reserve, batch=False),
+        works.RESERVE: consuming(one(_reserve), batch=False),
     },
     "FastStream, batch": {
-        works.ACKNOWLEDGE: consuming(acknowledge_batch, batch=True),
-        works.PIPE: consuming(pipe_batch, batch=True),
-        works.RESERVE: consuming(reserve_batch, batch=True),
+        works.ACKNOWLEDGE: consuming(many(), batch=True),
+        works.PIPE: consuming(many(_publish), batch=True),
+        works.RESERVE: consuming(many(_reserve), batch=True),
     },
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ import pytest
 import redis
 
 from contracts import InventoryReserved, Line, OrderCreated
+from demo.ports import free_port
 from eventcore import Origin, Transaction, encode, publish
 from eventcore.testing.server import Server
 
@@ -35,8 +35,7 @@ def server() -> Iterator[Server]:
 def test_the_whole_service_runs_handles_an_event_and_stops_cleanly(server: Server, tmp_path: Path) -> None:
     program = tmp_path / "loyalty.py"
     program.write_text(SERVICE)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     environment = {**os.environ, "REDIS_URL": server.url, "PORT": str(port), "HOST": "127.0.0.1"}
     client = redis.Redis.from_url(server.url)
     event = InventoryReserved(order_id="1", items=(Line(product_id="11", quantity=12),), customer_id="VINET")

@@ -21,11 +21,12 @@ from redis.asyncio import Redis
 
 import eventcore
 from contracts import InventoryReleased, InventoryReserved, Line
+from demo.ports import free_port
 from eventcore import Hash, Origin, Settings, Store, encode
 from eventcore.cli.acl import rules_of
 from eventcore.testing import Server, until
 from libs.contracts.tests.calling import PATIENCE
-from libs.contracts.tests.programs import free_ports, started
+from libs.contracts.tests.programs import started
 
 DOCUMENT = Path(__file__).parents[1] / "docs/your-first-service.md"
 PROGRAM, TESTS = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
@@ -50,7 +51,7 @@ def test_the_whole_service_has_less_than_60_lines() -> None:
 
 @pytest.mark.timeout(4 * PATIENCE)
 async def test_it_consumes_answers_measures_traces_and_ends_in_order(loyalty: Path) -> None:
-    [port] = free_ports(1)
+    port = free_port()
     with Server() as server:
         client: Any = Redis.from_url(server.url)  # its own hints are unions that no caller can use
         variables = {"REDIS_URL": server.url, "HOST": "127.0.0.1", "PORT": str(port), "OTEL_TRACES_EXPORTER": "console"}

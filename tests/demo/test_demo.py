@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from demo.ports import free_port
+from demo.options import Options
+from demo.ports import choose_ports
 
 ROOT = Path(__file__).parents[2]
 NORTHWIND = Path(os.environ.get("SHARED_DATA", ROOT.parent / "shared" / "data")) / "northwind"
@@ -74,10 +75,7 @@ def running(*arguments: str, **settings: str) -> Iterator[subprocess.Popen[str]]
 
 def free_ports() -> dict[str, str]:
     """Settings for `up`, which would else take the default ports."""
-    ports: set[int] = set()
-    while len(ports) < 3:
-        ports.add(free_port())
-    return dict(zip(("ORDER_LISTEN", "INVENTORY_LISTEN", "NOTIFICATION_LISTEN"), map(str, ports), strict=True))
+    return {f"{service.upper()}_LISTEN": str(port) for service, port in choose_ports(Options()).items()}
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:

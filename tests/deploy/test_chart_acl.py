@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import redis
 
+from demo.ports import free_port
 from eventcore.cli.acl import rules_of
 from scripts import redis_users
 from tests.deploy.rendering import SERVICES, case, environment, of_kind, only, pods, render, render_text, rendered
@@ -115,8 +115,7 @@ def running(root: Path, values: dict[str, Any]) -> Iterator[int]:
     (root / "run/secrets/redis/password").write_text(PASSWORD)
     for name in users(values):
         (root / "run/secrets/redis-users" / name).write_text(f"{PASSWORD}{name}\n")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
+    port = free_port()
     for name, text in scripts(values).items():
         moved = re.sub(r" (/(etc/redis|run/redis|run/secrets/redis|data)\b)", rf" {root}\1", text)
         (root / "etc/redis" / name).write_text(moved.replace("6379", str(port)))

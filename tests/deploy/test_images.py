@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from demo.ports import free_port
 from eventcore.testing import Server
 from scripts.chart_reference import SERVICES
 from tests.deploy.rendering import CHART, ROOT
@@ -160,12 +160,6 @@ def wait_for(port: int, path: str, expected: int, seconds: float = 60) -> float:
         assert time.monotonic() - began < seconds, f"{path} says {found}"
         time.sleep(0.02)
     return time.monotonic() - began
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")

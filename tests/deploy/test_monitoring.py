@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from http.client import HTTPConnection
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 import redis
 from prometheus_client.parser import text_string_to_metric_families
 
+from demo.ports import free_port
 from demo.processes import Child
 from eventcore.testing import Server
 from scripts import metrics_table
@@ -94,22 +94,12 @@ def wait_for(condition: Any) -> None:
         time.sleep(0.05)
 
 
-@contextmanager
-def free_ports(count: int) -> Iterator[list[int]]:
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        yield [int(probe.getsockname()[1]) for probe in probes]
-
-
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A shop in which everything has happened that is counted: confirmed, refused, given up, failed and tried again."""
     folder = tmp_path_factory.mktemp("scrape")
     with Server(append_only=True, maxmemory="256mb") as server, ExitStack() as stack:
-        with free_ports(len(SERVICES)) as numbers:
-            ports = dict(zip(SERVICES, numbers, strict=True))
+        ports = {name: free_port() for name in SERVICES}
         shop = Shop(ports)
         for name, port in ports.items():
             settings = {"REDIS_URL": server.url, "HOST": "127.0.0.1", "PORT": str(port), "LOG_FORMAT": "console"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from demo.ports import free_port
 from tests.deploy import rendering
 from tests.deploy.rendering import SERVICES, of_kind, only, rendered
 
@@ -77,8 +79,6 @@ def test_redis_starts_with_the_password_as_a_digest(tmp_path: Path) -> None:
     files.program("redis-server", 'echo "$@"; env')
     done = files.run("start.sh")
     assert done.stdout.splitlines()[0] == f"{tmp_path}/etc/redis/redis.conf"
-    import hashlib
-
     digest = hashlib.sha256(PASSWORD.encode()).hexdigest()
     assert (tmp_path / "run/redis/users.acl").read_text() == f"user default on #{digest} ~* &* +@all\n"
     assert PASSWORD not in done.stdout, "nor is it in the environment"
@@ -112,7 +112,7 @@ def test_redis_without_a_password_just_starts(tmp_path: Path) -> None:
 @pytest.mark.skipif(not shutil.which("redis-server"), reason="redis-server is not installed")
 def test_a_real_redis_starts_answers_its_probes_and_refuses_strangers(tmp_path: Path) -> None:
     files = Files(tmp_path, "plain")
-    port = _free_port()
+    port = free_port()
     for name in ("redis.conf", "ping.sh"):
         path = tmp_path / "etc/redis" / name
         path.write_text(path.read_text().replace("6379", str(port)))
@@ -143,14 +143,6 @@ def test_a_real_redis_starts_answers_its_probes_and_refuses_strangers(tmp_path: 
         if server.stdout is not None:
             server.stdout.close()
     assert list((tmp_path / "data").glob("appendonlydir/*.aof"))
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
 
 
 class Shop:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -12,17 +11,11 @@ from typing import Any
 
 from aiohttp import ClientError, ClientSession
 
+from demo.ports import free_port
 from eventcore.testing import until
 from libs.contracts.tests.calling import PATIENCE
 
 PROGRAMS = ("order_service", "inventory_service", "notification_service")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [probe.getsockname()[1] for probe in probes]
 
 
 @contextmanager
@@ -62,7 +55,8 @@ async def running_shop(redis_url: str, programs: Sequence[str] = PROGRAMS, **var
     """These programs on one server, ready."""
     with ExitStack() as stack:
         processes = {}
-        for program, port in zip(programs, free_ports(len(programs)), strict=True):
+        for program in programs:
+            port = free_port()
             told = {"REDIS_URL": redis_url, "HOST": "127.0.0.1", "PORT": str(port), "LOG_LEVEL": "ERROR", **variables}
             processes[program.partition("_")[0]] = stack.enter_context(started(program, **told)), port
         async with ClientSession() as session:
