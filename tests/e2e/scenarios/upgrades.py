@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from tests.e2e.asking import SERVICES
+from tests.e2e.driver import Version
 from tests.e2e.stage import Stage, until
-from tests.e2e.streams import ORDERS_STREAM, Streams
+from tests.e2e.streams import ORDERS_STREAM
 
 
 async def roll_forward(stage: Stage) -> None:
     """S3. All services are upgraded under load: no request fails, old replicas end in order."""
-    async with stage.under_load() as load:
-        stage.mark("upgrade begins")
-        await stage.driver.upgrade(SERVICES, "next")
-        await load.more(20)
-    assert await _versions(stage.streams) == {"1.1", "1.2"}, f"order.created is in {await _versions(stage.streams)}"
-    stage.demand_no_failed_request()
-    stage.demand_clean_exits()
+    await _roll(stage, "next", "upgrade begins")
 
 
 async def roll_back(stage: Stage) -> None:
     """S4. All services are rolled back under load, with newer events in the streams: the old ones read them."""
+    await _roll(stage, "today", "rollback begins")
+
+
+async def _roll(stage: Stage, version: Version, what: str) -> None:
     async with stage.under_load() as load:
-        stage.mark("rollback begins")
-        await stage.driver.upgrade(SERVICES, "today")
+        stage.mark(what)
+        await stage.driver.upgrade(SERVICES, version)
         await load.more(20)
-    assert await _versions(stage.streams) == {"1.1", "1.2"}, f"order.created is in {await _versions(stage.streams)}"
-    stage.demand_no_failed_request()
-    stage.demand_clean_exits()
+    await _demand(stage, {"1.1", "1.2"})
 
 
 async def newer_major(stage: Stage) -> None:
@@ -43,10 +40,11 @@ async def newer_major(stage: Stage) -> None:
         stage.mark("inventory rolled forward")
         await driver.upgrade(["inventory"], "major")
         await load.more(20)
-    assert await _versions(stage.streams) == {"1.1", "2.0"}, f"order.created is in {await _versions(stage.streams)}"
+    await _demand(stage, {"1.1", "2.0"})
+
+
+async def _demand(stage: Stage, versions: set[str]) -> None:
+    found = {str(event.metadata.get("version")) for event in await stage.streams.events(ORDERS_STREAM)}
+    assert found == versions, f"order.created is in {found}"
     stage.demand_no_failed_request()
     stage.demand_clean_exits()
-
-
-async def _versions(streams: Streams) -> set[str]:
-    return {str(event.metadata.get("version")) for event in await streams.events(ORDERS_STREAM)}
