@@ -169,6 +169,7 @@ def test_who_may_only_look_can_use_all_that_looks_and_nothing_that_writes(shop: 
         ["status"],
         ["status", "--json"],
         ["tail", "orders_stream", "--json"],
+        ["pending", "orders_stream"],
         ["trace", "order-1"],
         ["dlq", "list", "orders_stream"],
         ["dlq", "show", "orders_stream", "--id", letter],

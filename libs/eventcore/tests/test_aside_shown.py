@@ -19,7 +19,7 @@ from eventcore.telemetry import measurements
 from eventcore.testing import Server, running, until
 from eventcore.testing.fixtures import Connect
 
-from .samples import GROUP, STREAM, Ordered, pending, publish_orders, router_for
+from .samples import GROUP, RETRY_STREAM, STREAM, Ordered, pending, publish_orders, router_for
 from .tool import run
 
 ASIDE, ENTRIES = aside_key(STREAM, GROUP), aside_entries_key(STREAM, GROUP)
@@ -30,7 +30,7 @@ def refuse(order: Ordered) -> Transaction:
 
 
 @asynccontextmanager
-async def put_aside(store: Store, *order_ids: str) -> AsyncIterator[list[str]]:
+async def put_aside(store: Store, *order_ids: str, stays: bool = False) -> AsyncIterator[list[str]]:
     """Orders of one customer, all aside; their entry ids."""
     consumer = Consumer(store, router_for(refuse))
     entry_ids = await publish_orders(store, *order_ids, customer="c-17")
@@ -41,7 +41,8 @@ async def put_aside(store: Store, *order_ids: str) -> AsyncIterator[list[str]]:
     async with running(consumer):
         await until(are_aside)
         yield entry_ids
-    await store.redis.delete(ASIDE, ENTRIES)
+    if not stays:
+        await store.redis.delete(ASIDE, ENTRIES)
 
 
 async def test_status_says_how_many_and_what_the_next_is_about(store: Store, redis_server: Server) -> None:
@@ -115,3 +116,39 @@ async def test_any_bytes_come_back_as_they_were(connect: Connect) -> None:
     fields = fields_of(packed)
     assert {key: fields[key] for key in odd} == odd
     await store.redis.delete(ASIDE, ENTRIES)
+
+
+async def test_pending_lists_what_is_pending_and_what_is_aside_with_what_is_known_of_each(
+    store: Store, redis_server: Server
+) -> None:
+    async with put_aside(store, "1", "2", stays=True) as (first, second):
+        pass
+    [held] = await publish_orders(store, 3, customer="c-18")
+    back = {"event": "{}", "entryId": "5-0", "attempts": "2", "lane": "c-9", "lastError": "KeyError: 'x'"}
+    await store.redis.xadd(RETRY_STREAM, back)
+    await store.redis.xreadgroup(GROUP, "pod-7", {STREAM: ">", RETRY_STREAM: ">"})
+    document = (await asyncio.to_thread(run, redis_server, "pending", STREAM, "--json")).json
+    shown = await asyncio.to_thread(run, redis_server, "pending", STREAM, "-n", "2", "--group", GROUP)
+    await store.redis.delete(ASIDE, ENTRIES)
+    found = {each["entryId"]: each for each in document["deliveries"]}
+    assert list(found) == [held, "5-0", first, second]
+    assert all(each.pop("ageSeconds") >= 0 and each.pop("group") == GROUP for each in found.values())
+    assert 3500 < found[first].pop("nextInSeconds") <= 3600
+    nothing = {"nextInSeconds": None, "consumer": "pod-7", "state": "pending"}
+    assert found[held] == {**nothing, "stream": STREAM, "entryId": held, "attempts": 1, "lane": None, "error": None}
+    assert found["5-0"] == {
+        **nothing, "stream": RETRY_STREAM, "entryId": "5-0", "attempts": 3, "lane": "c-9", "error": "KeyError: 'x'"
+    }  # fmt: skip
+    error = "Unavailable: the customer's server"
+    aside = {"stream": STREAM, "state": "aside", "attempts": 0, "consumer": None, "lane": "c-17", "error": error}
+    assert found[first] == {**aside, "entryId": first}
+    assert [line.split()[1] for line in shown.lines] == ["ENTRY", held, "5-0"]
+    assert "these are the first 2 deliveries" in shown.stderr
+
+
+async def test_pending_says_when_there_is_nothing_or_no_such_group(store: Store, redis_server: Server) -> None:
+    await publish_orders(store, 1)
+    nothing = await asyncio.to_thread(run, redis_server, "pending", STREAM)
+    assert nothing.stderr == f"nothing of {STREAM} is pending or aside\n"
+    unknown = await asyncio.to_thread(run, redis_server, "pending", STREAM, "--group", "nobody", status=1)
+    assert f"nobody does not read {STREAM}" in unknown.stderr

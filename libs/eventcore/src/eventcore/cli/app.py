@@ -7,6 +7,7 @@ import typer
 from .acl import acl
 from .dead_letters import list_letters, purge, redrive, show
 from .forget import forget
+from .pending import pending
 from .publish import publish_event
 from .replay import replay
 from .running import Prefix, RedisUrl, command, paragraphs
@@ -35,6 +36,7 @@ def connection(ctx: typer.Context, redis_url: RedisUrl = None, prefix: Prefix = 
 
 app.callback(help=paragraphs(connection))(connection)
 command(app)(status)
+command(app)(pending)
 command(app)(tail)
 command(app)(trace)
 command(app, "publish")(publish_event)

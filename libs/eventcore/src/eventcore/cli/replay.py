@@ -17,22 +17,24 @@ from .options import DryRun, Json, Stream
 from .tool import Tool
 from .words import counted
 
-Group = Annotated[str, typer.Option("--group", "-g", metavar="GROUP", help="The group that gets them, and no other.")]
-Types = Annotated[
+ToGroup = Annotated[str, typer.Option("--group", "-g", metavar="GROUP", help="The group that gets them, and no other.")]
+OfTypes = Annotated[
     list[str] | None, typer.Option("--type", "-t", metavar="TYPE", help="Only this type; any number of times.")
 ]
 _BOUND = "an entry id, or a time with its zone (2026-12-01T04:00:00Z); it belongs to it."
-First = Annotated[str, typer.Option("--from", metavar="FROM", help=f"The first: {_BOUND}")]
-Last = Annotated[str, typer.Option("--to", metavar="TO", help=f"The last: {_BOUND} Else all that the group was given.")]
+FromPlace = Annotated[str, typer.Option("--from", metavar="FROM", help=f"The first: {_BOUND}")]
+ToPlace = Annotated[
+    str, typer.Option("--to", metavar="TO", help=f"The last: {_BOUND} Else all that the group was given.")
+]
 
 
 async def replay(
     tool: Tool,
     stream: Stream,
-    group: Group,
-    first: First,
-    last: Last = "+",
-    types: Types = None,
+    group: ToGroup,
+    first: FromPlace,
+    last: ToPlace = "+",
+    types: OfTypes = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
