@@ -30,7 +30,6 @@ LARGEST = 1024 * 1024
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients, "LOOK_EVERY", timedelta(seconds=0.05))
-    monkeypatch.setattr(listener, "LINGERING_SECONDS", 0.2)
 
 
 def echo_api() -> Api:
@@ -127,7 +126,8 @@ async def test_headers_must_come_in_time(sent: bytes, dribble: bytes) -> None:
     ],
     ids=["a body that never comes", "a body that dribbles", "chunks without end"],
 )
-async def test_a_body_must_come_in_time(sent: bytes, dribble: bytes) -> None:
+async def test_a_body_must_come_in_time(sent: bytes, dribble: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "LINGERING_SECONDS", 0.2)
     before = limited("body_time")
     async with listening(http_body_seconds=0.5) as (port, _):
         answer = await answer_to(port, sent, dribble=dribble)
