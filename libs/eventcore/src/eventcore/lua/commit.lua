@@ -4,9 +4,9 @@
 --
 -- ARGV[1] is the consumer group whose deliveries of the stream KEYS[1] are settled ('' if none are). ARGV[2] tells which
 -- fields of which hashes the call looks at, and which hashes are expected not to be there yet. Each further argument is
--- a transaction. All are MessagePack, made by `compiling.py`, and name keys by their number in KEYS, fields by their
--- number in their hash. A transaction is a flat list: what one command takes stands side by side in it, so that it goes
--- to the command without a table in between.
+-- a transaction. All are MessagePack, by the grammar at the top of commit/compiler.py, and name keys by their number in
+-- KEYS, fields by their number in their hash. A transaction is a flat list: what one command takes stands side by side
+-- in it, so that it goes to the command without a table in between.
 --
 -- Every command costs, beside its work, as much as a hundred steps of Lua. So what many transactions look at is read
 -- once, for all of them, and what they add to it is written once, before anything else could see the difference.
