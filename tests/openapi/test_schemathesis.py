@@ -18,6 +18,7 @@ from eventcore import Event, Settings, Store
 from eventcore.testing import Server
 from libs.contracts.tests.calling import PATIENCE
 from libs.contracts.tests.programs import PROGRAMS, running_shop
+from libs.eventcore.tests.tokens import AUDIENCE, ISSUER, Provider
 
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
@@ -30,17 +31,28 @@ SEEN: tuple[Event, ...] = (
 
 @pytest.mark.timeout(10 * PATIENCE if EXAMPLES is None else 0)
 @pytest.mark.parametrize("program", PROGRAMS)
-async def test_schemathesis_finds_nothing(program: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tokens", [False, True], ids=["open", "with tokens"])
+async def test_schemathesis_finds_nothing(program: str, tokens: bool, tmp_path: Path) -> None:
+    settings, token = asking_for_tokens(tmp_path) if tokens else ({}, "none")
     with Server() as server:
         async with Store(Settings(redis_url=server.url), source="test") as store:
             for event in SEEN:
                 await store.publish(event)
-        async with running_shop(server.url, [program]) as shop:
+        async with running_shop(server.url, [program], **settings) as shop:
             [(_, port)] = shop.processes.values()
-            await run_schemathesis(f"http://127.0.0.1:{port}/openapi.json", tmp_path)
+            await run_schemathesis(f"http://127.0.0.1:{port}/openapi.json", tmp_path, token)
 
 
-async def run_schemathesis(document: str, directory: Path) -> None:
+def asking_for_tokens(directory: Path) -> tuple[dict[str, str], str]:
+    """A program's settings to ask for tokens, and one that grants all scopes."""
+    provider = Provider()
+    token = provider.token("orders:write", "orders:read", "stock:write", "stock:read", "notifications:read")
+    keys = provider.write(directory / "keys.json")
+    settings = {"AUTH_JWKS": str(keys), "AUTH_ISSUER": ISSUER, "AUTH_AUDIENCE": AUDIENCE}
+    return settings, token
+
+
+async def run_schemathesis(document: str, directory: Path, token: str) -> None:
     """Run it in a directory of its own, because it keeps notes there."""
     how = ["--generation-deterministic", "--max-examples=12"] if EXAMPLES is None else [f"--max-examples={EXAMPLES}"]
     process = await asyncio.create_subprocess_exec(
@@ -56,7 +68,7 @@ async def run_schemathesis(document: str, directory: Path) -> None:
             document,
         ),
         cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TOKEN": token},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
