@@ -98,7 +98,7 @@ def subjects() -> Iterator[Subject]:
     for work in works.CONSUMING:
         for who in ("eventcore", "redis-py by hand, our codec"):
             yield Subject(work, who, partial(_of_client, who, work))
-    for each in posting.CONTESTANTS[:2]:
+    for each in (*posting.CONTESTANTS[:2], *posting.GUARDED):
         yield Subject(posting.WORK, each.name, partial(_of_service, each))
     for who in ("eventcore", "redis-py by hand, guards read", "redis-py by hand"):
         yield Subject(f"Redis: {works.RESERVE}", who, partial(_of_server, who, works.RESERVE))
@@ -124,7 +124,7 @@ def _of_service(who: posting.Contestant, count: int) -> int:
     def work(port: int) -> None:
         nonlocal working
         began = time.perf_counter()
-        uvloop.run(posting.drive(port, count))
+        uvloop.run(posting.drive(port, count, who.header()))
         working = time.perf_counter() - began
 
     total = _counted(who, work)
@@ -138,7 +138,7 @@ def _counted(who: posting.Contestant, work: Callable[[int], None]) -> int:
         environment = {name: value for name, value in program.environment.items() if name != "HOST"}
         program = replace(program, command=counted.around(program.command), environment=environment)
         with programs.running([program]) as [pid]:
-            uvloop.run(posting.drive(program.port, FEW))
+            uvloop.run(posting.drive(program.port, FEW, who.header()))
             counted.start(pid)
             work(program.port)
             counted.stop(pid)

@@ -26,15 +26,15 @@ def order_body(number: int) -> bytes:
     return json.dumps({"items": items, "customerId": "VINET"}).encode()
 
 
-def post(path: str, body: bytes) -> bytes:
+def post(path: str, body: bytes, header: bytes = b"") -> bytes:
     """A whole request."""
-    head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-    return head.encode() + b"\r\n\r\n" + body
+    head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    return head.encode() + header + b"\r\n" + body
 
 
-def order_requests(count: int) -> list[bytes]:
+def order_requests(count: int, header: bytes = b"") -> list[bytes]:
     """As many POSTs of orders."""
-    return [post("/orders", order_body(number)) for number in range(count)]
+    return [post("/orders", order_body(number), header) for number in range(count)]
 
 
 class Client:

@@ -71,7 +71,7 @@ def plan(options: argparse.Namespace) -> list[Cell]:
 
 
 def _wanted(cell: Cell, who: str) -> bool:
-    others = {each.name for each in (*CONTESTANTS, *posting.CONTESTANTS)} - {"eventcore"}
+    others = {each.name for each in (*CONTESTANTS, *posting.CONTESTANTS, *posting.GUARDED)} - {"eventcore"}
     return cell.who not in others or who in cell.who
 
 
@@ -85,7 +85,7 @@ def _streams(options: argparse.Namespace) -> Iterator[Cell]:
 
 
 def _http(options: argparse.Namespace) -> Iterator[Cell]:
-    for each in (*posting.CONTESTANTS, *posting.beside(options.beside)):
+    for each in (*posting.CONTESTANTS, *posting.GUARDED, *posting.beside(options.beside)):
         measure = partial(posting.measure, contestant=each, count=options.events // 4)
         yield Cell(posting.WORK, each.name, measure, missing=each.missing())
 

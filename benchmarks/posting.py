@@ -13,7 +13,7 @@ from redis import Redis
 from demo.measures import percentile
 from demo.ports import free_port
 
-from . import load, programs
+from . import guarded, load, programs
 from .contestants import NODE_FOLDER, OTHER_BUILD, always, node
 from .figures import Run
 from .programs import Program
@@ -32,6 +32,7 @@ class Contestant:
     program: Callable[[str], Program]
     keeps: bool = True
     missing: Callable[[], str | None] = always
+    header: Callable[[], bytes] = bytes
 
 
 def _python(module: str, *arguments: str) -> Callable[[str], Program]:
@@ -58,6 +59,18 @@ CONTESTANTS = (
     Contestant(NEST, _node("nest.mjs"), missing=node),
     Contestant("fastify, pipelined", _node("fastify.mjs"), missing=node),
 )
+# What is off by default, measured in the same run.
+GUARDED = (
+    *(
+        Contestant(
+            f"eventcore, {algorithm} tokens",
+            lambda url, algorithm=algorithm: guarded.issuer(algorithm).program(url),  # type: ignore[misc]
+            header=lambda algorithm=algorithm: guarded.issuer(algorithm).header,  # type: ignore[misc]
+        )
+        for algorithm in guarded.KEYS
+    ),
+    Contestant("eventcore, rates limited", guarded.limited),
+)
 
 
 def beside(folder: Path | None) -> tuple[Contestant, ...]:
@@ -75,13 +88,13 @@ def measure(url: str, contestant: Contestant, count: int) -> Run:
     """
     redis = Redis.from_url(url, protocol=2)
     redis.flushall()
-    program = contestant.program(url)
+    program, header = contestant.program(url), contestant.header()
     with programs.running([program], core=1) as [pid], on_core(0):
-        uvloop.run(drive(program.port, count // 10))  # just-in-time compilers, pools, caches
+        uvloop.run(drive(program.port, count // 10, header))  # just-in-time compilers, pools, caches
         before, server_before = programs.cpu(pid), server_cpu(redis)
-        wall, _ = uvloop.run(drive(program.port, count))
+        wall, _ = uvloop.run(drive(program.port, count, header))
         used, server_used = programs.cpu(pid) - before, server_cpu(redis) - server_before
-        _, latencies = uvloop.run(drive(program.port, count // 2, rate=count / wall / 2))
+        _, latencies = uvloop.run(drive(program.port, count // 2, header, rate=count / wall / 2))
         peak = programs.memory(pid, "VmHWM")
     kept, posted = redis.xlen("orders_stream"), count // 10 + count + count // 2
     if contestant.keeps and kept != posted:
@@ -97,9 +110,9 @@ def measure(url: str, contestant: Contestant, count: int) -> Run:
     }
 
 
-async def drive(port: int, count: int, *, rate: float | None = None) -> tuple[float, list[float]]:
+async def drive(port: int, count: int, header: bytes = b"", *, rate: float | None = None) -> tuple[float, list[float]]:
     """Post so many orders, as fast as possible or so many a second; the seconds that all took, and each."""
-    client = load.Client(load.order_requests(count))
+    client = load.Client(load.order_requests(count, header))
     await client.connect(port)
     try:
         wall = await (client.as_fast_as_possible() if rate is None else client.at_rate(rate))
