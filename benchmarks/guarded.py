@@ -21,7 +21,7 @@ KEYS: dict[str, tuple[Any, Callable[[], Any]]] = {
     "RS256": (jwt.algorithms.RSAAlgorithm, lambda: rsa.generate_private_key(65537, 2048)),
     "ES256": (jwt.algorithms.ECAlgorithm, lambda: ec.generate_private_key(ec.SECP256R1())),
 }
-RATES = {"RATE_LIMIT_REQUESTS": "1000000000"}
+RATES = {"RATE_LIMIT_REQUESTS": "1000000"}
 
 
 class TokenIssuer:
