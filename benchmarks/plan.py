@@ -71,7 +71,8 @@ def plan(options: argparse.Namespace) -> list[Cell]:
 
 
 def _wanted(cell: Cell, who: str) -> bool:
-    others = {each.name for each in (*CONTESTANTS, *posting.CONTESTANTS, *posting.GUARDED)} - {"eventcore"}
+    posts = (*posting.CONTESTANTS, *posting.GUARDED)
+    others = ({each.name for each in CONTESTANTS} | {each.name for each in posts}) - {"eventcore"}
     return cell.who not in others or who in cell.who
 
 
