@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import yaml
+from tests.deploy.answering import serving
 
 KINDS = {
     "v1": ("Pod", "Secret", "ConfigMap", "Service", "ServiceAccount", "Namespace", "PersistentVolumeClaim"),
@@ -43,6 +40,7 @@ class Cluster:
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         """What the API says to a request: a status and an object."""
+        path = path.partition("?")[0]
         if path == "/version":
             return 200, {"major": "1", "minor": "36", "gitVersion": "v1.36.1"}
         if (discovered := _discovery(path)) is not None:
@@ -138,33 +136,5 @@ def _resources(version: str) -> Any:
 def running() -> Iterator[Cluster]:
     """A cluster that answers on a local port."""
     cluster = Cluster()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1  # head and body in one piece, or each answer waits for the peer's delayed acknowledgement
-
-        def serve(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = yaml.safe_load(self.rfile.read(length)) if length else None
-            status, answer = cluster.answer(self.command, self.path.split("?")[0], body)
-            data = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
-        setattr(Handler, f"do_{method}", Handler.serve)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        cluster.address = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield cluster
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(cluster.answer) as cluster.address:
+        yield cluster

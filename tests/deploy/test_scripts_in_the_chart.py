@@ -9,9 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import pytest
 
 from demo.ports import free_port
 from tests.deploy import rendering
+from tests.deploy.answering import serving
 from tests.deploy.rendering import SERVICES, of_kind, only, rendered
 
 PASSWORD = 'a "quoted" \\ pass\'word $HOME'
@@ -177,28 +176,8 @@ class Shop:
 @pytest.fixture
 def shop() -> Iterator[Shop]:
     shop = Shop()
-
-    class Handler(BaseHTTPRequestHandler):
-        def serve(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else None
-            status, answer = shop.answer(self.command, self.path, body)
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(json.dumps(answer).encode())
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    for method in ("GET", "PUT", "POST"):
-        setattr(Handler, f"do_{method}", Handler.serve)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        shop.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(shop.answer) as shop.url:
         yield shop
-        server.shutdown()
-        thread.join()
 
 
 MANAGEMENT_URLS = [f"{name.upper()}_MANAGEMENT_URL" for name in SERVICES]
