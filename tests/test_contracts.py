@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,9 +49,9 @@ def documented(document: dict[str, Any], action: str) -> dict[str, set[str]]:
 
 
 @pytest.mark.timeout(4 * PATIENCE)
-async def test_what_services_publish_is_what_the_document_says() -> None:
+async def test_what_services_publish_is_what_the_document_says(tmp_path: Path) -> None:
     with Server() as server:
-        async with running_shop(server.url) as shop:
+        async with running_shop(server.url, tmp_path) as shop:
             await shop.ask("inventory", "PUT", "/stock/11", json={"available": 3})
             [first, _] = [await order(shop), await order(shop)]
             await until(lambda: settled(shop, first), timeout=PATIENCE)

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,8 +49,10 @@ async def said(process: asyncio.subprocess.Process) -> Any:
     return json.loads(await asyncio.wait_for(process.stdout.readline(), PATIENCE))
 
 
-async def test_our_inventory_serves_an_order_from_typescript_and_typescript_hears_of_it(server: Server) -> None:
-    async with running_shop(server.url, ["inventory_service", "notification_service"]) as shop:
+async def test_our_inventory_serves_an_order_from_typescript_and_typescript_hears_of_it(
+    server: Server, tmp_path: Path
+) -> None:
+    async with running_shop(server.url, tmp_path, ["inventory", "notification"]) as shop:
         await shop.ask("inventory", "PUT", "/stock/11", json={"available": 39})
         async with typescript("notification", server) as notification:
             async with typescript("order", server, "order_1", "11", "12") as order:
@@ -68,9 +71,9 @@ async def test_our_inventory_serves_an_order_from_typescript_and_typescript_hear
         await until(lambda: told(shop, "order_1"), timeout=PATIENCE)
 
 
-async def test_typescript_serves_an_order_of_ours_which_is_confirmed(server: Server) -> None:
+async def test_typescript_serves_an_order_of_ours_which_is_confirmed(server: Server, tmp_path: Path) -> None:
     async with (
-        running_shop(server.url, ["order_service", "notification_service"]) as shop,
+        running_shop(server.url, tmp_path, ["order", "notification"]) as shop,
         typescript("inventory", server),
     ):
         order = {"items": [{"productId": "11", "quantity": 12}], "customerId": "VINET"}

@@ -17,8 +17,9 @@ from contracts import InventoryReserved, Line, OrderCreated
 from eventcore import Event, Settings, Store
 from eventcore.testing import Server
 from libs.contracts.tests.calling import PATIENCE
-from libs.contracts.tests.programs import PROGRAMS, running_shop
+from libs.contracts.tests.programs import running_shop
 from libs.eventcore.tests.tokens import AUDIENCE, ISSUER, Provider
+from tests.e2e.asking import SERVICES
 
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
@@ -30,17 +31,16 @@ SEEN: tuple[Event, ...] = (
 
 
 @pytest.mark.timeout(10 * PATIENCE if EXAMPLES is None else 0)
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize("tokens", [False, True], ids=["open", "with tokens"])
-async def test_schemathesis_finds_nothing(program: str, tokens: bool, tmp_path: Path) -> None:
+async def test_schemathesis_finds_nothing(service: str, tokens: bool, tmp_path: Path) -> None:
     settings, token = asking_for_tokens(tmp_path) if tokens else ({}, "none")
     with Server() as server:
         async with Store(Settings(redis_url=server.url), source="test") as store:
             for event in SEEN:
                 await store.publish(event)
-        async with running_shop(server.url, [program], **settings) as shop:
-            [(_, port)] = shop.processes.values()
-            await run_schemathesis(f"http://127.0.0.1:{port}/openapi.json", tmp_path, token)
+        async with running_shop(server.url, tmp_path, [service], **settings) as shop:
+            await run_schemathesis(f"{shop.replicas[service].url}/openapi.json", tmp_path, token)
 
 
 def asking_for_tokens(directory: Path) -> tuple[dict[str, str], str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import signal
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from redis.asyncio import Redis
 
 from eventcore.testing import Server, until
 from libs.contracts.tests.calling import PATIENCE
-from libs.contracts.tests.programs import PROGRAMS, Shop, running_shop, started
+from libs.contracts.tests.programs import Shop, running_shop, started
+from tests.e2e.asking import SERVICES
 
 # Starting three interpreters takes its time on a busy machine.
 pytestmark = pytest.mark.timeout(4 * PATIENCE)
@@ -28,9 +30,9 @@ def server() -> Iterator[Server]:
 
 
 @pytest_asyncio.fixture
-async def shop(server: Server) -> AsyncIterator[Shop]:
+async def shop(server: Server, tmp_path: Path) -> AsyncIterator[Shop]:
     """All programs on one server, ready, with a key prefix as for a Cluster slot."""
-    async with running_shop(server.url, KEY_PREFIX=PREFIX) as shop:
+    async with running_shop(server.url, tmp_path, KEY_PREFIX=PREFIX) as shop:
         yield shop
 
 
@@ -58,19 +60,17 @@ async def test_an_order_goes_through_all_programs_and_they_end_in_order(shop: Sh
         kept = [await redis.pttl(f"{PREFIX}{kind}:{accepted['id']}") for kind in ("order", "reservation")]
         assert 0 < kept[0] < kept[1] - 7 * 86_400_000, "while an order may be cancelled, its stock can be given back"
 
-        for process, _ in shop.processes.values():
-            process.send_signal(signal.SIGTERM)
-        for process, _ in shop.processes.values():
-            _, errors = process.communicate(timeout=2 * PATIENCE)
-            assert (process.returncode, errors) == (0, b"")
+        exits = await asyncio.gather(*(replica.retire() for replica in shop.replicas.values()))
+        assert all(each.clean for each in exits), exits
+        assert [each.log for each in shop.replicas.values() if '"level": "ERROR"' in each.log] == []
         for stream in ("orders_stream", "inventory_stream"):
             groups = await redis.xinfo_groups(f"{PREFIX}{stream}")
             assert {(group["consumers"], group["pending"], group["lag"]) for group in groups} == {(0, 0, 0)}
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_a_wrong_setting_ends_the_program_with_one_line_that_names_it(program: str) -> None:
-    with started(program, PORT="x") as process:
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_wrong_setting_ends_the_program_with_one_line_that_names_it(service: str) -> None:
+    with started(f"{service}_service", PORT="x") as process:
         output, errors = process.communicate(timeout=2 * PATIENCE)
     assert process.returncode != 0
     [line] = errors.decode().splitlines()
