@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from eventcore import Consumer, Store, Transaction
+from eventcore.commit.committer import Committer
 from eventcore.consume.group_member import NameTaken
 from eventcore.testing import run_until_idle, running, until, until_idle
 from eventcore.testing.fixtures import Connect
@@ -67,6 +68,31 @@ async def test_a_restart_waits_for_its_old_process_to_be_dead_and_gets_back_what
         await until_idle(store, again)
     assert again.member.consumer == "pod-1"
     assert sorted(handled) == [str(number) for number in range(5)]
+
+
+async def test_who_loses_its_name_while_joining_joins_again_and_sends_heartbeats(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await connect(dead_after_seconds=2, heartbeat_seconds=0.1)
+    pod = consumer(store, acknowledge)
+    load = Committer.load_script
+
+    async def load_while_another_has_the_name(committer: Committer) -> None:
+        monkeypatch.setattr(Committer, "load_script", load)
+        for stream in (STREAM, RETRY_STREAM):
+            await store.redis.hset(f"{stream}:{GROUP}:members", "pod-1", "another-process noted")
+        await until(lambda: "another process" in str(pod._trouble))
+        await load(committer)
+
+    monkeypatch.setattr(Committer, "load_script", load_while_another_has_the_name)
+    async with running(pod):
+        await until(lambda: pod.joined, timeout=30)
+        beat = await store.redis.zscore(BEATS, pod.member.consumer)
+
+        async def beats_again() -> bool:
+            return bool(await store.redis.zscore(BEATS, pod.member.consumer) != beat)
+
+        await until(beats_again, timeout=30)
 
 
 async def test_a_process_does_not_beat_on_one_stream_under_a_name_that_another_has_on_the_other(

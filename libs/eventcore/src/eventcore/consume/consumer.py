@@ -89,6 +89,7 @@ class Consumer:
         self._takeover = Takeover(member, pulse, self._retries, self.holding)
         self._stopping = asyncio.Event()
         self.joined = self._joined_before = False
+        self._asked_to_join = 0
         self._trouble: Exception | None = None
         self._leave_by = 0.0
         self._turned_at: dict[str, float] = {}
@@ -206,7 +207,8 @@ class Consumer:
                 attempt = 0
             except _SURVIVABLE as error:
                 # A lost reply may have left entries pending on us: joining again finds them.
-                attempt, self.joined = attempt + 1, False
+                attempt += 1
+                self._join_again()
                 await self._survive(error, attempt)
 
     def _wanted(self) -> tuple[int, timedelta]:
@@ -226,6 +228,7 @@ class Consumer:
 
     async def _join(self) -> None:
         """Before reading: create what is missing, take a name, send a heartbeat, resume pending entries."""
+        asked = self._asked_to_join
         await self._create_groups()
         await self.member.require_rights()
         await notice_losses(self._commands, self.member.streams, self._settings.key_prefix)
@@ -242,8 +245,14 @@ class Consumer:
             while pending := await self.member.pending(stream, after=last):
                 self._retries.recover(pending)
                 last = pending[-1].entry_id
-        self.joined = self._joined_before = True
-        self._trouble = None
+        self._joined_before = True
+        if asked == self._asked_to_join:  # else a heartbeat has failed meanwhile, and what was done here may be void
+            self.joined, self._trouble = True, None
+
+    def _join_again(self) -> None:
+        """Let the reading loop join once more, even while it is joining."""
+        self.joined = False
+        self._asked_to_join += 1
 
     async def _create_groups(self) -> None:
         """Create what is missing: where the router says, and what was there before where GROUP_RECREATED_AT says."""
@@ -283,7 +292,7 @@ class Consumer:
             except _SURVIVABLE as error:
                 attempt += 1
                 if isinstance(error, NoGroup | Forbidden):  # to join again is to ask for all rights
-                    self.joined = False
+                    self._join_again()
                 await self._survive(error, attempt)
 
     async def _beat_loop(self) -> None:
@@ -299,7 +308,8 @@ class Consumer:
                 if isinstance(error, NameTaken):
                     self._naming.settled = False
                 # What a takeover has claimed may be pending on us, its reply lost: joining again finds it.
-                self.joined, self._trouble = False, error
+                self._join_again()
+                self._trouble = error
                 log.debug(
                     "%(group)s could not send a heartbeat: %(error)s", {"group": self.router.group, "error": error}
                 )
