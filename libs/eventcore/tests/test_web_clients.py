@@ -151,6 +151,18 @@ async def test_a_body_that_keeps_a_pace_may_take_longer() -> None:
     assert time.monotonic() - began > 2 * 0.5
 
 
+async def test_a_request_that_comes_with_the_end_of_a_body_which_held_up_reading_is_answered() -> None:
+    head = b"PUT /echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % LARGEST
+    last = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    async with listening() as (port, clients):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        connection: Any = await until(lambda: next(iter(clients.connected), None))
+        # In one piece, as no kernel promises to hand it over.
+        connection.data_received(head + b'"' + b"x" * (LARGEST - 2) + b'"' + last)
+        assert (await reader.read()).count(b"HTTP/1.1 200") == 2
+        await hang_up(writer)
+
+
 async def test_a_connection_that_says_nothing_is_closed() -> None:
     async with listening(http_idle_seconds=0.5) as (port, clients):
         assert await answer_to(port, b"") == b""

@@ -45,7 +45,16 @@ class CannotListen(Exception):
 class Connection(web.RequestHandler):
     """aiohttp's connection, with our limits; what is not HTTP is answered with a problem too."""
 
-    __slots__ = ("_begun_at", "_beside_bodies", "_clients", "_made_at", "_on_lost", "_unfinished_body", "unread_since")
+    __slots__ = (
+        "_begun_at",
+        "_beside_bodies",
+        "_clients",
+        "_held_up",
+        "_made_at",
+        "_on_lost",
+        "_unfinished_body",
+        "unread_since",
+    )
 
     def __init__(self, server: web.Server, clients: Clients, on_lost: Callable[[], None]) -> None:
         super().__init__(
@@ -60,6 +69,7 @@ class Connection(web.RequestHandler):
         self._clients, self._on_lost = clients, on_lost
         self._begun_at = self.unread_since = 0.0
         self._beside_bodies = 0
+        self._held_up = False
         # It has begun and not ended, whether its request is being answered, waits, or has been answered.
         self._unfinished_body: StreamReader | None = None
 
@@ -121,6 +131,18 @@ class Connection(web.RequestHandler):
             return
         self._unfinished_body = body
         self._count_beside_bodies(len(data), 0 if body is None else body.total_bytes - before)
+
+    def pause_reading(self) -> None:
+        """More has come of a body than is read."""
+        self._held_up = True
+        super().pause_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on where reading was paused. aiohttp does so for each body, also where there is nothing to go on with."""
+        if self._held_up:
+            # At a body's end nothing should be left to parse; the next call looks, once more, to be sure.
+            self._held_up = not resume_parser
+            super().resume_reading(resume_parser)
 
     def _count_beside_bodies(self, received: int, grown: int) -> None:
         """Close where too much has come since the last request or the last bytes of a body that is neither."""
